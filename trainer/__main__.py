@@ -1,0 +1,157 @@
+"""The command line: python -m trainer."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+# A step is split over threads here; a BLAS that starts its own as well would fight it for the
+# cores. Read when NumPy is first imported, which is below.
+for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+from trainer.errors import Interrupted, RunFailed, UserError  # noqa: E402
+
+RUN = "a run folder, a folder of runs (its newest is meant) or a checkpoint file; left out, the newest run under runs/"
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports bad usage as every other error: one line."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UserError(f"{message}, on the command line; see `{self.prog} --help`")
+
+
+def parser(command: str, about: str, example: str) -> Parser:
+    return Parser(
+        prog=f"python -m trainer {command}".strip(), description=about, epilog=f"example: {example}", allow_abbrev=False
+    )
+
+
+def train_command(arguments: Sequence[str]) -> None:
+    p = parser(
+        "",
+        "Train a character-level language model; or sample, report, explain: see `python -m trainer sample --help`, ...",
+        "python -m trainer --config configs/names.yaml train.steps=5000 --check",
+    )
+    what = p.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config", metavar="FILE", help="train from this configuration")
+    what.add_argument("--resume", metavar="RUN", help="go on with a run; only train.steps=N can change")
+    p.add_argument("overrides", nargs="*", metavar="section.key=value", help="override the configuration")
+    p.add_argument("--check", action="store_true", help="cross-check the gradients: check.enabled=true")
+    p.add_argument("--name", help="the run's folder under runs/; by default the configuration's name")
+    a = p.parse_intermixed_args(arguments)
+
+    from trainer import config, runs, train
+
+    if a.resume is not None:
+        if a.check or a.name is not None:
+            raise UserError("--check and --name do not go with --resume, on the command line; leave them out")
+        train.resume(a.resume, a.overrides)
+        return
+    name = runs.check_name(Path(a.config).stem if a.name is None else a.name)
+    train.train(config.read(a.config, [*a.overrides, *["check.enabled=true"] * a.check]), name)
+
+
+def sample_command(arguments: Sequence[str]) -> None:
+    p = parser("sample", "Print text that a trained model makes up.", "python -m trainer sample -n 5 --prompt ma")
+    p.add_argument("run", nargs="?", metavar="RUN", help=RUN)
+    p.add_argument("-n", type=int, help="how many; by default 20 lines, or 1 running text")
+    p.add_argument("--prompt", default="", help="how each begins")
+    p.add_argument("--temperature", type=float, default=1.0, help="below 1 safer, above 1 wilder, 0 the likeliest only")
+    p.add_argument("--top-k", type=int, default=0, help="draw from the k likeliest characters; 0 from all")
+    p.add_argument("--length", type=int, help="characters at most; by default 100 a line, 500 of running text")
+    p.add_argument("--seed", type=int, default=0, help="another seed, other text")
+    a = p.parse_args(arguments)
+
+    from trainer import runs, sample
+
+    c = runs.load(runs.find_checkpoint(a.run))
+    lines = c.config.data.mode == "lines"
+    settings = (a.prompt, a.temperature, a.top_k, a.length, a.seed)
+    if a.n is None and not lines or a.n == 1:
+        for character in sample.stream(c, *settings):
+            print(character, end="", flush=not lines)
+        print()
+        return
+    for text in sample.sample(c, 20 if a.n is None else a.n, *settings):
+        print(text if lines else text + "\n")
+
+
+def report_command(arguments: Sequence[str]) -> None:
+    p = parser(
+        "report",
+        "Print a table of runs, and draw each run's report.html (extra: report).",
+        "python -m trainer report runs/names",
+    )
+    p.add_argument("runs", nargs="*", metavar="RUN", help=RUN)
+    a = p.parse_args(arguments)
+
+    from trainer import report
+
+    report.report(a.runs)
+
+
+def explain_command(arguments: Sequence[str]) -> None:
+    p = parser(
+        "explain",
+        "Walk one example by hand, forward and backward, each number beside its formula.",
+        "python -m trainer explain --logits 2,1,0 --target 0",
+    )
+    p.add_argument("run", nargs="?", metavar="RUN", help=RUN)
+    p.add_argument(
+        "--context", help="the characters before the target; a line's beginning is filled up with boundaries"
+    )
+    p.add_argument("--target", required=True, help="the character that comes next, or with --logits its number")
+    p.add_argument("--logits", help="numbers, to walk the softmax and its gradient alone")
+    a = p.parse_args(arguments)
+
+    from trainer import explain
+
+    explain.explain(a.run, a.context, a.target, a.logits)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "sample": sample_command,
+    "report": report_command,
+    "explain": explain_command,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    for k, word in enumerate(given[:-1]):
+        if word in ("--logits", "--prompt", "--context", "--target"):  # their values may begin with a minus
+            given[k : k + 2] = [f"{word}={given[k + 1]}"]
+            given.append("")
+    given = [word for word in given if word]
+    try:
+        COMMANDS.get(given[0] if given else "", train_command)(given[given[:1] and given[0] in COMMANDS :])
+        sys.stdout.flush()
+        return 0
+    except UserError as error:
+        status, message = 2, f"error: {error}"
+    except MemoryError:
+        status, message = 2, "error: not enough memory, for this model and batch; give smaller sizes"
+    except RunFailed as error:
+        status, message = 1, f"failed: {error}"
+    except (Interrupted, KeyboardInterrupt) as error:
+        status, message = 130, str(error) or "interrupted"
+    except BrokenPipeError:  # the reader of standard output has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    print(message, file=sys.stderr)
+    return status
+
+
+def console() -> None:
+    """The console command."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    console()

@@ -1,0 +1,13 @@
+"""The exceptions that end a command with a message instead of a traceback."""
+
+
+class UserError(Exception):
+    """Bad usage, configuration, data, checkpoint or disk: one line, WHAT, WHERE, and what to do. Exit status 2."""
+
+
+class RunFailed(Exception):
+    """A check failed or training diverged. Exit status 1."""
+
+
+class Interrupted(Exception):
+    """The user stopped the run; its state is saved. Exit status 130."""

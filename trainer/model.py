@@ -1,0 +1,177 @@
+"""The model: the chain of operations forward, and by hand backward.
+
+    emb = embedding(C, contexts)    (B, K*D)    the K characters before the target, side by side
+    z = emb @ W1 + b1               (B, H)
+    h = tanh(z)                     (B, H)
+    logits = h @ W2 + b2            (B, V)
+    loss = mean of -log softmax(logits)[target]
+
+`emb` and `h` are meant after dropout, where there is any.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer import ops
+from trainer.ops import Array
+
+NAMES = ("C", "W1", "b1", "W2", "b2")
+ONE_HOT_LIMIT = 256  # a larger vocabulary sums its embedding gradient by segments
+
+
+class Sizes(NamedTuple):
+    """Vocabulary, context, embedding and hidden units."""
+
+    V: int
+    K: int
+    D: int
+    H: int
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Each parameter's shape in memory, matrices first. W2 lies there as (V, H)."""
+        V, K, D, H = self
+        return {"C": (V, D), "W1": (K * D, H), "W2": (V, H), "b1": (H,), "b2": (V,)}
+
+    def count(self) -> int:
+        """The number of parameters."""
+        return sum(int(np.prod(shape)) for shape in self.shapes().values())
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """One flat vector and named views into it; gradients have the same form.
+
+    `flat` is C, W1, W2, b1, b2, each filled up with zeros to a multiple of 16 entries, and
+    `matrices` is its part with C, W1 and W2.
+    """
+
+    flat: Array
+    matrices: Array
+    C: Array  # (V, D)
+    W1: Array  # (K*D, H)
+    b1: Array  # (H,)
+    W2: Array  # (H, V)
+    b2: Array  # (V,)
+
+
+def zeros(sizes: Sizes, dtype: npt.DTypeLike) -> Parameters:
+    """Parameters (or gradients) that are all zero."""
+    shapes = sizes.shapes()
+    start, end, ends = {}, 0, {}
+    for name, shape in shapes.items():
+        start[name] = end
+        end += -(-int(np.prod(shape)) // 16) * 16
+        ends[name] = end
+    flat = aligned((end,), dtype)
+    flat[...] = 0
+    views = {n: flat[start[n] : start[n] + int(np.prod(s))].reshape(s) for n, s in shapes.items()}
+    # W2 as (V, H) and logits as (V, B) in memory: softmax then reduces whole vectors, 7 us less.
+    views["W2"] = views["W2"].T
+    return Parameters(flat, flat[: ends["W2"]], **views)
+
+
+def initial(sizes: Sizes, dtype: npt.DTypeLike, rng: np.random.Generator) -> Parameters:
+    """Random weights.
+
+    W1 ~ N(0, 1) * (5/3) / sqrt(K*D): tanh shrinks what passes, the gain 5/3 makes up for it
+    and the root of the fan-in keeps z of order 1, so that units neither saturate nor die
+    (He et al. 2015, arXiv:1502.01852; the gain is the one PyTorch's `calculate_gain` lists for
+    tanh). W2 ~ N(0, 1) * 0.1 / sqrt(H): logits start near 0 whatever H is, all characters
+    are about equally likely, and the first loss is close to log V.
+    """
+    p = zeros(sizes, dtype)
+    p.C[...] = rng.standard_normal(p.C.shape)
+    p.W1[...] = rng.standard_normal(p.W1.shape) * (5 / 3) / np.sqrt(sizes.K * sizes.D)
+    p.W2[...] = rng.standard_normal(p.W2.shape) * 0.1 / np.sqrt(sizes.H)
+    return p
+
+
+class Batch(NamedTuple):
+    """Examples, and where there is dropout, its masks."""
+
+    contexts: Array  # (B, K) ids
+    targets: Array  # (B,) ids
+    emb_mask: Array | None = None  # (B, K*D)
+    h_mask: Array | None = None  # (B, H)
+
+    def rows(self, part: slice) -> "Batch":
+        """Some of the examples."""
+        return Batch(*(None if a is None else a[part] for a in self))  # type: ignore[arg-type]
+
+
+class Activations:
+    """What a pass leaves behind for B examples, allocated once and written over by the next pass."""
+
+    def __init__(self, sizes: Sizes, B: int, dtype: npt.DTypeLike, backward: bool = True) -> None:
+        V, K, D, H = sizes
+        self.emb = aligned((B, K * D), dtype)
+        self.z, self.tanh, self.h = (aligned((B, H), dtype) for _ in range(3))
+        self.logits, self.shifted, self.exps = (aligned((V, B), dtype).T for _ in range(3))  # (B, V)
+        self.total = aligned((B,), dtype)
+        if backward:
+            self.dlogits = aligned((V, B), dtype).T  # (B, V)
+            self.dh, self.dtanh, self.dz = (aligned((B, H), dtype) for _ in range(3))
+            self.demb, self.drows = (aligned((B, K * D), dtype) for _ in range(2))
+            self.ones = np.ones(B, dtype)
+            self.eye = np.eye(V, dtype=dtype) if V <= ONE_HOT_LIMIT else None
+            self.one_hot = aligned((B * K, V), dtype) if V <= ONE_HOT_LIMIT else None
+
+
+def embed(C: Array, contexts: Array, mask: Array | None, out: Array | None = None) -> Array:
+    """The embeddings of a context side by side, then dropout: (..., V, D), (B, K) -> (..., B, K*D)."""
+    K, D = contexts.shape[-1], C.shape[-1]
+    rows = None if out is None else out.reshape(-1, K, D)  # a view of `out`
+    emb = ops.embedding(C, contexts, rows)  # (..., B, K, D)
+    emb = emb.reshape(*emb.shape[:-2], K * D)
+    return emb if mask is None else ops.dropout(emb, mask, out)
+
+
+def activate(z: Array, mask: Array | None, tanh: Array | None = None, h: Array | None = None) -> tuple[Array, Array]:
+    """tanh, then dropout: z (..., H) -> tanh(z), h. Without dropout they are one array."""
+    tanh = ops.tanh(z, tanh)
+    return tanh, tanh if mask is None else ops.dropout(tanh, mask, h)
+
+
+def forward(p: Parameters, batch: Batch, a: Activations) -> None:
+    """From characters to the parts of the softmax, into `a`."""
+    embed(p.C, batch.contexts, batch.emb_mask, a.emb)
+    ops.affine(a.emb, p.W1, p.b1, a.z)
+    h = activate(a.z, batch.h_mask, a.tanh, a.h)[1]
+    ops.affine(h, p.W2, p.b2, a.logits)
+    ops.softmax(a.logits, a.shifted, a.exps, a.total)
+
+
+def losses(a: Activations, batch: Batch) -> Array:
+    """Each example's loss after `forward`, in nats: (B,)."""
+    return ops.cross_entropy(a.shifted, a.total, batch.targets)
+
+
+def backward(p: Parameters, batch: Batch, a: Activations, g: Parameters, weight: float) -> None:
+    """From the loss to the gradient of every parameter, into `g`; `weight` is an example's share of the loss."""
+    ops.softmax_cross_entropy_backward(a.exps, a.total, batch.targets, weight, a.dlogits)
+
+    h = a.tanh if batch.h_mask is None else a.h
+    ops.affine_backward_weight(h, a.dlogits, g.W2)
+    ops.affine_backward_bias(a.dlogits, a.ones, g.b2)
+    ops.affine_backward_input(a.dlogits, p.W2, a.dh)
+
+    dtanh = a.dh if batch.h_mask is None else ops.dropout_backward(a.dh, batch.h_mask, a.dtanh)
+    ops.tanh_backward(dtanh, a.tanh, a.dz)
+
+    ops.affine_backward_weight(a.emb, a.dz, g.W1)
+    ops.affine_backward_bias(a.dz, a.ones, g.b1)
+    ops.affine_backward_input(a.dz, p.W1, a.demb)
+
+    drows = a.demb if batch.emb_mask is None else ops.dropout_backward(a.demb, batch.emb_mask, a.drows)
+    ops.embedding_backward(drows.reshape(-1, p.C.shape[1]), batch.contexts.reshape(-1), g.C, a.eye, a.one_hot)
+
+
+def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """An array that starts at a multiple of 64 bytes, a cache line: 4 us less a step."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = np.empty(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(shape)

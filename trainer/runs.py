@@ -1,0 +1,269 @@
+"""What is left behind: the run folder, its log, its metrics, its checkpoints."""
+
+import hashlib
+import io
+import json
+import math
+import os
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from trainer import config as configuration
+from trainer.config import Config
+from trainer.errors import UserError
+from trainer.model import NAMES, Parameters, Sizes, zeros
+from trainer.ops import Array
+
+try:
+    import fcntl
+except ImportError:  # Windows: runs work, two writers are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+FORMAT = 1
+RUNS = Path("runs")
+TRAINING, CHECKS, SAMPLES = 1, 2, 3  # the random streams of a seed: each has generators of its own
+
+
+@dataclass
+class Checkpoint:
+    """All that resuming and sampling need. The random streams are functions of seed and step, so these two are their state."""
+
+    config: Config
+    vocabulary: str
+    parameters: Parameters
+    state: dict[str, Array] = field(default_factory=dict)  # of the optimiser
+    step: int = 0  # updates done
+    best_loss: float | None = None  # validation, nats
+    best_step: int = 0
+    seconds: float = 0.0
+    threads: int = 1
+    checks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    metrics_length: int = 0  # bytes of metrics.jsonl
+    fingerprint: str = ""  # of the text
+    opening: str = ""  # the first characters of the text, where sampling a stream starts
+
+    @property
+    def sizes(self) -> Sizes:
+        """The model's sizes, as configuration and vocabulary give them."""
+        return sizes_of(self.config, self.vocabulary)
+
+
+def sizes_of(config: Config, vocabulary: str) -> Sizes:
+    """Vocabulary, context, embedding, hidden units."""
+    return Sizes(len(vocabulary), config.model.context, config.model.embedding, config.model.hidden)
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def disk(path: Path) -> Iterator[None]:
+    """Say which file the disk refused, in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write ({error.strerror}), {path.absolute()}; make room or give the folder write permission,"
+            " then go on with --resume"
+        ) from None
+
+
+def create(name: str) -> Path:
+    """An empty folder runs/NAME/YYYYMMDD-HHMMSS that no other run has."""
+    with disk(RUNS / name):
+        (RUNS / name).mkdir(parents=True, exist_ok=True)
+        while True:
+            folder = RUNS / name / time.strftime("%Y%m%d-%H%M%S")
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                time.sleep(0.1)  # until the next second
+
+
+def check_name(name: str) -> str:
+    """The name, if it is one plain folder name under runs/."""
+    if not name or name in (".", "..") or name.startswith(".") or any(c in name for c in "/\\\0") or len(name) > 100:
+        raise UserError(f"--name {name!a} is no folder name, under {RUNS.absolute()}; use letters, digits, - and _")
+    return name
+
+
+class Journal:
+    """metrics.jsonl and train.log of one run, held by one process."""
+
+    def __init__(self, folder: Path, length: int = 0) -> None:
+        self.folder = folder
+        with disk(folder):
+            self.metrics = open(folder / "metrics.jsonl", "ab", buffering=0)  # noqa: SIM115
+            if fcntl:
+                try:
+                    fcntl.flock(self.metrics, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise UserError(
+                        f"another process is writing this run, {folder.absolute()}; wait for it or stop it"
+                    ) from None
+            length = min(length, os.fstat(self.metrics.fileno()).st_size)
+            self.metrics.truncate(length)
+            self.log = open(folder / "train.log", "a", buffering=1, encoding="utf-8")  # noqa: SIM115
+        self.length = length
+
+    def row(self, event: str, **values: Any) -> None:
+        """One row, one write."""
+        line = json.dumps(finite({"event": event, **values}), allow_nan=False).encode() + b"\n"
+        with disk(self.folder / "metrics.jsonl"):
+            written = self.metrics.write(line)
+            if written != len(line):
+                raise OSError(28, "no space left on the device")
+        self.length += len(line)
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        with disk(self.folder / "train.log"):
+            self.log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + text + "\n")
+
+    def close(self) -> None:
+        self.metrics.close()
+        self.log.close()
+
+
+def finite(value: Any) -> Any:
+    """The value with null for each number that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file in one step: at every moment it is the old one or the new one, whole."""
+    aside = path.with_name(f".{path.name}.tmp")
+    with disk(path):
+        try:
+            with open(aside, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+        if os.name == "posix":
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def save(path: Path, c: Checkpoint) -> None:
+    """Write a checkpoint as .npz: C, W1, b1, W2, b2, the optimiser's vectors, the rest as JSON, a checksum."""
+    meta = {
+        "format": FORMAT,
+        "config": configuration.to_dict(c.config),
+        **{
+            key: getattr(c, key)
+            for key in (
+                "vocabulary", "step", "best_loss", "best_step", "seconds", "threads", "checks",
+                "metrics_length", "fingerprint", "opening",
+            )
+        },
+    }  # fmt: skip
+    arrays = {name: np.ascontiguousarray(getattr(c.parameters, name)) for name in NAMES}
+    arrays |= {"optimizer_" + name: vector for name, vector in c.state.items()}
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    arrays["checksum"] = np.frombuffer(checksum(arrays), np.uint8)
+    room = io.BytesIO()
+    np.savez(room, **arrays)  # type: ignore[arg-type]
+    write_whole(path, room.getbuffer())  # type: ignore[arg-type]
+
+
+def checksum(arrays: dict[str, Array]) -> bytes:
+    """SHA-256 over the names, types, shapes and bytes of all arrays."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.digest()
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint; nothing in it is ever executed. Raises UserError if it is damaged, foreign or from the future."""
+    path = path.absolute()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read the checkpoint, {path}: {error.strerror}; give the path of a run") from None
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if archive.testzip() is not None:  # before any array's header is believed
+                raise ValueError
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        stored = arrays.pop("checksum").tobytes()
+        meta = json.loads(arrays["meta"].tobytes())
+        version = meta["format"]
+    except Exception:  # whatever a damaged archive makes zipfile, NumPy or json raise
+        raise UserError(f"not a checkpoint, or a damaged one, {path}; use another file of the run") from None
+    if version != FORMAT:
+        raise UserError(f"a checkpoint of format {version}, this program reads {FORMAT}, {path}; use its own version")
+    if stored != checksum(arrays):
+        raise UserError(f"a damaged checkpoint (its checksum differs), {path}; use another file of the run")
+    del meta["format"], arrays["meta"]
+    meta["config"] = configuration.build(meta["config"], str(path))
+    p = zeros(sizes_of(meta["config"], meta["vocabulary"]), meta["config"].model.dtype)
+    for name in NAMES:
+        getattr(p, name)[...] = arrays.pop(name)
+    return Checkpoint(parameters=p, state={k.removeprefix("optimizer_"): v for k, v in arrays.items()}, **meta)
+
+
+def find(run: str | None) -> Path:
+    """The run folder that is meant: itself, the newest in a folder of runs, the newest of all if left out."""
+    start = Path(run) if run is not None else RUNS
+    if "\0" in str(start) or not start.exists():
+        what = "no run yet" if run is None else "no such run"
+        raise UserError(f"{what}, {str(start.absolute())!a}; train first, or give the path of a run")
+    if start.is_file():
+        return start.parent
+    if (start / "config.yaml").exists():
+        return start
+    found = [p.parent for p in start.rglob("config.yaml")]
+    if not found:
+        raise UserError(f"no run in this folder, {start.absolute()}; train first, or give the path of a run")
+    return max(found, key=lambda folder: (folder.name, (folder / "config.yaml").stat().st_mtime))
+
+
+def find_checkpoint(run: str | None) -> Path:
+    """The checkpoint that is meant: a file itself, else the run's best one, else its newest."""
+    if run is not None and Path(run).is_file():
+        return Path(run)
+    folder = find(run)
+    return folder / ("best.npz" if (folder / "best.npz").exists() else "checkpoint.npz")
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """The whole resolved configuration, from which one can train again."""
+    text = yaml.safe_dump(configuration.to_dict(config), sort_keys=False, allow_unicode=True, default_flow_style=None)
+    write_whole(folder / "config.yaml", text.encode())
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """All whole rows of metrics.jsonl."""
+    try:
+        data = (folder / "metrics.jsonl").read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read the metrics, {folder.absolute()}: {error.strerror}; give a run folder") from None
+    return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]

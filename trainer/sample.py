@@ -1,0 +1,114 @@
+"""Text out of the model: all samples advance together, and those that ended drop out."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from trainer import model
+from trainer.errors import UserError
+from trainer.model import Activations, Batch
+from trainer.ops import Array
+from trainer.runs import SAMPLES, Checkpoint, cores
+from trainer.text import to_ids
+
+LENGTHS = {"lines": 100, "stream": 500}  # characters at most, unless told otherwise
+TOGETHER = 256  # samples that advance together: their activations stay in the cache
+
+
+def choose(logits: Array, rng: np.random.Generator, temperature: float, top_k: int) -> Array:
+    """One id for each row, drawn from softmax(logits / temperature); temperature 0 takes the likeliest: (n, V) -> (n,)."""
+    if temperature == 0:
+        return logits.argmax(axis=1)
+    logits = (logits - logits.max(axis=1, keepdims=True)) / temperature
+    if 0 < top_k < logits.shape[1]:
+        weakest = np.partition(logits, -top_k, axis=1)[:, -top_k, None]  # (n, 1)
+        logits = np.where(logits >= weakest, logits, -np.inf)
+    ladder = np.exp(logits).cumsum(axis=1)  # (n, V); its steps are as high as the characters are likely
+    ids = (ladder <= rng.random((len(ladder), 1)) * ladder[:, -1:]).sum(axis=1)  # (n,)
+    return np.minimum(ids, logits.shape[1] - 1)
+
+
+def advance(
+    c: Checkpoint, n: int, prompt: str, temperature: float, top_k: int, length: int, rng: np.random.Generator
+) -> Iterator[tuple[Array, Array]]:
+    """Step by step, which of n samples go on (n',) and their next ids (n',). Lines end at the boundary."""
+    lines, K = c.config.data.mode == "lines", c.sizes.K
+    first = np.zeros(K, np.intp)  # (K,) boundaries
+    start = to_ids(prompt if lines or prompt else c.opening, c.vocabulary, "prompt")[-K:]
+    if len(start):
+        first[K - len(start) :] = start
+        if not lines:
+            first[: K - len(start)] = start[0]
+    contexts, alive = np.tile(first, (n, 1)), np.arange(n)
+    a = Activations(c.sizes, n, c.parameters.flat.dtype, backward=False)
+    for _ in range(length):
+        if len(alive) < len(a.total):
+            a = Activations(c.sizes, len(alive), c.parameters.flat.dtype, backward=False)
+        model.forward(c.parameters, Batch(contexts, alive), a)
+        ids = choose(a.logits, rng, temperature, top_k)
+        if lines and not ids.all():
+            going = ids != 0
+            alive, contexts, ids = alive[going], contexts[going], ids[going]
+            if not len(alive):
+                return
+        yield alive, ids
+        contexts[:, :-1] = contexts[:, 1:]
+        contexts[:, -1] = ids
+
+
+def sample(
+    c: Checkpoint,
+    n: int = 20,
+    prompt: str = "",
+    temperature: float = 1.0,
+    top_k: int = 0,
+    length: int | None = None,
+    seed: int = 0,
+) -> list[str]:
+    """n texts that begin with the prompt. Raises UserError for an impossible setting or an unknown character."""
+    length = check_settings(c, n, prompt, temperature, top_k, length, seed)
+    code_points = np.array([ord(character) for character in c.vocabulary], np.uint32)  # (V,)
+
+    def group(first: int) -> list[str]:
+        size = min(TOGETHER, n - first)
+        written = np.full((size, length), -1, np.int32)
+        rng = np.random.default_rng([seed, SAMPLES, first])
+        for k, (alive, ids) in enumerate(advance(c, size, prompt, temperature, top_k, length, rng)):
+            written[alive, k] = ids
+        ends = (written >= 0).sum(axis=1)
+        coded = code_points[written]  # (size, length)
+        return [prompt + coded[i, :end].tobytes().decode("utf-32-le") for i, end in enumerate(ends)]
+
+    with ThreadPoolExecutor(cores()) as pool:
+        return [text for texts in pool.map(group, range(0, n, TOGETHER)) for text in texts]
+
+
+def stream(
+    c: Checkpoint, prompt: str = "", temperature: float = 1.0, top_k: int = 0, length: int | None = None, seed: int = 0
+) -> Iterator[str]:
+    """The prompt, then one text character by character as it is sampled; the same as `sample` with n = 1."""
+    length = check_settings(c, 1, prompt, temperature, top_k, length, seed)
+    yield prompt
+    for _, ids in advance(c, 1, prompt, temperature, top_k, length, np.random.default_rng([seed, SAMPLES, 0])):
+        yield c.vocabulary[ids[0]]
+
+
+def check_settings(
+    c: Checkpoint, n: int, prompt: str, temperature: float, top_k: int, length: int | None, seed: int
+) -> int:
+    """The length in force, if every setting is possible."""
+    length = LENGTHS[c.config.data.mode] if length is None else length
+    for name, value in {
+        "-n": n,
+        "--temperature": temperature,
+        "--top-k": top_k,
+        "--length": length,
+        "--seed": seed,
+    }.items():
+        if not 0 <= value < 2**53:
+            raise UserError(f"{name} is {value}, on the command line; it must be 0 or more")
+    to_ids(prompt, c.vocabulary, "prompt")
+    if c.config.data.mode == "lines" and "\n" in prompt:
+        raise UserError("the prompt has a line break, on the command line; give the beginning of one line")
+    return length
