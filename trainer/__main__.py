@@ -130,7 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.append("")
     given = [word for word in given if word]
     try:
-        COMMANDS.get(given[0] if given else "", train_command)(given[given[:1] and given[0] in COMMANDS :])
+        command = COMMANDS.get(given[0]) if given else None
+        (command or train_command)(given[1:] if command else given)
         sys.stdout.flush()
         return 0
     except UserError as error:

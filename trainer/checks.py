@@ -14,7 +14,7 @@ import numpy as np
 
 from trainer import model, ops
 from trainer.config import Check, Config
-from trainer.model import NAMES, Activations, Batch, Parameters, Sizes
+from trainer.model import NAMES, Batch, Parameters, Sizes
 from trainer.ops import Array
 
 Row = dict[str, Any]
@@ -57,9 +57,10 @@ def point(p: Parameters, batch: Batch, sizes: Sizes) -> Point:
     p64.flat[...] = p.flat
     masks = (None if mask is None else mask.astype(np.float64) for mask in batch[2:])
     batch = Batch(batch.contexts, batch.targets, *masks)
-    a = Activations(sizes, len(batch.targets), np.float64, backward=False)
-    model.forward(p64, batch, a)
-    return Point(p64, batch, sizes, a.emb, a.z, a.tanh if batch.h_mask is None else a.h, a.logits)
+    emb = model.embed(p64.C, batch.contexts, batch.emb_mask)
+    z = ops.affine(emb, p64.W1, p64.b1)
+    h = model.activate(z, batch.h_mask)[1]
+    return Point(p64, batch, sizes, emb, z, h, ops.affine(h, p64.W2, p64.b2))
 
 
 # The loss of perturbed copies. `step` (n,) is added to one entry in each of n copies, whose places

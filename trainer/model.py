@@ -35,7 +35,7 @@ class Sizes(NamedTuple):
         V, K, D, H = self
         return {"C": (V, D), "W1": (K * D, H), "W2": (V, H), "b1": (H,), "b2": (V,)}
 
-    def count(self) -> int:
+    def parameters(self) -> int:
         """The number of parameters."""
         return sum(int(np.prod(shape)) for shape in self.shapes().values())
 
@@ -108,8 +108,8 @@ class Activations:
     def __init__(self, sizes: Sizes, B: int, dtype: npt.DTypeLike, backward: bool = True) -> None:
         V, K, D, H = sizes
         self.emb = aligned((B, K * D), dtype)
-        self.z, self.tanh, self.h = (aligned((B, H), dtype) for _ in range(3))
-        self.logits, self.shifted, self.exps = (aligned((V, B), dtype).T for _ in range(3))  # (B, V)
+        self.tanh, self.h = (aligned((B, H), dtype) for _ in range(2))
+        self.shifted, self.exps = (aligned((V, B), dtype).T for _ in range(2))  # (B, V)
         self.total = aligned((B,), dtype)
         if backward:
             self.dlogits = aligned((V, B), dtype).T  # (B, V)
@@ -138,10 +138,10 @@ def activate(z: Array, mask: Array | None, tanh: Array | None = None, h: Array |
 def forward(p: Parameters, batch: Batch, a: Activations) -> None:
     """From characters to the parts of the softmax, into `a`."""
     embed(p.C, batch.contexts, batch.emb_mask, a.emb)
-    ops.affine(a.emb, p.W1, p.b1, a.z)
-    h = activate(a.z, batch.h_mask, a.tanh, a.h)[1]
-    ops.affine(h, p.W2, p.b2, a.logits)
-    ops.softmax(a.logits, a.shifted, a.exps, a.total)
+    z = ops.affine(a.emb, p.W1, p.b1, a.tanh)
+    h = activate(z, batch.h_mask, a.tanh, a.h)[1]  # z and the logits are written over: they stay in the cache
+    logits = ops.affine(h, p.W2, p.b2, a.shifted)
+    ops.softmax(logits, a.shifted, a.exps, a.total)
 
 
 def losses(a: Activations, batch: Batch) -> Array:

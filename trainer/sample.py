@@ -46,7 +46,7 @@ def advance(
         if len(alive) < len(a.total):
             a = Activations(c.sizes, len(alive), c.parameters.flat.dtype, backward=False)
         model.forward(c.parameters, Batch(contexts, alive), a)
-        ids = choose(a.logits, rng, temperature, top_k)
+        ids = choose(a.shifted, rng, temperature, top_k)
         if lines and not ids.all():
             going = ids != 0
             alive, contexts, ids = alive[going], contexts[going], ids[going]

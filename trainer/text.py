@@ -186,7 +186,7 @@ def stands_in(line: str, corpus: Corpus) -> bool:
     start, end = corpus.splits["train"]
     train = corpus.ids[start - 1 : end]  # from a boundary to a boundary
     wanted = np.array([0, *to_ids(line, corpus.vocabulary, "line"), 0], train.dtype)
-    found = re.finditer(re.escape(wanted.tobytes()), memoryview(train).cast("B"))
+    found = re.finditer(re.escape(wanted.tobytes()), train.view(np.uint8).data)
     return any(match.start() % train.itemsize == 0 for match in found)
 
 

@@ -18,8 +18,9 @@ import numpy as np
 from tqdm import tqdm
 
 from trainer import __version__, checks, model, ops, optim, runs, text
+from trainer import config as configuration
 from trainer.config import Config
-from trainer.errors import RunFailed, UserError
+from trainer.errors import Interrupted, RunFailed, UserError
 from trainer.model import NAMES, Activations, Batch, Parameters, Sizes
 from trainer.runs import CHECKS, TRAINING, Checkpoint, Journal, cores
 from trainer.sample import sample
@@ -155,9 +156,9 @@ def resume(run_name: str, overrides: list[str]) -> Path:
         key, _, value = override.partition("=")
         if key != "train.steps":
             raise UserError(f"{override!a} cannot change on resuming, {folder}; only train.steps=N can")
-        tree = runs.configuration.to_dict(c.config)
-        tree["train"]["steps"] = runs.configuration.parse_yaml(value.encode(), override)
-        longer = runs.configuration.build(tree, "the command line")
+        tree = configuration.to_dict(c.config)
+        tree["train"]["steps"] = configuration.parse_yaml(value.encode(), override)
+        longer = configuration.build(tree, "the command line")
         if longer.train.steps < c.step:
             raise UserError(f"train.steps={longer.train.steps} is below the {c.step} steps done, {folder}; give more")
         if longer.train.steps != c.config.train.steps and c.config.train.schedule != "constant":
@@ -242,12 +243,12 @@ def run(c: Checkpoint, corpus: Corpus, folder: Path | None, name: str) -> Path:
 def introduce(c: Checkpoint, corpus: Corpus, folder: Path, loss: float, journal: Journal, show: Show) -> None:
     """What is about to happen, before it does, and the first check: that nothing is known yet."""
     config, sizes = c.config, c.sizes
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[call-overload,index]
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     examples = {split: corpus.examples(split) for split in corpus.splits}
     journal.row(
         "start", version=__version__, numpy=np.__version__, blas=f"{blas['name']} {blas['version']}",
         platform=platform.platform(), threads=c.threads, seed=config.seed, vocab_size=sizes.V,
-        parameters=sizes.count(), examples=examples,
+        parameters=sizes.parameters(), examples=examples,
     )  # fmt: skip
     characters = text.printable(corpus.vocabulary[corpus.lines :])
     characters = characters if len(characters) <= 80 else characters[:80] + " ..."
@@ -257,7 +258,7 @@ def introduce(c: Checkpoint, corpus: Corpus, folder: Path, loss: float, journal:
     show.say(f"text        {config.data.path}: {len(corpus.ids) - corpus.lines:,} characters")
     show.say(f"vocabulary  {sizes.V}{', with the boundary of lines' if corpus.lines else ''}: {characters}")
     show.say("examples    " + ", ".join(f"{split} {n:,}" for split, n in examples.items()))
-    show.say(f"parameters  {sizes.count():,}: {tensors}; {config.model.dtype}, {c.threads} thread(s)")
+    show.say(f"parameters  {sizes.parameters():,}: {tensors}; {config.model.dtype}, {c.threads} thread(s)")
     show.say(f"first loss  {loss:.4f} nats, log V = {row['expected']:.4f}")
     note(c, [row], 0, journal)
     if not row["passed"]:
@@ -438,7 +439,7 @@ def check_memory(sizes: Sizes, config: Config) -> None:
     """Raise UserError for sizes that this machine's memory cannot hold."""
     t, (V, K, D, H) = config.train, sizes
     state = 2 if t.optimizer == "adamw" else 1 if t.momentum else 0
-    cells = sizes.count() * (5 + state) + t.batch_size * (6 * H + 4 * V + 3 * K * D + 2 * K)
+    cells = sizes.parameters() * (5 + state) + t.batch_size * (6 * H + 4 * V + 3 * K * D + 2 * K)
     needed = cells * np.dtype(config.model.dtype).itemsize
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2**40
     if needed > memory:
