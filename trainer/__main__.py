@@ -32,7 +32,7 @@ def parser(command: str, about: str, example: str) -> Parser:
 def train_command(arguments: Sequence[str]) -> None:
     p = parser(
         "",
-        "Train a character-level language model; or sample, report, explain: see `python -m trainer sample --help`, ...",
+        "Train a character-level language model. Other commands: sample, report, explain (each with --help).",
         "python -m trainer --config configs/names.yaml train.steps=5000 --check",
     )
     what = p.add_mutually_exclusive_group(required=True)
@@ -70,7 +70,7 @@ def sample_command(arguments: Sequence[str]) -> None:
     c = runs.load(runs.find_checkpoint(a.run))
     lines = c.config.data.mode == "lines"
     settings = (a.prompt, a.temperature, a.top_k, a.length, a.seed)
-    if a.n is None and not lines or a.n == 1:
+    if a.n == 1 or (a.n is None and not lines):
         for character in sample.stream(c, *settings):
             print(character, end="", flush=not lines)
         print()

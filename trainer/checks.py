@@ -50,6 +50,11 @@ class Point(NamedTuple):
     h: Array  # (B, H)
     logits: Array  # (B, V)
 
+    def activate(self, z: Array, part: tuple[Any, ...]) -> Array:
+        """h from z, with this part of the dropout mask (B, H)."""
+        mask = self.batch.h_mask
+        return model.activate(z, None if mask is None else mask[part])[1]
+
 
 def point(p: Parameters, batch: Batch, sizes: Sizes) -> Point:
     """The forward pass of a step in float64, with the same batch and the same dropout masks."""
@@ -76,54 +81,52 @@ def row_losses(logits: Array, targets: Array) -> Array:
 
 def output(h: Array, W2: Array, b2: Array) -> Array:
     """The output layer, as (V, n) in memory, for softmax reduces faster so: (n, H) -> (n, V)."""
-    dtype = np.result_type(h, W2, b2)
-    return ops.affine(
-        h.astype(dtype, copy=False), W2.astype(dtype, copy=False), b2, np.empty((W2.shape[1], len(h)), dtype).T
-    )
+    logits = np.empty((W2.shape[1], len(h)), np.result_type(h, W2, b2)).T  # (n, V)
+    return ops.affine(h.astype(logits.dtype, copy=False), W2.astype(logits.dtype, copy=False), b2, logits)
 
 
-def perturb_logits(at: Point, index: Array, step: Array) -> Array:
-    b, v = index
-    logits = at.logits[b].astype(step.dtype)  # (n, V)
-    logits[np.arange(len(b)), v] += step
-    return row_losses(logits, at.batch.targets[b])
-
-
-def perturb_h(at: Point, index: Array, step: Array) -> Array:
-    b, j = index
-    h = at.h[b].astype(step.dtype)  # (n, H)
-    h[np.arange(len(b)), j] += step
-    return row_losses(output(h, at.p.W2, at.p.b2), at.batch.targets[b])
-
-
-def perturb_z(at: Point, index: Array, step: Array) -> Array:
-    b, j = index
-    mask = at.batch.h_mask
-    h = at.h[b].astype(step.dtype)  # (n, H)
-    h[np.arange(len(b)), j] = model.activate(at.z[b, j] + step, None if mask is None else mask[b, j])[1]
+def from_h(at: Point, h: Array, b: Array) -> Array:
+    """The rest of the way from the hidden units (n, H) of the examples b (n,) -> (n,)."""
     return row_losses(output(h, at.p.W2, at.p.b2), at.batch.targets[b])
 
 
 def from_emb(at: Point, emb: Array, b: Array) -> Array:
-    """The rest of the way for embeddings (n, K*D) of the examples b (n,) -> (n,)."""
-    mask = at.batch.h_mask
-    h = model.activate(ops.affine(emb, at.p.W1, at.p.b1), None if mask is None else mask[b])[1]  # (n, H)
-    return row_losses(output(h, at.p.W2, at.p.b2), at.batch.targets[b])
+    """The rest of the way from the embeddings (n, K*D) of the examples b (n,) -> (n,)."""
+    return from_h(at, at.activate(ops.affine(emb, at.p.W1, at.p.b1), (b,)), b)
+
+
+def copies(of: Array, index: Array, step: Array) -> Array:
+    """Rows of an activation (B, I), each with a step at one entry: (n, I)."""
+    rows = of[index[0]].astype(step.dtype)  # (n, I)
+    rows[np.arange(len(step)), index[1]] += step
+    return rows
+
+
+def perturb_logits(at: Point, index: Array, step: Array) -> Array:
+    return row_losses(copies(at.logits, index, step), at.batch.targets[index[0]])
+
+
+def perturb_h(at: Point, index: Array, step: Array) -> Array:
+    return from_h(at, copies(at.h, index, step), index[0])
+
+
+def perturb_z(at: Point, index: Array, step: Array) -> Array:
+    b, j = index
+    h = at.h[b].astype(step.dtype)  # (n, H)
+    h[np.arange(len(b)), j] = at.activate(at.z[b, j] + step, (b, j))
+    return from_h(at, h, b)
 
 
 def perturb_emb(at: Point, index: Array, step: Array) -> Array:
-    b, i = index
-    emb = at.emb[b].astype(step.dtype)  # (n, K*D)
-    emb[np.arange(len(b)), i] += step
-    return from_emb(at, emb, b)
+    return from_emb(at, copies(at.emb, index, step), index[0])
 
 
 def perturb_C(at: Point, index: Array, step: Array) -> Array:
     v, d = index
     present, contexts = np.unique(at.batch.contexts, return_inverse=True)
-    copies = np.repeat(at.p.C[None, present].astype(step.dtype), len(v), axis=0)  # (n, present, D)
-    copies[np.arange(len(v)), np.searchsorted(present, v), d] += step
-    emb = model.embed(copies, contexts.reshape(at.batch.contexts.shape), at.batch.emb_mask)  # (n, B, K*D)
+    C = np.repeat(at.p.C[None, present].astype(step.dtype), len(v), axis=0)  # (n, present, D)
+    C[np.arange(len(v)), np.searchsorted(present, v), d] += step
+    emb = model.embed(C, contexts.reshape(at.batch.contexts.shape), at.batch.emb_mask)  # (n, B, K*D)
     k, b = np.nonzero((emb != at.emb).any(axis=-1))  # the examples that a copy changes
     losses = np.zeros((len(at.emb), len(v)), step.dtype)  # (B, n); the others do not move
     losses[b, k] = from_emb(at, emb[k, b], b)
@@ -132,12 +135,11 @@ def perturb_C(at: Point, index: Array, step: Array) -> Array:
 
 def perturb_hidden_layer(at: Point, index: Array, step: Array) -> Array:
     """Entries (i, j) of W1 or, where i = K*D, of b1, all of one unit j."""
-    i, j, n, mask = index[0], index[1, 0], index.shape[1], at.batch.h_mask
+    i, j, n = index[0], index[1, 0], index.shape[1]
     column = np.append(at.p.W1[:, j], at.p.b1[j]).astype(step.dtype)  # (K*D + 1,)
     columns = np.repeat(column[:, None], n, axis=1)  # (K*D + 1, n)
     columns[i, np.arange(n)] += step
-    z = ops.affine(at.emb, columns[:-1], columns[-1])  # (B, n)
-    h = model.activate(z, None if mask is None else mask[:, j, None])[1]  # (B, n)
+    h = at.activate(ops.affine(at.emb, columns[:-1], columns[-1]), (slice(None), j, None))  # (B, n)
     others = at.h.copy()
     others[:, j] = 0
     still = output(others, at.p.W2, at.p.b2)  # (B, V): the logits without unit j
@@ -163,7 +165,8 @@ def perturb_output_layer(at: Point, index: Array, step: Array) -> Array:
 
 
 # Which tensors are perturbed together: by which function, and whether a call takes one unit at a time.
-GROUPS: list[tuple[tuple[str, ...], Callable[[Point, Array, Array], Array], bool]] = [
+Perturb = Callable[[Point, Array, Array], Array]
+GROUPS: list[tuple[tuple[str, ...], Perturb, bool]] = [
     (("logits",), perturb_logits, False),
     (("h",), perturb_h, False),
     (("z",), perturb_z, False),
@@ -215,22 +218,20 @@ def numerical(
         eps = np.concatenate([np.full(place.shape[1], steps[name]) for name, place in zip(names, places, strict=True)])
         room = {"C": B * K * D}.get(names[0], B * V if one_unit else V + H) + (H + K * D if one_unit else 0)
 
-        def quotient(block: Array, perturb: Any = perturb, index: Array = index, eps: Array = eps) -> Array:
+        def quotient(block: Array, perturb: Perturb = perturb, index: Array = index, eps: Array = eps) -> Array:
             e = eps[block]
             if method == "complex-step":
                 slopes = perturb(at, index[:, block], 1j * e).imag / e
             else:
                 slopes = (perturb(at, index[:, block], e) - perturb(at, index[:, block], -e)) / (2 * e)
-            return slopes.reshape(-1, len(block)).sum(axis=0) / B
+            return np.asarray(slopes.reshape(-1, len(block)).sum(axis=0) / B)
 
         values = np.empty(index.shape[1])
         cut = list(blocks(index, one_unit, max(1, (1 << 17) // room)))
         for block, value in zip(cut, pool.map(quotient, cut), strict=True):
             values[block] = value
-        for name, place, part in zip(
-            names, places, np.split(values, np.cumsum([p.shape[1] for p in places])[:-1]), strict=True
-        ):
-            result[name] = place, part
+        for name, place in zip(names, places, strict=True):
+            result[name], values = (place, values[: place.shape[1]]), values[place.shape[1] :]
     return result
 
 
@@ -307,7 +308,7 @@ def compare(name: str, by_hand: Array, index: Array, values: Array, at: Point, t
     largest = float(abs(values).max())
     return {
         "name": "gradient", "passed": passed, "tensor": name, "method": check.method, "coordinates": len(values),
-        "max_abs_error": float(error.max()), "max_rel_error": float(error.max()) / largest if largest else float(error.max() > 0),
+        "max_abs_error": float(error.max()), "max_rel_error": float(error.max()) / (largest or 1),
         "rtol": tol.rtol[name], "atol": tol.atol[name], "worst": where, "by_hand": pair[0], "numerical": pair[1],
     }  # fmt: skip
 
@@ -423,12 +424,16 @@ def severity(row: Row) -> tuple[float, str]:
     }[name](), ""
 
 
-def uphill(config: Config, row: Row) -> str:
-    """The likely cause of an update that raised the loss of its own batch."""
-    change = f"loss {row['loss_before']:.4f} -> {row['loss_after']:.4f}, predicted {row['predicted']:+.2e}"
-    if row["predicted"] >= 0:
-        return f"{change}: {config.train.optimizer} moved with the gradient, not against it"
-    return f"{change}: the learning rate is too high for this step"
+def warning(rows: list[Row], config: Config) -> str | None:
+    """What is no failure but worth a word, with its likely cause."""
+    for row in rows:
+        if row["name"] == "initial_loss" and not row["passed"]:
+            return "the first loss is not close to log V: the output weights are too large at the start"
+        if row["name"] == "update" and row["passed"] and row["loss_after"] > row["loss_before"]:
+            against = row["predicted"] < 0
+            cause = "the learning rate is too high" if against else f"{config.train.optimizer} moved with the gradient"
+            return f"the update went uphill, {row['loss_before']:.4f} -> {row['loss_after']:.4f}: {cause}"
+    return None
 
 
 def blame(rows: list[Row], config: Config) -> str | None:

@@ -19,6 +19,7 @@ from trainer import ops
 from trainer.ops import Array
 
 NAMES = ("C", "W1", "b1", "W2", "b2")
+INNER = ("logits", "h", "z", "emb")
 ONE_HOT_LIMIT = 256  # a larger vocabulary sums its embedding gradient by segments
 
 

@@ -1,10 +1,12 @@
 """What is left behind: the run folder, its log, its metrics, its checkpoints."""
 
+import errno
 import hashlib
 import io
 import json
 import math
 import os
+import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from tqdm import tqdm
 
 from trainer import config as configuration
 from trainer.config import Config
@@ -34,7 +37,7 @@ TRAINING, CHECKS, SAMPLES = 1, 2, 3  # the random streams of a seed: each has ge
 
 @dataclass
 class Checkpoint:
-    """All that resuming and sampling need. The random streams are functions of seed and step, so these two are their state."""
+    """All that resuming and sampling need. Seed and step are the state of the random streams, which are made from them."""
 
     config: Config
     vocabulary: str
@@ -99,41 +102,67 @@ def check_name(name: str) -> str:
 
 
 class Journal:
-    """metrics.jsonl and train.log of one run, held by one process."""
+    """metrics.jsonl, train.log and the progress bar of a run, held by one process."""
 
-    def __init__(self, folder: Path, length: int = 0) -> None:
+    def __init__(self, folder: Path, c: Checkpoint, fresh: bool) -> None:
         self.folder = folder
+        if fresh:
+            text = yaml.safe_dump(configuration.to_dict(c.config), sort_keys=False, allow_unicode=True)
+            write_whole(folder / "config.yaml", text.encode())
         with disk(folder):
             self.metrics = open(folder / "metrics.jsonl", "ab", buffering=0)  # noqa: SIM115
             if fcntl:
                 try:
                     fcntl.flock(self.metrics, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    raise UserError(
-                        f"another process is writing this run, {folder.absolute()}; wait for it or stop it"
-                    ) from None
-            length = min(length, os.fstat(self.metrics.fileno()).st_size)
-            self.metrics.truncate(length)
+                    where = folder.absolute()
+                    raise UserError(f"another process is writing this run, {where}; wait for it or stop it") from None
+            self.length = min(c.metrics_length, self.metrics.tell())
+            self.metrics.truncate(self.length)
             self.log = open(folder / "train.log", "a", buffering=1, encoding="utf-8")  # noqa: SIM115
-        self.length = length
+        steps = c.config.train.steps
+        self.bar = tqdm(total=steps, initial=c.step, unit="step", disable=None, dynamic_ncols=True, leave=False)
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.bar.close()
+        try:
+            if error is not None and str(error):
+                self.write_log(str(error))
+        except UserError:
+            pass  # the disk is full: the error itself is told on standard error
+        self.metrics.close()
+        self.log.close()
 
     def row(self, event: str, **values: Any) -> None:
         """One row, one write."""
         line = json.dumps(finite({"event": event, **values}), allow_nan=False).encode() + b"\n"
         with disk(self.folder / "metrics.jsonl"):
-            written = self.metrics.write(line)
-            if written != len(line):
-                raise OSError(28, "no space left on the device")
+            if self.metrics.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.length += len(line)
 
-    def say(self, text: str) -> None:
-        """A line for people."""
+    def write_log(self, line: str) -> None:
         with disk(self.folder / "train.log"):
-            self.log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + text + "\n")
+            self.log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + line + "\n")
 
-    def close(self) -> None:
-        self.metrics.close()
-        self.log.close()
+    def say(self, line: str) -> None:
+        """A line of the story, for people."""
+        self.write_log(line)
+        tqdm.write(line, file=sys.stderr)
+
+    def progress(self, step: int, note: str) -> None:
+        self.bar.set_postfix_str(note, refresh=False)
+        self.bar.update(step - self.bar.n)
+
+    def conclude(self, lines: list[str]) -> None:
+        """The results, on standard output."""
+        self.bar.close()
+        for line in lines:
+            self.write_log(line)
+            print(line)
 
 
 def finite(value: Any) -> Any:
@@ -201,7 +230,7 @@ def checksum(arrays: dict[str, Array]) -> bytes:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint; nothing in it is ever executed. Raises UserError if it is damaged, foreign or from the future."""
+    """Read a checkpoint; nothing in it is executed. Raises UserError if it is damaged, foreign or from the future."""
     path = path.absolute()
     try:
         data = path.read_bytes()
@@ -252,12 +281,6 @@ def find_checkpoint(run: str | None) -> Path:
         return Path(run)
     folder = find(run)
     return folder / ("best.npz" if (folder / "best.npz").exists() else "checkpoint.npz")
-
-
-def write_config(folder: Path, config: Config) -> None:
-    """The whole resolved configuration, from which one can train again."""
-    text = yaml.safe_dump(configuration.to_dict(config), sort_keys=False, allow_unicode=True, default_flow_style=None)
-    write_whole(folder / "config.yaml", text.encode())
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -17,16 +17,16 @@ TOGETHER = 256  # samples that advance together: their activations stay in the c
 
 
 def choose(logits: Array, rng: np.random.Generator, temperature: float, top_k: int) -> Array:
-    """One id for each row, drawn from softmax(logits / temperature); temperature 0 takes the likeliest: (n, V) -> (n,)."""
+    """An id for each row, drawn from softmax(logits / temperature), at 0 the likeliest: (n, V) -> (n,)."""
     if temperature == 0:
-        return logits.argmax(axis=1)
+        return np.argmax(logits, axis=1)
     logits = (logits - logits.max(axis=1, keepdims=True)) / temperature
     if 0 < top_k < logits.shape[1]:
         weakest = np.partition(logits, -top_k, axis=1)[:, -top_k, None]  # (n, 1)
         logits = np.where(logits >= weakest, logits, -np.inf)
     ladder = np.exp(logits).cumsum(axis=1)  # (n, V); its steps are as high as the characters are likely
     ids = (ladder <= rng.random((len(ladder), 1)) * ladder[:, -1:]).sum(axis=1)  # (n,)
-    return np.minimum(ids, logits.shape[1] - 1)
+    return np.asarray(np.minimum(ids, logits.shape[1] - 1))
 
 
 def advance(
