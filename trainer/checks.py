@@ -82,7 +82,8 @@ def row_losses(logits: Array, targets: Array) -> Array:
 def output(h: Array, W2: Array, b2: Array) -> Array:
     """The output layer, as (V, n) in memory, for softmax reduces faster so: (n, H) -> (n, V)."""
     logits = np.empty((W2.shape[1], len(h)), np.result_type(h, W2, b2)).T  # (n, V)
-    return ops.affine(h.astype(logits.dtype, copy=False), W2.astype(logits.dtype, copy=False), b2, logits)
+    h, W2 = h.astype(logits.dtype, copy=False), W2.astype(logits.dtype, copy=False)
+    return ops.affine(h, W2, b2, logits)
 
 
 def from_h(at: Point, h: Array, b: Array) -> Array:
@@ -97,7 +98,7 @@ def from_emb(at: Point, emb: Array, b: Array) -> Array:
 
 def copies(of: Array, index: Array, step: Array) -> Array:
     """Rows of an activation (B, I), each with a step at one entry: (n, I)."""
-    rows = of[index[0]].astype(step.dtype)  # (n, I)
+    rows: Array = of[index[0]].astype(step.dtype)  # (n, I)
     rows[np.arange(len(step)), index[1]] += step
     return rows
 

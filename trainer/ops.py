@@ -125,8 +125,8 @@ def softmax_cross_entropy_backward(
     share = np.divide(weight, total)  # (B,)
     dlogits = np.multiply(exps, share[:, None], out)  # weight * p
     # Places in memory order: 5 us less than indexing by row and column.
-    row, column = (stride // dlogits.itemsize for stride in dlogits.strides)
+    row, column = dlogits.strides[0] // dlogits.itemsize, dlogits.strides[1] // dlogits.itemsize
     places = targets * column  # (B,)
-    places += np.arange(0, row * len(targets), row)
-    dlogits.reshape(-1, order="A")[places] -= share.dtype.type(weight)
+    places += np.arange(0, row * len(places), row)
+    dlogits.reshape(-1, order="A")[places] -= weight
     return dlogits

@@ -37,7 +37,7 @@ TRAINING, CHECKS, SAMPLES = 1, 2, 3  # the random streams of a seed: each has ge
 
 @dataclass
 class Checkpoint:
-    """All that resuming and sampling need. Seed and step are the state of the random streams, which are made from them."""
+    """All that resuming and sampling need. Seed and step are the state of the random streams."""
 
     config: Config
     vocabulary: str

@@ -19,7 +19,7 @@ TOGETHER = 256  # samples that advance together: their activations stay in the c
 def choose(logits: Array, rng: np.random.Generator, temperature: float, top_k: int) -> Array:
     """An id for each row, drawn from softmax(logits / temperature), at 0 the likeliest: (n, V) -> (n,)."""
     if temperature == 0:
-        return np.argmax(logits, axis=1)
+        return np.asarray(logits.argmax(axis=1))
     logits = (logits - logits.max(axis=1, keepdims=True)) / temperature
     if 0 < top_k < logits.shape[1]:
         weakest = np.partition(logits, -top_k, axis=1)[:, -top_k, None]  # (n, 1)

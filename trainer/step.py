@@ -70,18 +70,21 @@ def split_batch(sizes: Sizes, batch_size: int, dtype: str, threads: int, g: Para
 def gradients(p: Parameters, batch: Batch, parts: list[Part], g: Parameters, pool: Executor) -> None:
     """Forward and backward, a thread for each part; the parts' gradients are added in the order of the parts."""
     weight = 1 / len(batch.targets)
-
-    def run(part: Part) -> None:
-        rows = batch.rows(part.rows) if len(parts) > 1 else batch
-        model.forward(p, rows, part.a)
-        model.backward(p, rows, part.a, part.g, weight)
-
-    others = [pool.submit(run, part) for part in parts[1:]]
-    run(parts[0])
+    if len(parts) == 1:
+        both_ways(p, batch, parts[0], weight)
+        return
+    others = [pool.submit(both_ways, p, batch.rows(part.rows), part, weight) for part in parts[1:]]
+    both_ways(p, batch.rows(parts[0].rows), parts[0], weight)
     total = parts[0].g.flat
     for part, other in zip(parts[1:], others, strict=True):
         other.result()
         total = np.add(total, part.g.flat, g.flat)
+
+
+def both_ways(p: Parameters, batch: Batch, part: Part, weight: float) -> None:
+    """Forward and backward on a thread's share of the batch."""
+    model.forward(p, batch, part.a)
+    model.backward(p, batch, part.a, part.g, weight)
 
 
 def batch_loss(parts: list[Part], batch: Batch) -> float:
