@@ -11,7 +11,7 @@ from pathlib import Path
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-from trainer.errors import Interrupted, RunFailed, UserError  # noqa: E402
+from trainer.errors import Interrupted, RunFailed, UserError, printable  # noqa: E402
 
 RUN = "a run folder, a folder of runs (its newest is meant) or a checkpoint file; left out, the newest run under runs/"
 
@@ -122,17 +122,19 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
-    for k, word in enumerate(given[:-1]):
-        if word in ("--logits", "--prompt", "--context", "--target"):  # their values may begin with a minus
-            given[k : k + 2] = [f"{word}={given[k + 1]}"]
-            given.append("")
-    given = [word for word in given if word]
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    for k in range(len(given) - 1, 0, -1):
+        if given[k - 1] in ("--logits", "--prompt", "--context", "--target"):  # their values may begin with a minus
+            given[k - 1 : k + 1] = [f"{given[k - 1]}={given[k]}"]
     try:
+        for word in given:
+            if any("\ud800" <= c <= "\udfff" for c in word):
+                raise UserError(f"{word!a} is not UTF-8, on the command line; write it in UTF-8")
         command = COMMANDS.get(given[0]) if given else None
         (command or train_command)(given[1:] if command else given)
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
         return 0
     except UserError as error:
         status, message = 2, f"error: {error}"
@@ -142,10 +144,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status, message = 1, f"failed: {error}"
     except (Interrupted, KeyboardInterrupt) as error:
         status, message = 130, str(error) or "interrupted"
-    except BrokenPipeError:  # the reader of standard output has left, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    print(message, file=sys.stderr)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into it again
+        if isinstance(error, BrokenPipeError):  # the reader of standard output has left, as `| head` does
+            return 0
+        status, message = 2, f"error: cannot write ({error.strerror}), standard output; make room"
+    print(printable(message), file=sys.stderr)
     return status
 
 

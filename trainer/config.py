@@ -90,7 +90,7 @@ class Log:
     eval_every: int = option(10000, at_least(1))
     eval_examples: int = option(20000, at_least(1))
     checkpoint_every: int = option(10000, at_least(1))
-    samples: int = option(20, at_least(0))
+    samples: int = option(20, (lambda x: 0 <= x <= 1e6, "a whole number from 0 to a million"))
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,9 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     where = Path(path).absolute()
     try:
         tree = parse_yaml(where.read_bytes(), str(where))
-    except OSError as error:
-        raise UserError(f"cannot read the configuration, {where}: {error.strerror}; check --config") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"cannot read the configuration, {where}: {why}; check --config") from None
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise UserError(f"the configuration is a {type(tree).__name__}, {where}; write `section: {{key: value}}`")

@@ -1,4 +1,4 @@
-"""The exceptions that end a command with a message instead of a traceback."""
+"""The exceptions that end a command with one line instead of a traceback."""
 
 
 class UserError(Exception):
@@ -11,3 +11,8 @@ class RunFailed(Exception):
 
 class Interrupted(Exception):
     """The user stopped the run; its state is saved. Exit status 130."""
+
+
+def printable(text: str) -> str:
+    """The text on one line: what a terminal would obey rather than show is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -10,7 +10,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import yaml
 from tqdm import tqdm
 
 from trainer import config as configuration
+from trainer import optim
 from trainer.config import Config
 from trainer.errors import UserError
 from trainer.model import NAMES, Parameters, Sizes, zeros
@@ -96,7 +97,7 @@ def create(name: str) -> Path:
 
 def check_name(name: str) -> str:
     """The name, if it is one plain folder name under runs/."""
-    if not name or name in (".", "..") or name.startswith(".") or any(c in name for c in "/\\\0") or len(name) > 100:
+    if not 0 < len(name) <= 100 or name.startswith(".") or not name.isprintable() or set(name) & set("/\\"):
         raise UserError(f"--name {name!a} is no folder name, under {RUNS.absolute()}; use letters, digits, - and _")
     return name
 
@@ -104,22 +105,23 @@ def check_name(name: str) -> str:
 class Journal:
     """metrics.jsonl, train.log and the progress bar of a run, held by one process."""
 
-    def __init__(self, folder: Path, c: Checkpoint, fresh: bool) -> None:
+    def __init__(self, folder: Path, c: Checkpoint) -> None:
         self.folder = folder
-        if fresh:
-            text = yaml.safe_dump(configuration.to_dict(c.config), sort_keys=False, allow_unicode=True)
-            write_whole(folder / "config.yaml", text.encode())
         with disk(folder):
-            self.metrics = open(folder / "metrics.jsonl", "ab", buffering=0)  # noqa: SIM115
+            self.metrics = open(folder / "metrics.jsonl", "a+b", buffering=0)  # noqa: SIM115
             if fcntl:
                 try:
                     fcntl.flock(self.metrics, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     where = folder.absolute()
                     raise UserError(f"another process is writing this run, {where}; wait for it or stop it") from None
-            self.length = min(c.metrics_length, self.metrics.tell())
+            self.metrics.seek(0)
+            # Rows after the checkpoint are written again, and so is a row that a crash cut short.
+            self.length = self.metrics.read(c.metrics_length).rfind(b"\n") + 1
             self.metrics.truncate(self.length)
             self.log = open(folder / "train.log", "a", buffering=1, encoding="utf-8")  # noqa: SIM115
+        text = yaml.safe_dump(configuration.to_dict(c.config), sort_keys=False, allow_unicode=True)
+        write_whole(folder / "config.yaml", text.encode())
         steps = c.config.train.steps
         self.bar = tqdm(total=steps, initial=c.step, unit="step", disable=None, dynamic_ncols=True, leave=False)
 
@@ -128,13 +130,17 @@ class Journal:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.bar.close()
-        try:
+        with suppress(UserError, OSError):  # a full disk is told by the error that is on its way
             if error is not None and str(error):
                 self.write_log(str(error))
-        except UserError:
-            pass  # the disk is full: the error itself is told on standard error
-        self.metrics.close()
-        self.log.close()
+        for file in (self.metrics, self.log):
+            with suppress(OSError):
+                file.close()
+
+    def sync(self) -> None:
+        """The rows so far are on the disk, before a checkpoint counts on them."""
+        with disk(self.folder / "metrics.jsonl"):
+            os.fsync(self.metrics.fileno())
 
     def row(self, event: str, **values: Any) -> None:
         """One row, one write."""
@@ -238,31 +244,50 @@ def load(path: Path) -> Checkpoint:
         raise UserError(f"cannot read the checkpoint, {path}: {error.strerror}; give the path of a run") from None
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if archive.testzip() is not None:  # before any array's header is believed
+            # Before any array's header is believed: sizes are those of the file, and the bytes are whole.
+            if any(member.compress_type for member in archive.infolist()) or archive.testzip():
                 raise ValueError
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         stored = arrays.pop("checksum").tobytes()
-        meta = json.loads(arrays["meta"].tobytes())
-        version = meta["format"]
+        right = stored == checksum(arrays)
+        meta = json.loads(arrays.pop("meta").tobytes())
+        version = meta.pop("format")
     except Exception:  # whatever a damaged archive makes zipfile, NumPy or json raise
         raise UserError(f"not a checkpoint, or a damaged one, {path}; use another file of the run") from None
     if version != FORMAT:
-        raise UserError(f"a checkpoint of format {version}, this program reads {FORMAT}, {path}; use its own version")
-    if stored != checksum(arrays):
+        raise UserError(f"a checkpoint of format {version!a}, this program reads {FORMAT}, {path}; use its own version")
+    if not right:
         raise UserError(f"a damaged checkpoint (its checksum differs), {path}; use another file of the run")
-    del meta["format"], arrays["meta"]
-    meta["config"] = configuration.build(meta["config"], str(path))
-    p = zeros(sizes_of(meta["config"], meta["vocabulary"]), meta["config"].model.dtype)
+    try:
+        return unpack(arrays, meta, path)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        raise UserError(f"not a checkpoint of this program, {path}; use another file of the run") from None
+
+
+def unpack(arrays: dict[str, Array], meta: dict[str, Any], path: Path) -> Checkpoint:
+    """A Checkpoint from the parts of its file. Raises ValueError and the like if they do not fit each other."""
+    config, vocabulary = configuration.build(meta.pop("config"), str(path)), meta["vocabulary"]
+    sizes, dtype = sizes_of(config, vocabulary), np.dtype(config.model.dtype)
+    shapes = sizes.shapes() | {"W2": (sizes.H, sizes.V)}
+    if any(arrays[name].shape != shapes[name] or arrays[name].dtype != dtype for name in NAMES):
+        raise ValueError
+    p = zeros(sizes, dtype)
     for name in NAMES:
         getattr(p, name)[...] = arrays.pop(name)
-    return Checkpoint(parameters=p, state={k.removeprefix("optimizer_"): v for k, v in arrays.items()}, **meta)
+    c = Checkpoint(config, parameters=p, state={k.removeprefix("optimizer_"): v for k, v in arrays.items()}, **meta)
+    state = optim.initial_state(config.train, p)
+    if {k: (v.shape, v.dtype) for k, v in state.items()} != {k: (v.shape, v.dtype) for k, v in c.state.items()}:
+        raise ValueError
+    if len(set(vocabulary)) != sizes.V or sizes.V < 2 or c.step < 0 or not 0 < c.threads <= config.train.batch_size:
+        raise ValueError
+    return c
 
 
 def find(run: str | None) -> Path:
     """The run folder that is meant: itself, the newest in a folder of runs, the newest of all if left out."""
     start = Path(run) if run is not None else RUNS
-    if "\0" in str(start) or not start.exists():
+    if "\0" in str(start) or not os.path.exists(start):
         what = "no run yet" if run is None else "no such run"
         raise UserError(f"{what}, {str(start.absolute())!a}; train first, or give the path of a run")
     if start.is_file():
@@ -277,7 +302,7 @@ def find(run: str | None) -> Path:
 
 def find_checkpoint(run: str | None) -> Path:
     """The checkpoint that is meant: a file itself, else the run's best one, else its newest."""
-    if run is not None and Path(run).is_file():
+    if run is not None and os.path.isfile(run):
         return Path(run)
     folder = find(run)
     return folder / ("best.npz" if (folder / "best.npz").exists() else "checkpoint.npz")

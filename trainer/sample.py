@@ -65,7 +65,7 @@ def sample(
     top_k: int = 0,
     length: int | None = None,
     seed: int = 0,
-) -> list[str]:
+) -> Iterator[str]:
     """n texts that begin with the prompt. Raises UserError for an impossible setting or an unknown character."""
     length = check_settings(c, n, prompt, temperature, top_k, length, seed)
     code_points = np.array([ord(character) for character in c.vocabulary], np.uint32)  # (V,)
@@ -80,8 +80,13 @@ def sample(
         coded = code_points[written]  # (size, length)
         return [prompt + coded[i, :end].tobytes().decode("utf-32-le") for i, end in enumerate(ends)]
 
-    with ThreadPoolExecutor(cores()) as pool:
-        return [text for texts in pool.map(group, range(0, n, TOGETHER)) for text in texts]
+    def texts() -> Iterator[str]:
+        with ThreadPoolExecutor(cores(), initializer=np.seterr, initargs=("ignore",)) as pool:
+            for start in range(0, n, 64 * TOGETHER):  # a few groups ahead of the reader, not all
+                for part in pool.map(group, range(start, min(n, start + 64 * TOGETHER), TOGETHER)):
+                    yield from part
+
+    return texts()
 
 
 def stream(

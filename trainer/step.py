@@ -106,8 +106,7 @@ def mean_loss(p: Parameters, sizes: Sizes, corpus: Corpus, positions: Array, poo
     def total(first: int) -> float:
         contexts, targets = text.windows(corpus, positions[first : first + size], sizes.K)
         batch, a = Batch(contexts, targets), Activations(sizes, len(targets), p.flat.dtype, backward=False)
-        with np.errstate(all="ignore"):
-            model.forward(p, batch, a)
-            return float(model.losses(a, batch).sum(dtype=np.float64))
+        model.forward(p, batch, a)
+        return float(model.losses(a, batch).sum(dtype=np.float64))
 
     return math.fsum(pool.map(total, range(0, len(positions), size))) / len(positions)

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import BinaryIO
 
 import numpy as np
 
 from trainer.config import Data
-from trainer.errors import UserError
+from trainer.errors import UserError, printable
 from trainer.ops import Array
 
 BLOCK = 1 << 18  # bytes read at a time: the intermediate arrays stay in the cache
@@ -42,11 +43,10 @@ def load(data: Data, context: int) -> Corpus:
     """
     path = Path(data.path).absolute()
     lines = data.mode == "lines"
-    if path.is_dir():
-        raise UserError(f"the text is a folder, {path}; give the path of a text file")
-    if path.exists() and not path.is_file():
-        raise UserError(f"the text is no regular file, {path}; save it to a file, for it is read twice")
     try:
+        if not S_ISREG(path.stat().st_mode):
+            kind = "a folder" if path.is_dir() else "no regular file"
+            raise UserError(f"the text is {kind}, {path}; give the path of a text file")
         with path.open("rb") as file:
             vocabulary, length, fingerprint = survey(file, path, lines)
             file.seek(0)
@@ -188,8 +188,3 @@ def stands_in(line: str, corpus: Corpus) -> bool:
     wanted = np.array([0, *to_ids(line, corpus.vocabulary, "line"), 0], train.dtype)
     found = re.finditer(re.escape(wanted.tobytes()), train.view(np.uint8).data)
     return any(match.start() % train.itemsize == 0 for match in found)
-
-
-def printable(text: str) -> str:
-    """The text on one line: what a terminal would obey rather than show is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+import shlex
 import signal
 import threading
 import time
@@ -17,7 +18,7 @@ import numpy as np
 from trainer import __version__, checks, model, optim, runs, text
 from trainer import config as configuration
 from trainer.config import Config
-from trainer.errors import Interrupted, RunFailed, UserError
+from trainer.errors import Interrupted, RunFailed, UserError, printable
 from trainer.model import NAMES, Batch
 from trainer.ops import Array
 from trainer.runs import CHECKS, TRAINING, Checkpoint, Journal, cores
@@ -46,6 +47,8 @@ def resume(name: str, overrides: list[str]) -> Path:
     c = runs.load(folder / "checkpoint.npz")
     for override in overrides:
         lengthen(c, override, folder)
+    if not (folder / "best.npz").exists():
+        c.best_loss = None  # the next evaluation writes it again
     corpus = text.load(c.config.data, c.config.model.context)
     if corpus.fingerprint != c.fingerprint:
         raise UserError(f"the text has changed since the run began, {Path(c.config.data.path).absolute()}; restore it")
@@ -97,7 +100,7 @@ class Run:
         dtype, B = c.config.model.dtype, c.config.train.batch_size
         self.g, self.scratch, self.before = (model.zeros(c.sizes, dtype) for _ in range(3))
         self.parts = split_batch(c.sizes, B, dtype, c.threads, self.g)
-        self.pool = ThreadPoolExecutor(max(cores(), c.threads))
+        self.pool = ThreadPoolExecutor(max(cores(), c.threads), initializer=np.seterr, initargs=("ignore",))
         self.batches = batches(corpus, c.config, c.step)
 
     def go(self, folder: Path, fresh: bool) -> Path:
@@ -108,7 +111,7 @@ class Run:
             self.pool,
             np.errstate(all="ignore"),
             interruptible() as signals,
-            Journal(folder, c, fresh) as self.journal,
+            Journal(folder, c) as self.journal,
         ):
             self.clock = time.monotonic() - c.seconds
             self.mark, self.last = time.monotonic(), c.step
@@ -127,7 +130,7 @@ class Run:
                     self.save("checkpoint.npz")
                 if signals and c.step < steps:
                     self.journal.say(f"interrupted at step {c.step}, state saved")
-                    raise Interrupted(f"go on with: python -m trainer --resume {folder}")
+                    raise Interrupted(f"go on with: python -m trainer --resume {shlex.quote(str(folder))}")
             self.finish()
         return folder
 
@@ -214,6 +217,7 @@ class Run:
         return [mean_loss(c.parameters, c.sizes, self.corpus, place, self.pool) for place in places]
 
     def save(self, file: str) -> None:
+        self.journal.sync()
         self.c.metrics_length, self.c.seconds = self.journal.length, time.monotonic() - self.clock
         runs.save(self.journal.folder / file, self.c)
 
@@ -256,10 +260,10 @@ class Run:
             parameters=c.sizes.parameters(),
             examples=examples,
         )
-        characters = text.printable(corpus.vocabulary[corpus.lines :])
+        characters = printable(corpus.vocabulary[corpus.lines :])
         shapes = ", ".join(f"{n} {'x'.join(map(str, getattr(c.parameters, n).shape))}" for n in NAMES)
         say(f"run         {self.journal.folder}")
-        say(f"text        {config.data.path}: {len(corpus.ids) - corpus.lines:,} characters")
+        say(f"text        {printable(config.data.path)}: {len(corpus.ids) - corpus.lines:,} characters")
         say(f"vocabulary  {c.sizes.V}{', with the end of a line' * corpus.lines}: {characters[:80]}")
         say("examples    " + ", ".join(f"{split} {n:,}" for split, n in examples.items()))
         say(f"parameters  {c.sizes.parameters():,}: {shapes}; {config.model.dtype}, threads: {c.threads}")
@@ -277,12 +281,12 @@ class Run:
     def finish(self) -> None:
         """The losses of the best parameters, the checks, samples. Raises RunFailed if a check had failed."""
         c, folder, corpus = self.c, self.journal.folder, self.corpus
-        best = runs.load(folder / "best.npz")
+        best = runs.load(folder / "best.npz") if (folder / "best.npz").exists() else c
         losses = self.losses(best, ALL, "train", "val", "test")
         tallies = {name: {key: tally[key] for key in ("run", "failed", "worst")} for name, tally in c.checks.items()}
         named = dict(zip(("train_loss", "val_loss", "test_loss"), losses, strict=True))
-        self.journal.row("end", step=c.step, **named, best_step=c.best_step, seconds=c.seconds, checks=tallies)
-        lines = [f"losses of the best step, {c.best_step}, after {c.seconds:.1f} s:"]
+        self.journal.row("end", step=c.step, **named, best_step=best.step, seconds=c.seconds, checks=tallies)
+        lines = [f"losses of the best step, {best.step}, after {c.seconds:.1f} s:"]
         for split, loss in zip(("train", "validation", "test"), losses, strict=True):
             lines.append(f"  {split:<11} {loss:.4f} nats, {loss / math.log(2):.4f} bits per character")
         lines.append("check           run  failed  worst")
@@ -290,14 +294,14 @@ class Run:
             lines.append(
                 f"  {name:<12} {tally['run']:>5} {tally['failed']:>7}  {tally['worst']:.2e} at {tally['where']}"
             )
-        texts = sample(best, self.config.log.samples, seed=self.config.seed)
+        texts = list(sample(best, self.config.log.samples, seed=self.config.seed))
         runs.write_whole(folder / "samples.txt", "".join(line + "\n" for line in texts).encode())
         lines += ["samples:"] * bool(texts)
         for line in texts:
             known = corpus.lines and text.stands_in(line, corpus)
             mark = ("  (in the training text)" if known else "  (new)") * corpus.lines
-            lines.append(f"  {text.printable(line)}{mark}")
-        lines += [f"written to {folder}", f"for more samples: python -m trainer sample {folder}"]
+            lines.append(f"  {printable(line)}{mark}")
+        lines += [f"written to {folder}", f"for more samples: python -m trainer sample {shlex.quote(str(folder))}"]
         self.journal.conclude(lines)
         if any(tally["failed"] for name, tally in c.checks.items() if name != "initial_loss"):
             raise RunFailed(
