@@ -29,9 +29,17 @@ LINKS = {
     "emb": (("h", "z"), "affine_backward_input (forward: affine)", "demb = dz · W1ᵀ"),
     "W2": (("logits",), "affine_backward_weight (forward: affine)", "dW2 = hᵀ · dlogits"),
     "b2": (("logits",), "affine_backward_bias (forward: affine)", "db2 = sum of dlogits over the batch"),
-    "W1": (("z",), "affine_backward_weight (forward: affine)", "dW1 = embᵀ · dz"),
+    "W1": (
+        ("z",),
+        "affine_backward_weight, or embedded_affine_backward where V < 2 D (forward: affine)",
+        "dW1 = embᵀ · dz",
+    ),
     "b1": (("z",), "affine_backward_bias (forward: affine)", "db1 = sum of dz over the batch"),
-    "C": (("z", "emb"), "embedding_backward (forward: embedding)", "dC[v] = sum of demb where v stands"),
+    "C": (
+        ("z", "emb"),
+        "embedding_backward, or embedded_affine_backward where V < 2 D (forward: embedding)",
+        "dC[v] = sum of demb where v stands",
+    ),
 }
 WITH_DROPOUT = {
     "z": " or dropout_backward (forward: dropout), dz = dh · mask · (1 - tanh²)",

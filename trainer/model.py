@@ -10,7 +10,7 @@
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -117,8 +117,10 @@ class Activations:
             self.dh, self.dtanh, self.dz = (aligned((B, H), dtype) for _ in range(3))
             self.demb, self.drows = (aligned((B, K * D), dtype) for _ in range(2))
             self.ones = np.ones(B, dtype)
-            self.eye = np.eye(V, dtype=dtype) if V <= ONE_HOT_LIMIT else None
-            self.one_hot = aligned((B * K, V), dtype) if V <= ONE_HOT_LIMIT else None
+            small = V <= ONE_HOT_LIMIT
+            self.eye: Any = np.eye(V, dtype=dtype) if small else None
+            self.one_hot: Any = aligned((B * K, V), dtype) if small else None
+            self.sums: Any = aligned((K, V, H), dtype) if small and V < 2 * D else None
 
 
 def embed(C: Array, contexts: Array, mask: Array | None, out: Array | None = None) -> Array:
@@ -150,6 +152,11 @@ def losses(a: Activations, batch: Batch) -> Array:
     return ops.cross_entropy(a.shifted, a.total, batch.targets)
 
 
+def spares_demb(batch: Batch, a: Activations) -> bool:
+    """Whether dC and dW1 are summed by place and character, which needs a small V and no embedding dropout."""
+    return a.sums is not None and batch.emb_mask is None
+
+
 def backward(p: Parameters, batch: Batch, a: Activations, g: Parameters, weight: float) -> None:
     """From the loss to the gradient of every parameter, into `g`; `weight` is an example's share of the loss."""
     ops.softmax_cross_entropy_backward(a.exps, a.total, batch.targets, weight, a.dlogits)
@@ -162,8 +169,11 @@ def backward(p: Parameters, batch: Batch, a: Activations, g: Parameters, weight:
     dtanh = a.dh if batch.h_mask is None else ops.dropout_backward(a.dh, batch.h_mask, a.dtanh)
     ops.tanh_backward(dtanh, a.tanh, a.dz)
 
-    ops.affine_backward_weight(a.emb, a.dz, g.W1)
     ops.affine_backward_bias(a.dz, a.ones, g.b1)
+    if spares_demb(batch, a):
+        ops.embedded_affine_backward(a.dz, batch.contexts, p.C, p.W1, g.C, g.W1, a.eye, a.one_hot, a.sums)
+        return
+    ops.affine_backward_weight(a.emb, a.dz, g.W1)
     ops.affine_backward_input(a.dz, p.W1, a.demb)
 
     drows = a.demb if batch.emb_mask is None else ops.dropout_backward(a.demb, batch.emb_mask, a.drows)

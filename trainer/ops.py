@@ -73,6 +73,23 @@ def affine_backward_bias(dy: Array, ones: Array, out: Array | None = None) -> Ar
     return ones.dot(dy, out)  # 1 us faster than dy.sum(axis=0)
 
 
+def embedded_affine_backward(
+    dz: Array, ids: Array, C: Array, W: Array, dC: Array, dW: Array, eye: Array, one_hot: Array, sums: Array
+) -> None:
+    """dC and dW of z = the sum over k of C[ids[:, k]] @ W_k, where W_k is the k-th block of D rows of W.
+
+    With sums[k, v] = the sum of dz over the examples that read v at place k, both are small products:
+    dW_k = C.T @ sums[k] and dC = the sum over k of sums[k] @ W_k.T. The chain rule with its sums exchanged;
+    it spares demb and, where V < 2 D, a quarter of a step's multiplications.
+    (B, H), (B, K), (V, D), (K*D, H) -> dC (V, D), dW (K*D, H), through one_hot (B*K, V) and sums (K, V, H).
+    """
+    (B, K), (V, D) = ids.shape, C.shape
+    rows = eye.take(ids.reshape(-1), 0, one_hot, "clip").reshape(B, K * V)
+    product(rows.T, dz, sums.reshape(K * V, -1))
+    product(C.T, sums, dW.reshape(K, D, -1))
+    np.add.reduce(product(sums, W.reshape(K, D, -1).transpose(0, 2, 1)), axis=0, out=dC)
+
+
 def tanh(z: Array, out: Array | None = None) -> Array:
     """h = tanh(z), entry by entry."""
     return np.tanh(z, out)

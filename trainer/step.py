@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainer import model, text
+from trainer import model, ops, text
 from trainer.config import Config
 from trainer.model import Activations, Batch, Parameters, Sizes
 from trainer.ops import Array
@@ -93,8 +93,11 @@ def batch_loss(parts: list[Part], batch: Batch) -> float:
     return float(sum(losses)) / len(batch.targets)
 
 
-def by_hand(parts: list[Part], g: Parameters) -> dict[str, Array]:
-    """Every gradient that backward left behind, by name, for the whole batch."""
+def by_hand(p: Parameters, batch: Batch, parts: list[Part], g: Parameters) -> dict[str, Array]:
+    """Every gradient that backward left behind, by name, for the whole batch; with demb, where it was spared."""
+    for part in parts:
+        if model.spares_demb(batch, part.a):
+            ops.affine_backward_input(part.a.dz, p.W1, part.a.demb)
     inner = {name: np.concatenate([getattr(part.a, "d" + name) for part in parts]) for name in model.INNER}
     return inner | {name: getattr(g, name) for name in model.NAMES}
 

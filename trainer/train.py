@@ -148,7 +148,7 @@ class Run:
             rows = [checks.sum_to_zero([part.a.dlogits for part in self.parts], len(batch.targets))]
             if checked:
                 began = time.monotonic()
-                at, hand = checks.point(c.parameters, batch, c.sizes), by_hand(self.parts, self.g)
+                at, hand = checks.point(c.parameters, batch, c.sizes), by_hand(c.parameters, batch, self.parts, self.g)
                 rng = np.random.default_rng([self.config.seed, CHECKS, step])
                 rows += checks.gradient_rows(at, hand, check, self.config.model.dtype, rng, self.pool)
                 if step == 0:
@@ -319,7 +319,9 @@ def check(config: Config) -> list[checks.Row]:
         first = checks.initial_loss(batch_loss(run.parts, batch), c.sizes.V, config.check.initial_loss_atol)
         zero = checks.sum_to_zero([part.a.dlogits for part in run.parts], len(batch.targets))
         at, rng = checks.point(c.parameters, batch, c.sizes), np.random.default_rng([config.seed, CHECKS, 0])
-        rows = checks.gradient_rows(at, by_hand(run.parts, run.g), config.check, dtype, rng, run.pool)
+        rows = checks.gradient_rows(
+            at, by_hand(c.parameters, batch, run.parts, run.g), config.check, dtype, rng, run.pool
+        )
     return [first, zero, *rows]
 
 
