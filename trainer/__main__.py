@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 # A step is split over threads here; a BLAS that starts its own as well would fight it for the
 # cores. Read when NumPy is first imported, which is below.
@@ -122,8 +123,10 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by `>&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
     for k in range(len(given) - 1, 0, -1):
         if given[k - 1] in ("--logits", "--prompt", "--context", "--target"):  # their values may begin with a minus
             given[k - 1 : k + 1] = [f"{given[k - 1]}={given[k]}"]
@@ -133,8 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise UserError(f"{word!a} is not UTF-8, on the command line; write it in UTF-8")
         command = COMMANDS.get(given[0]) if given else None
         (command or train_command)(given[1:] if command else given)
-        if sys.stdout:
-            sys.stdout.flush()
+        sys.stdout.flush()
         return 0
     except UserError as error:
         status, message = 2, f"error: {error}"
@@ -145,12 +147,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Interrupted, KeyboardInterrupt) as error:
         status, message = 130, str(error) or "interrupted"
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into it again
+        discard(sys.stdout)
         if isinstance(error, BrokenPipeError):  # the reader of standard output has left, as `| head` does
             return 0
-        status, message = 2, f"error: cannot write ({error.strerror}), standard output; make room"
-    print(printable(message), file=sys.stderr)
+        status, message = 2, f"error: cannot write ({error.strerror}), standard output or error; make room"
+    try:
+        print(printable(message), file=sys.stderr)
+    except OSError:
+        discard(sys.stderr)
     return status
+
+
+def discard(stream: TextIO) -> None:
+    """Let a stream that cannot be written end nowhere, so that the exit does not flush into it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def console() -> None:

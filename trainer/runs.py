@@ -32,6 +32,18 @@ except ImportError:  # Windows: runs work, two writers are not kept apart
     fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1
+META = {  # what a checkpoint holds besides its configuration and arrays
+    "vocabulary": str,
+    "step": int,
+    "best_loss": float | None,
+    "best_step": int,
+    "seconds": float,
+    "threads": int,
+    "checks": dict,
+    "metrics_length": int,
+    "fingerprint": str,
+    "opening": str,
+}
 RUNS = Path("runs")
 TRAINING, CHECKS, SAMPLES = 1, 2, 3  # the random streams of a seed: each has generators of its own
 
@@ -117,7 +129,8 @@ class Journal:
                     raise UserError(f"another process is writing this run, {where}; wait for it or stop it") from None
             self.metrics.seek(0)
             # Rows after the checkpoint are written again, and so is a row that a crash cut short.
-            self.length = self.metrics.read(c.metrics_length).rfind(b"\n") + 1
+            size = os.fstat(self.metrics.fileno()).st_size
+            self.length = self.metrics.read(min(c.metrics_length, size)).rfind(b"\n") + 1
             self.metrics.truncate(self.length)
             self.log = open(folder / "train.log", "a", buffering=1, encoding="utf-8")  # noqa: SIM115
         text = yaml.safe_dump(configuration.to_dict(c.config), sort_keys=False, allow_unicode=True)
@@ -205,17 +218,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def save(path: Path, c: Checkpoint) -> None:
     """Write a checkpoint as .npz: C, W1, b1, W2, b2, the optimiser's vectors, the rest as JSON, a checksum."""
-    meta = {
-        "format": FORMAT,
-        "config": configuration.to_dict(c.config),
-        **{
-            key: getattr(c, key)
-            for key in (
-                "vocabulary", "step", "best_loss", "best_step", "seconds", "threads", "checks",
-                "metrics_length", "fingerprint", "opening",
-            )
-        },
-    }  # fmt: skip
+    meta = {"format": FORMAT, "config": configuration.to_dict(c.config), **{key: getattr(c, key) for key in META}}
     arrays = {name: np.ascontiguousarray(getattr(c.parameters, name)) for name in NAMES}
     arrays |= {"optimizer_" + name: vector for name, vector in c.state.items()}
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
@@ -267,6 +270,8 @@ def load(path: Path) -> Checkpoint:
 
 def unpack(arrays: dict[str, Array], meta: dict[str, Any], path: Path) -> Checkpoint:
     """A Checkpoint from the parts of its file. Raises ValueError and the like if they do not fit each other."""
+    if meta.keys() != META.keys() | {"config"} or not all(isinstance(meta[key], META[key]) for key in META):
+        raise TypeError
     config, vocabulary = configuration.build(meta.pop("config"), str(path)), meta["vocabulary"]
     sizes, dtype = sizes_of(config, vocabulary), np.dtype(config.model.dtype)
     shapes = sizes.shapes() | {"W2": (sizes.H, sizes.V)}
@@ -279,7 +284,12 @@ def unpack(arrays: dict[str, Array], meta: dict[str, Any], path: Path) -> Checkp
     state = optim.initial_state(config.train, p)
     if {k: (v.shape, v.dtype) for k, v in state.items()} != {k: (v.shape, v.dtype) for k, v in c.state.items()}:
         raise ValueError
-    if len(set(vocabulary)) != sizes.V or sizes.V < 2 or c.step < 0 or not 0 < c.threads <= config.train.batch_size:
+    if (
+        len(set(vocabulary)) != sizes.V
+        or sizes.V < 2
+        or min(c.step, c.metrics_length) < 0
+        or not 0 < c.threads <= config.train.batch_size
+    ):
         raise ValueError
     return c
 
