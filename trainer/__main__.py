@@ -71,13 +71,18 @@ def sample_command(arguments: Sequence[str]) -> None:
     c = runs.load(runs.find_checkpoint(a.run))
     lines = c.config.data.mode == "lines"
     settings = (a.prompt, a.temperature, a.top_k, a.length, a.seed)
+
+    def show(text: str) -> str:
+        """The text itself; on a terminal without what that would obey."""
+        return "\n".join(map(printable, text.split("\n"))) if sys.stdout.isatty() else text
+
     if a.n == 1 or (a.n is None and not lines):
         for character in sample.stream(c, *settings):
-            print(character, end="", flush=not lines)
+            print(show(character), end="", flush=not lines)
         print()
         return
     for text in sample.sample(c, 20 if a.n is None else a.n, *settings):
-        print(text if lines else text + "\n")
+        print(show(text) if lines else show(text) + "\n")
 
 
 def report_command(arguments: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from trainer import checks, model, ops, runs, text
+from trainer import checks, model, ops, runs, step, text
 from trainer.errors import UserError, printable
 
 FEW = 6  # numbers shown of a long array
@@ -46,7 +46,7 @@ def explain(run: str | None, context: str | None, target: str, logits: str | Non
     at = checks.point(c.parameters, batch, c.sizes)
     model.forward(at.p, batch, a)
     model.backward(at.p, batch, a, g, 1.0)
-    by_hand = {"h": a.dh, "z": a.dz, "emb": a.demb, **vars(g)}
+    by_hand = step.by_hand(at.p, batch, [step.Part(slice(None), a, g)], g)
     with ThreadPoolExecutor(1) as pool:
         found = checks.numerical(at, "all", "central", dict.fromkeys(checks.ORDER, 1e-5), np.random.default_rng(), pool)
     quoted = [f"'{printable(character)}'" for character in c.vocabulary]
@@ -77,7 +77,7 @@ def walk_softmax(logits: ops.Array, target: int, shown: ops.Array, names: list[s
     shifted, exps, total = ops.softmax(logits[None])  # (1, V), (1, V), (1,)
     p, loss = exps[0] / total[0], ops.cross_entropy(shifted, total, targets)[0]
     dlogits = ops.softmax_cross_entropy_backward(exps, total, targets, 1.0)[0]  # (V,)
-    up, down = (checks.row_losses(logits + step, targets[[0] * len(shown)]) for step in (steps, -steps))
+    up, down = (checks.row_losses(logits + nudge, targets[[0] * len(shown)]) for nudge in (steps, -steps))
     _, exps, total = ops.softmax((logits - dlogits)[None])
     after, exp, slopes = checks.row_losses((logits - dlogits)[None], targets)[0], np.exp(logits), (up - down) / 2e-5
     print(f"{'':<22}" + "".join(f"{name:>10}" for name in names))

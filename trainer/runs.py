@@ -302,12 +302,12 @@ def find(run: str | None) -> Path:
         raise UserError(f"{what}, {str(start.absolute())!a}; train first, or give the path of a run")
     if start.is_file():
         return start.parent
-    if (start / "config.yaml").exists():
+    if (start / "checkpoint.npz").exists():
         return start
-    found = [p.parent for p in start.rglob("config.yaml")]
+    found = [path.parent for path in start.rglob("checkpoint.npz")]
     if not found:
         raise UserError(f"no run in this folder, {start.absolute()}; train first, or give the path of a run")
-    return max(found, key=lambda folder: (folder.name, (folder / "config.yaml").stat().st_mtime))
+    return max(found, key=lambda folder: (folder.name, (folder / "checkpoint.npz").stat().st_mtime_ns))
 
 
 def find_checkpoint(run: str | None) -> Path:
