@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from trainer import config as configuration
 from trainer import runs
 from trainer.__main__ import main
+from trainer.errors import UserError
 
 TEXTS = {
     "names.txt": "anna\nbob\ncarla\ndan\neve\nfrank\ngina\nhugo\nida\njan\n" * 3,
@@ -45,7 +46,7 @@ WORDS = [
     "central", "complex-step", "cosine", "step", "constant", "warn", "stop", "adamw", "sgd", "lines", "stream",
     "float16", "", " ", "'", '"', "[", "{", "}", "&a", "*a", "!!python/object:os.system x", "!!binary x",
     "2001-01-01", "2001-99-99", "<<", "? a", "%", "@", "`", "\t", "\x1b[31m", "\u202e", "\N{ROCKET}", "\x85",
-    "\ufeff", "\x00", "9" * 5000, "[" * 3000,
+    "\ufeff", "\x00", "9" * 5000, "9" * 400, "0x" + "f" * 5000, "[" * 400,
 ]  # fmt: skip
 NUMBERS = [
     0, -1, 1, 2**31, 2**52, 2**53, 2**64, -(2**64), 10**400,
@@ -201,6 +202,30 @@ def fuzz(examples: int, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         attempt(*command)
 
     every_configuration()
+
+
+def test_an_odd_word_for_a_key_of_each_kind_is_a_value_or_one_line(place: Path) -> None:
+    source = place / "odd.yaml"
+    for key in (
+        "data.path",
+        "data.split",
+        "train.steps",
+        "train.momentum",
+        "check.eps",
+        "check.coordinates",
+        "seed",
+        "x",
+    ):
+        section, _, name = key.rpartition(".")
+        for k, word in enumerate(WORDS):
+            inside = f"{section}: {{{name}: {word}}}" if section else f"{name}: {word}"
+            source.write_text(inside if k % 2 else "data: {path: a}", "utf-8")
+            try:
+                c = configuration.read(source, ["data.path=a"] if k % 2 else [f"{key}={word}"])
+                assert configuration.build(configuration.to_dict(c), "") == c
+            except UserError as error:
+                told = str(error)
+                assert len(told) < 1000 and (key in told or str(source) in told)  # noqa: PT018
 
 
 @pytest.mark.filterwarnings("error")

@@ -18,7 +18,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,8 @@ SETTINGS = {
     "adamw": "train.optimizer=adamw train.schedule=constant train.weight_decay=0.1 train.embedding_dropout=0.2",
     "checked": "train.optimizer=adamw check.enabled=true check.every=3 check.coordinates=4 train.dropout=0.2",
     "stream": "data.mode=stream model.dtype=float64 train.momentum=0.5 log.every=3 log.checkpoint_every=5",
-    # 128 * (3 * 34 + V) * 1100 multiplications are more than 2**24: a batch is split over two threads
-    "threads": "train.batch_size=128 model.hidden=1100 model.embedding=34 train.dropout=0.1 train.steps=12",
+    # 128 * (3 * 40 + V) * 1100 multiplications are more than 2**24: a batch is split over two threads
+    "threads": "train.batch_size=128 model.hidden=1100 model.embedding=40 train.dropout=0.1 train.steps=12",
 }
 TIMES = ("seconds", "steps_per_second")
 
@@ -197,45 +197,46 @@ def test_a_run_cut_off_at_any_save_ends_as_if_it_never_was(
         assert trainer(*arguments)[0] == 0
         assert_same(folder("whole"), folder(name))
     steps = [row["step"] for row in rows(folder("whole")) if row["event"] == "step"]
-    total = runs.load(folder("whole") / "checkpoint.npz").config.train.steps
-    assert steps == list(range(0, total, 3 if "log.every=3" in settings else 1))
+    c = runs.load(folder("whole") / "checkpoint.npz")
+    assert steps == list(range(0, c.config.train.steps, c.config.log.every))
+    assert c.threads == (min(2, runs.cores()) if settings == SETTINGS["threads"] else 1)
 
 
 def kill_and_resume(seed: int) -> int:
-    """Kill a run one to three times and let it end; returns how often a kill came while it lived."""
+    """Kill a run one to three times at random moments, then let it end; returns how often it was killed."""
     rng, name, kills = random.Random(seed), f"killed{seed}", 0
     which = list(SETTINGS)[seed % len(SETTINGS)]
     settings = SETTINGS[which] + " train.steps=40 log.every=1 log.checkpoint_every=1 log.eval_every=3"
-    began = time.monotonic()
     if not Path("runs", which).exists():
+        began = time.monotonic()
         assert start(fresh(which, settings)).wait() == 0
-        LENGTHS[which] = time.monotonic() - began, runs.load(folder(which) / "checkpoint.npz").seconds
-    whole, training = LENGTHS[which]
-
-    def launch() -> subprocess.Popen[str]:
+        training = runs.load(folder(which) / "checkpoint.npz").seconds
+        LENGTHS[which] = time.monotonic() - began - training, training
+    starting, training = LENGTHS[which]
+    wanted, status, err = rng.randint(1, 3), -signal.SIGKILL, ""
+    while status:
         begun = list(Path("runs").glob(f"{name}/*/checkpoint.npz"))
-        return start(["--resume", str(begun[0])] if begun else fresh(name, settings))
-
-    for _ in range(rng.randint(1, 3)):
-        process = launch()
-        time.sleep(rng.uniform(0.8 * (whole - training), whole))
-        for path in Path("runs").glob(f"{name}/*"):
-            assert_readable(path)  # while it is being written
-        process.kill()
-        process.communicate()
-        kills += process.returncode == -signal.SIGKILL
+        process = start(["--resume", str(begun[0])] if begun else fresh(name, settings))
+        if kills < wanted:
+            left = 1 - runs.load(begun[0]).step / 40 if begun else 1
+            time.sleep(rng.uniform(0.7 * starting, starting + left * training))
+            for path in Path("runs").glob(f"{name}/*"):
+                assert_readable(path)  # while it is being written
+            process.kill()
+        _, err = process.communicate()
+        status = process.returncode
+        kills += status == -signal.SIGKILL
+        assert status in (0, -signal.SIGKILL), err
         for path in Path("runs").glob(f"{name}/*"):
             assert_readable(path)
-            if not (path / "checkpoint.npz").exists():  # killed before step 0: nothing is lost, nothing to resume
-                shutil.rmtree(path)
-    process = launch()
-    _, err = process.communicate()
-    assert process.returncode == 0, err
+            if not (path / "checkpoint.npz").exists() or not kills:
+                shutil.rmtree(path)  # killed before step 0, or not at all: from the start again
+                status = status or -signal.SIGKILL
     assert_same(folder(which), folder(name))
     return kills
 
 
-LENGTHS: dict[str, tuple[float, float]] = {}  # seconds that the whole process took, and its training
+LENGTHS: dict[str, tuple[float, float]] = {}  # seconds that starting a process takes, and training in it
 
 
 @pytest.mark.parametrize("seed", [1, 3])
@@ -247,7 +248,7 @@ def test_a_killed_run_ends_as_if_it_never_was(seed: int) -> None:
 def test_a_hundred_killed_runs_end_as_if_they_never_were() -> None:
     kills = sum(kill_and_resume(seed) for seed in range(100))
     print(f"{kills} kills")
-    assert kills > 100
+    assert kills >= 100
 
 
 # Signals
@@ -383,6 +384,33 @@ def test_a_fault_while_saving_leaves_a_whole_checkpoint(
         assert_same(folder("whole"), path)
 
 
+def test_rows_and_checkpoint_reach_the_disk_before_the_name_does(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power failure could leave a checkpoint that is empty, or that counts on rows that are lost."""
+    fsync, replace, events = os.fsync, os.replace, []
+
+    def note_fsync(number: int) -> None:
+        events.append(os.fstat(number).st_ino)
+        fsync(number)
+
+    def note_replace(source: Any, target: Any) -> None:
+        events.append((Path(target).name, os.stat(source).st_ino))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    assert trainer(*fresh("run"))[0] == 0
+    path, saves = folder("run"), 0
+    for k, event in enumerate(events):
+        if isinstance(event, tuple) and event[0] == "checkpoint.npz":
+            before = events[max(i for i in range(k) if isinstance(events[i], tuple)) + 1 : k]
+            assert {(path / "metrics.jsonl").stat().st_ino, event[1]} <= set(before)
+            assert events[k + 1] == path.stat().st_ino
+            saves += 1
+    assert saves == 1 + 24 // 2
+
+
 def test_a_full_disk_is_one_line_and_room_lets_the_run_go_on(trainer: Trainer) -> None:
     """No file may grow beyond a limit: rows are cut in two, as on a full disk. (Python ignores SIGXFSZ.)"""
     assert trainer(*fresh("whole"))[0] == 0
@@ -450,9 +478,10 @@ def little_memory() -> Iterator[None]:
     tracemalloc.start()
     try:
         yield
-        assert tracemalloc.get_traced_memory()[1] < 2**24
     finally:
+        peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
+        assert peak < 2**24
 
 
 def damage(data: bytes, rng: random.Random) -> bytes:
@@ -469,15 +498,15 @@ def test_a_damaged_checkpoint_is_rejected_or_loads_right(trainer: Trainer, place
     path = folder("run") / "checkpoint.npz"
     right, data, rng = values(path), path.read_bytes(), random.Random(3)
     victim, right_ones, rejected = place / "damaged.npz", 0, 0
-    with little_memory():
-        for _ in range(1000):
-            victim.write_bytes(damage(data, rng))
-            try:
+    for k in range(1000):
+        victim.write_bytes(damage(data, rng))
+        try:
+            with little_memory() if k % 5 == 0 else nullcontext():  # watching memory is slow
                 assert values(victim) == right
-                right_ones += 1
-            except UserError as error:
-                told = str(error)
-                rejected += "\n" not in told and str(victim) in told
+            right_ones += 1
+        except UserError as error:
+            told = str(error)
+            rejected += "\n" not in told and str(victim) in told
     assert rejected + right_ones == 1000
     assert right_ones < 100  # hits on bytes that hold nothing, such as dates
 
@@ -497,6 +526,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], Any])
 WRONG: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
     "meta a list": lambda a, m: [m],
     "meta a number": lambda a, m: 7,
+    "another vector": lambda a, m: a.update(surprise=a["b1"]),
     "no config": lambda a, m: m.__delitem__("config"),
     "no vocabulary": lambda a, m: m.__delitem__("vocabulary"),
     "no step": lambda a, m: m.__delitem__("step"),
@@ -531,7 +561,6 @@ WRONG: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
     "no m": lambda a, m: a.__delitem__("optimizer_m"),
     "m shorter": lambda a, m: a.update(optimizer_m=a["optimizer_m"][:-1]),
     "m float64": lambda a, m: a.update(optimizer_m=a["optimizer_m"].astype(np.float64)),
-    "another vector": lambda a, m: a.update(surprise=a["b1"]),
 }
 
 
@@ -568,6 +597,7 @@ def test_a_foreign_file_is_one_line_and_runs_no_code(trainer: Trainer, place: Pa
     with np.load(path) as archive:
         arrays = dict(archive)
     files: dict[str, Callable[[Any], Any]] = {
+        "altered": lambda file: np.savez(file, **arrays | {"b1": arrays["b1"] + 1}),
         "other arrays": lambda file: np.savez(file, a=np.ones(3)),
         "pickled": lambda file: np.savez(file, **arrays | {"C": np.array([Trap()], object)}),
         "pickled meta": lambda file: np.savez(file, **arrays | {"meta": np.array([Trap()], object)}),
@@ -770,8 +800,8 @@ def test_a_run_goes_on_after_whatever_happened_to_its_folder(
 
     path = half("without checkpoint")
     (path / "checkpoint.npz").unlink()
-    assert_one_line(trainer("--resume", str(path)), 2, "cannot read the checkpoint", str(place / path))
-    assert trainer("sample", str(path))[0] == 0  # from best.npz
+    assert_one_line(trainer("--resume", str(path)), 2, str(place / path))
+    assert trainer("sample", str(path / "best.npz"))[0] == 0
 
 
 def test_a_finished_run_without_its_best_parameters_can_still_be_resumed(trainer: Trainer) -> None:
