@@ -152,7 +152,7 @@ def build(tree: dict[str, Any], where: str) -> Config:
         elif name not in SECTIONS:
             raise unknown(str(name), where)
         elif value is not None and not isinstance(value, dict):
-            raise UserError(f"{name} is {reprlib.repr(value)}, {where}; it is a section, write {name}: {{key: value}}")
+            raise UserError(f"{name} is {quote(value)}, {where}; it is a section, write {name}: {{key: value}}")
         else:
             sections[name] = value or {}
     for name, cls in SECTIONS.items():
@@ -171,9 +171,17 @@ def build(tree: dict[str, Any], where: str) -> Config:
     return Config(**sections)
 
 
+def quote(value: Any) -> str:
+    """The value as Python writes it, shortened."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python does not write integers of thousands of digits
+        return "a huge number"
+
+
 def unknown(key: str, where: str) -> UserError:
     near = difflib.get_close_matches(key, [*KEYS, *SECTIONS], 1, 0) or ["seed"]
-    return UserError(f"unknown key {reprlib.repr(key)}, {where}; did you mean {near[0]}?")
+    return UserError(f"unknown key {quote(key)}, {where}; did you mean {near[0]}?")
 
 
 def convert(key: str, value: Any, kind: Any, rule: Rule, where: str) -> Any:
@@ -192,7 +200,7 @@ def convert(key: str, value: Any, kind: Any, rule: Rule, where: str) -> Any:
             kind not in (int, float) and isinstance(result, str)
         )
     if not right or not possible(result):
-        raise UserError(f"{key} is {reprlib.repr(value)}, {where}; it must be {words}")
+        raise UserError(f"{key} is {quote(value)}, {where}; it must be {words}")
     return result
 
 
@@ -203,7 +211,7 @@ def number(value: Any, kind: type) -> Any:
             value = float(value)
         except ValueError:
             return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or (kind is int and isinstance(value, int)):
         return value
     if kind is float:
         return float(value) if abs(value) < 1e300 else math.inf

@@ -29,7 +29,7 @@ Report</title><style>:root { color-scheme: light dark; --bg: #fdfcf9; --ink: #23
 @media (prefers-color-scheme: dark) { :root { --bg: #15171b; --ink: #dcdfe4; --soft: #9aa0a9; --line: #33373e }
   svg { filter: brightness(1.3) } } h1, h2 { margin: 3rem 0 0; font-size: 1.2rem } h1 { font-size: 1.5rem }
 body { background: var(--bg); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; overflow-wrap: anywhere;
-  margin: 0 auto; max-width: 68rem; padding: 0 1rem 4rem } .Samples { columns: 11rem } b { color: var(--ink) }
+  margin: 0 auto; max-width: 68rem; padding: 0 1rem 4rem } .Samples-lines { columns: 11rem } b { color: var(--ink) }
 section { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); gap: 1rem 3rem }
 figure { margin: 1rem 0 0 } figcaption, p, th { color: var(--soft); font-size: .9rem }
 svg { width: 100%; height: auto; display: block; margin-top: .4rem } svg text { font-family: system-ui, sans-serif }
@@ -126,8 +126,8 @@ def figure(parts: list[str], title: str, caption: str, height: float = 3.1) -> I
         warnings.simplefilter("ignore")  # a character that the font lacks: the browser has other fonts
         picture = Figure((5.6, height), layout="constrained")
         yield (axes := picture.add_subplot())
-        if len(axes.get_legend_handles_labels()[1]) > 1:
-            picture.legend(loc="outside lower center", ncols=5, handlelength=1.4, columnspacing=1.2)
+        if len(labels := axes.get_legend_handles_labels()[1]) > 1:
+            picture.legend(loc="outside lower center", ncols=5 if len(max(labels, key=len)) < 12 else 2)
         picture.savefig(out, format="svg", transparent=True)
     svg = re.sub(r'(?s)^.*?(?=<svg)|<metadata.*?data>| id="\w+_\d+"', "", out.getvalue()).replace(INK, "currentColor")
     parts.append(f"<figure><figcaption><b>{title}.</b> {caption}</figcaption>{svg}</figure>")
@@ -150,8 +150,8 @@ def plot(parts: list[str], drawn: list[Run], spec: Plot, guides: dict[str, float
                 x, y = (np.add.reduceat(a, every) / np.diff(every, append=len(a)) for a in (x, y))
             else:
                 x, y = x[every], np.fmax.reduceat(np.where(y > 0, y, np.nan), every) if axis == "log" else y[every]
-            style = "." if axis == "points" else "--" if name == "tolerance" else ".-" if len(x) < 40 else "-"
-            label = name if len(drawn) == 1 else "_" if k else str(run.folder)
+            style = "." if axis == "points" else "--" if name == "tolerance" else ".-" if len(x) < 25 else "-"
+            label = name if len(drawn) == 1 else "_" if k or not len(x) else "/".join(run.folder.absolute().parts[-2:])
             axes.plot(x, y, style, color=colour, label=label)
         for name, value in guides.items():
             axes.axhline(value, color=INK, linewidth=0.8, linestyle=":")
@@ -203,7 +203,7 @@ def learned(parts: list[str], run: Run, levels: dict[str, float]) -> None:
 
 def page(drawn: list[Run], overview: str) -> str:
     """The whole page; what was learned, samples, configuration and environment are those of the first run."""
-    first, insight, levels = drawn[0], ["<h2>What it learned</h2><section>"], dict[str, float]()
+    first, mode, insight, levels = drawn[0], drawn[0].config.data.mode, list[str](), dict[str, float]()
     try:
         learned(insight, first, levels)
     except UserError as error:
@@ -222,9 +222,9 @@ def page(drawn: list[Run], overview: str) -> str:
             tallies = [(k, len(r), sum(not x["passed"] for x in r), f"{np.max(worst):.1e}") for k, r, worst in judged]
             parts.append(table([("check", "run", "failed", "worst"), *tallies]))
         parts.append("</section>")
-    parts += [*insight, "</section>"]
+    parts += ["<h2>What it learned</h2><section>", *insight, "</section>"]
     for heading, path in ("Samples", first.folder / "samples.txt"), ("Configuration", first.folder / "config.yaml"):
         if path.exists():
-            parts.append(f"<h2>{heading}</h2><pre class={heading}>{escape(path.read_text('utf-8'))}</pre>")
+            parts.append(f"<h2>{heading}</h2><pre class={heading}-{mode}>{escape(path.read_text('utf-8'))}</pre>")
     environment = list(first.rows.get("start", [{}])[0].items())[1:]
     return "\n".join([*parts, "<h2>Environment</h2>", table([("", ""), *environment])])
