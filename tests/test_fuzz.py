@@ -46,7 +46,7 @@ WORDS = [
     "central", "complex-step", "cosine", "step", "constant", "warn", "stop", "adamw", "sgd", "lines", "stream",
     "float16", "", " ", "'", '"', "[", "{", "}", "&a", "*a", "!!python/object:os.system x", "!!binary x",
     "2001-01-01", "2001-99-99", "<<", "? a", "%", "@", "`", "\t", "\x1b[31m", "\u202e", "\N{ROCKET}", "\x85",
-    "\ufeff", "\x00", "9" * 5000, "9" * 400, "0x" + "f" * 5000, "[" * 400,
+    "\ufeff", "\x00", "9" * 5000, "9" * 400, "0x" + "f" * 5000, "[" * 500 + "]" * 500,
 ]  # fmt: skip
 NUMBERS = [
     0, -1, 1, 2**31, 2**52, 2**53, 2**64, -(2**64), 10**400,

@@ -856,7 +856,9 @@ STRANGE = [
 
 
 @pytest.mark.parametrize("mode", ["lines", "stream"])
-def test_any_character_leaves_lines_and_rows_whole(mode: str, trainer: Trainer) -> None:
+def test_any_character_leaves_lines_and_rows_whole(
+    mode: str, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = Path("str\x1bange\u202e.txt")
     path.write_bytes("\n".join(STRANGE * 20).encode())
     status, out, err = trainer(
@@ -870,10 +872,16 @@ def test_any_character_leaves_lines_and_rows_whole(mode: str, trainer: Trainer) 
     drawn = list(sample.sample(c, 30, seed=c.config.seed))
     assert any(not character.isprintable() for line in drawn for character in line)
     assert (folder("strange") / "samples.txt").read_bytes() == "".join(line + "\n" for line in drawn).encode()
-    # To a file or a pipe, sampled text is exactly what the model wrote.
-    assert trainer("sample", "-n", "5", "--seed", "3")[1] == "".join(
-        line + "\n" * (1 if mode == "lines" else 2) for line in sample.sample(c, 5, seed=3)
-    )
+    # To a file or a pipe, sampled text is exactly what the model wrote; a terminal shows what it would obey.
+    end = "\n" if mode == "lines" else "\n\n"
+    assert trainer("sample", "-n", "5", "--seed", "3")[1] == "".join(t + end for t in sample.sample(c, 5, seed=3))
+    assert trainer("sample", "-n", "1", "--seed", "3")[1] == "".join(t + "\n" for t in sample.sample(c, 1, seed=3))
+    for n in ("1", "5"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.stdout, "isatty", lambda: True)
+            status, out, _ = trainer("sample", "-n", n, "--seed", "3")
+        assert status == 0
+        assert out.replace("\n", "").isprintable()
 
 
 TYPED: list[list[str]] = [

@@ -23,7 +23,11 @@ ROUNDING = float(np.finfo(np.float64).eps)
 
 # Each link of the chain: what must be right before it, its operation, its local derivative.
 LINKS = {
-    "logits": ((), "softmax_cross_entropy_backward (forward: softmax, cross_entropy)", "dlogits = (p - y) / B"),
+    "logits": (
+        (),
+        "softmax_cross_entropy_backward (forward: softmax, cross_entropy), or model.forward or gradients before it",
+        "dlogits = (p - y) / B",
+    ),
     "h": (("logits",), "affine_backward_input (forward: affine)", "dh = dlogits · W2ᵀ"),
     "z": (("logits", "h"), "tanh_backward (forward: tanh)", "dz = dh · (1 - h²)"),
     "emb": (("h", "z"), "affine_backward_input (forward: affine)", "demb = dz · W1ᵀ"),
@@ -31,7 +35,7 @@ LINKS = {
     "b2": (("logits",), "affine_backward_bias (forward: affine)", "db2 = sum of dlogits over the batch"),
     "W1": (
         ("z",),
-        "affine_backward_weight, or embedded_affine_backward where V < 2 D (forward: affine)",
+        "affine_backward_weight, or embedded_affine_backward where V < 2 D (forward: affine, embedding)",
         "dW1 = embᵀ · dz",
     ),
     "b1": (("z",), "affine_backward_bias (forward: affine)", "db1 = sum of dz over the batch"),
@@ -454,6 +458,10 @@ def blame(rows: list[Row], config: Config) -> str | None:
     if not failed:
         return None
     row = failed[0]
+    if {other["tensor"] for other in failed if other["name"] == "gradient"} == set(NAMES):
+        return (
+            "every inner gradient is right and every parameter's is wrong: look at gradients, which adds up the parts"
+        )
     if row["name"] == "gradient":
         before, operation, formula = LINKS[row["tensor"]]
         right = "".join(f"d{name} is right, " for name in before)
