@@ -73,7 +73,7 @@ def report(run_names: list[str]) -> None:
         print(first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(others, widths[1:], strict=True)), sep="  ")
     path = drawn[0].folder / "report.html"
     try:
-        runs.write_whole(path, page(drawn, table(rows)).encode())
+        runs.write_whole(path, page(drawn, table(rows)).encode(errors="replace"))
         print(f"written to {path}")
     except ModuleNotFoundError:
         print("report.html needs matplotlib: pip install 'handmade-char-lm[report]'", file=sys.stderr)
