@@ -1,0 +1,190 @@
+"""The backward pass by hand equals autograd's, in every tensor, at random sizes, on one thread and on several."""
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import product
+
+import autograd
+import autograd.numpy as anp
+import numpy as np
+import pytest
+
+from trainer import model, step
+from trainer.config import Config, Data, Model, Train
+from trainer.model import INNER, NAMES, ONE_HOT_LIMIT, Activations, Batch, Parameters, Sizes
+from trainer.ops import Array
+
+WAYS = ("by place and character", "one-hot product", "segments")  # how dC is summed
+SHAPES = list(product(WAYS, (0.0, 0.3), (0.0, 0.5), (1, 2, 3), range(2)))
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Executor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def random_sizes(rng: np.random.Generator, way: str) -> Sizes:
+    """Sizes at which dC is summed that way (without dropout on the embeddings)."""
+    K, D, H = (int(rng.integers(1, most + 1)) for most in (16, 32, 300))
+    low, high = {
+        "by place and character": (2, max(2, 2 * D - 1)),
+        "one-hot product": (2 * D, ONE_HOT_LIMIT),
+        "segments": (ONE_HOT_LIMIT + 1, 300),
+    }[way]
+    return Sizes(int(rng.integers(low, high + 1)), K, D + (way == WAYS[0] and D == 1), H)
+
+
+def random_parameters(rng: np.random.Generator, sizes: Sizes) -> Parameters:
+    p = model.initial(sizes, np.float64, rng)
+    p.W2[...] *= 10  # far from uniform
+    p.b1[...], p.b2[...] = rng.standard_normal(sizes.H), rng.standard_normal(sizes.V)
+    return p
+
+
+def mask(rng: np.random.Generator, shape: tuple[int, int], rate: float) -> Array | None:
+    return (rng.random(shape) >= rate) / (1 - rate) if rate else None
+
+
+def by_autograd(p: Parameters, batch: Batch) -> dict[str, Array]:
+    """The gradients of the same model in autograd; those of inner tensors by something that is added to each."""
+
+    def loss(values: dict[str, Array]) -> Array:
+        emb = values["C"][batch.contexts].reshape(len(batch.targets), -1)
+        emb = (emb if batch.emb_mask is None else emb * batch.emb_mask) + values["emb"]
+        z = anp.dot(emb, values["W1"]) + values["b1"] + values["z"]
+        h = anp.tanh(z) * (1 if batch.h_mask is None else batch.h_mask) + values["h"]
+        logits = anp.dot(h, values["W2"]) + values["b2"] + values["logits"]
+        top = anp.max(logits, axis=1, keepdims=True)
+        log_p = logits - top - anp.log(anp.sum(anp.exp(logits - top), axis=1, keepdims=True))
+        return -anp.mean(log_p[np.arange(len(batch.targets)), batch.targets])
+
+    B, H = len(batch.targets), len(p.b1)
+    widths = {"logits": len(p.b2), "h": H, "z": H, "emb": len(p.W1)}
+    values = {name: np.array(getattr(p, name)) for name in NAMES}
+    result: dict[str, Array] = autograd.grad(loss)(values | {name: np.zeros((B, widths[name])) for name in INNER})
+    return result
+
+
+@pytest.mark.parametrize(("way", "emb_rate", "rate", "threads", "repeat"), SHAPES)
+def test_every_gradient_equals_autograds(
+    way: str, emb_rate: float, rate: float, threads: int, repeat: int, pool: Executor
+) -> None:
+    rng = np.random.default_rng([SHAPES.index((way, emb_rate, rate, threads, repeat))])
+    sizes = random_sizes(rng, way)
+    V, K, D, H = sizes
+    B = int(rng.integers(threads, 129))
+    p = random_parameters(rng, sizes)
+    # A third of the characters at most, so that rows of C are read twice, also within a context, and others never.
+    contexts, targets = rng.integers(0, max(1, V // 3), (B, K)), rng.integers(0, V, B)
+    batch = Batch(contexts, targets, mask(rng, (B, K * D), emb_rate), mask(rng, (B, H), rate))
+
+    g = model.zeros(sizes, np.float64)
+    g.flat[...] = 99  # whatever the step before left behind
+    parts = step.split_batch(sizes, B, "float64", threads, g)
+    assert len(parts) == threads
+    assert (parts[0].a.eye is None, parts[0].a.sums is None) == (way == "segments", way != WAYS[0])
+    for _ in range(2):  # the second pass writes over the first one's arrays
+        step.gradients(p, batch, parts, g, pool)
+    hand, expected = step.by_hand(p, batch, parts, g), by_autograd(p, batch)
+    assert set(hand) == set(expected) == {*NAMES, *INNER}
+    for name, value in expected.items():
+        assert hand[name].shape == value.shape
+        # Sums of up to 128 * 512 products, each rounded to 1e-16: in practice 1e-14.
+        assert abs(hand[name] - value).max() <= 1e-12 * abs(value).max(), name
+
+
+def test_the_loss_is_the_mean_over_all_parts(pool: Executor) -> None:
+    rng, sizes = np.random.default_rng(0), Sizes(5, 2, 3, 4)
+    p = random_parameters(rng, sizes)
+    batch = Batch(rng.integers(0, 5, (7, 2)), rng.integers(0, 5, 7))
+    logits = np.tanh(p.C[batch.contexts].reshape(7, -1) @ p.W1 + p.b1) @ p.W2 + p.b2
+    expected = np.mean([math.log(sum(np.exp(row))) - row[t] for row, t in zip(logits, batch.targets, strict=True)])
+    for threads in (1, 2, 3):
+        g = model.zeros(sizes, np.float64)
+        parts = step.split_batch(sizes, 7, "float64", threads, g)
+        step.gradients(p, batch, parts, g, pool)
+        assert step.batch_loss(parts, batch) == pytest.approx(expected, rel=1e-14)  # a few roundings
+
+
+@pytest.mark.parametrize("H", [1, 2, 10, 200, 3000])
+@pytest.mark.parametrize("V", [2, 27, 1000])
+def test_the_first_loss_is_close_to_log_v(V: int, H: int) -> None:
+    for seed in range(5 if H < 1000 else 1):
+        rng, sizes = np.random.default_rng(seed), Sizes(V, 3, 10, H)
+        batch, a = Batch(rng.integers(0, V, (32, 3)), rng.integers(0, V, 32)), Activations(sizes, 32, np.float32)
+        model.forward(model.initial(sizes, np.float32, rng), batch, a)
+        assert abs(model.losses(a, batch).mean() - math.log(V)) <= 0.05
+
+
+def test_the_first_weights_have_their_sizes() -> None:
+    sizes = Sizes(500, 5, 40, 800)
+    p = model.initial(sizes, np.float64, np.random.default_rng(0))
+    z = p.C[np.random.default_rng(1).integers(0, 500, (200, 5))].reshape(200, -1) @ p.W1
+    # Five standard errors of a deviation from 20,000 numbers or more, 1 / sqrt(2 n), are 2.5 %. z shares rows: 5 %.
+    for name, (values, deviation, within) in {
+        "C": (p.C, 1, 0.025),
+        "W1": (p.W1, 5 / 3 / math.sqrt(5 * 40), 0.025),
+        "W2": (p.W2, 0.1 / math.sqrt(800), 0.025),
+        "z": (z, 5 / 3, 0.05),
+    }.items():
+        assert values.std() == pytest.approx(deviation, rel=within), name
+        assert abs(values.mean()) < 0.05 * deviation, name
+    assert not p.b1.any()
+    assert not p.b2.any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sizes", [Sizes(27, 3, 10, 200), Sizes(3, 1, 1, 1), Sizes(16, 4, 4, 16)])
+def test_views_of_one_flat_vector(sizes: Sizes, dtype: type) -> None:
+    V, K, D, H = sizes
+    p = model.zeros(sizes, dtype)
+    shapes = {"C": (V, D), "W1": (K * D, H), "W2": (H, V), "b1": (H,), "b2": (V,)}
+    assert sizes.parameters() == sum(math.prod(shape) for shape in shapes.values())
+    start = 0
+    for number, (name, shape) in enumerate(shapes.items(), 1):
+        view = getattr(p, name)
+        assert (view.shape, view.dtype) == (shape, np.dtype(dtype))
+        assert view.ctypes.data % 64 == 0
+        view[...] = number
+        end = start + view.size
+        assert (p.flat[start:end] == number).all()
+        padded = start + math.ceil(view.size / 16) * 16
+        assert not p.flat[end:padded].any()
+        start = padded
+        if name == "W2":
+            assert len(p.matrices) == padded
+            assert np.shares_memory(p.matrices, p.flat)
+            assert (p.matrices == p.flat[:padded]).all()
+            view[:, 0] = 7  # a column of W2 stands together
+            assert (p.flat[padded - math.ceil(view.size / 16) * 16 :][:H] == 7).all()
+    assert start == len(p.flat)
+
+
+def test_the_padding_of_gradients_stays_zero(pool: Executor) -> None:
+    rng, sizes = np.random.default_rng(0), Sizes(5, 2, 3, 7)
+    p, g = random_parameters(rng, sizes), model.zeros(sizes, np.float64)
+    batch = Batch(rng.integers(0, 5, (9, 2)), rng.integers(0, 5, 9))
+    step.gradients(p, batch, step.split_batch(sizes, 9, "float64", 3, g), g, pool)
+    size = float(np.linalg.norm(g.flat))
+    for name in NAMES:
+        getattr(g, name)[...] = 0
+    assert size > 0
+    assert not g.flat.any()
+
+
+def test_dropout_masks_keep_the_mean() -> None:
+    config = Config(Data("x"), Model(2, 50, 300), Train(batch_size=64, dropout=0.25, embedding_dropout=0.5))
+    emb, h = step.draw_masks(config, np.random.default_rng(0))
+    assert emb is not None
+    assert h is not None
+    assert (emb.shape, h.shape, emb.dtype, h.dtype) == ((64, 100), (64, 300), np.float32, np.float32)
+    assert set(np.unique(emb)) == {0, 2}
+    assert set(np.unique(h)) == {0, np.float32(4 / 3)}
+    # The mean of n masks deviates by sqrt(rate / (1 - rate) / n), 0.0125 and 0.004: four times that.
+    assert emb.mean() == pytest.approx(1, abs=0.05)
+    assert h.mean() == pytest.approx(1, abs=0.017)
+    without = step.draw_masks(Config(Data("x"), train=Train(dropout=0.1)), np.random.default_rng(0))
+    assert without[0] is None
+    assert without[1] is not None
