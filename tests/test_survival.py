@@ -40,9 +40,9 @@ SETTINGS = {
     "momentum": "train.momentum=0.9 train.schedule=step train.warmup_steps=5 train.dropout=0.2",
     "adamw": "train.optimizer=adamw train.schedule=constant train.weight_decay=0.1 train.embedding_dropout=0.2",
     "checked": "train.optimizer=adamw check.enabled=true check.every=3 check.coordinates=4 train.dropout=0.2",
-    "stream": "data.mode=stream model.dtype=float64 train.momentum=0.5 log.every=3 log.checkpoint_every=5",
+    "stream": "data.mode=stream model.dtype=float64 train.momentum=0.5 log.every=3 log.checkpoint_every=3",
     # 128 * (3 * 40 + V) * 1100 multiplications are more than 2**24: a batch is split over two threads
-    "threads": "train.batch_size=128 model.hidden=1100 model.embedding=40 train.dropout=0.1 train.steps=12",
+    "threads": "train.batch_size=128 model.hidden=1100 model.embedding=40 train.dropout=0.1 train.steps=12 log.checkpoint_every=1",
 }
 TIMES = ("seconds", "steps_per_second")
 
@@ -158,12 +158,6 @@ def start(arguments: list[str]) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(process: subprocess.Popen[str], pattern: str) -> None:
-    """Until a path that matches exists, or the process has ended."""
-    while process.poll() is None and not list(Path().glob(pattern)):
-        time.sleep(0.002)
-
-
 # Kills
 
 
@@ -173,29 +167,27 @@ def test_a_run_cut_off_at_any_save_ends_as_if_it_never_was(
 ) -> None:
     assert trainer(*fresh("whole", settings))[0] == 0
     rng, replace = random.Random(settings), os.replace
-    for name in ("cut 1", "cut 2"):
-        arguments = fresh(name, settings)
-        for _ in range(3):  # each is cut off again before it may end
-            left, after = rng.randint(3, 9), rng.random() < 0.5
+    arguments = fresh("cut", settings)
+    for _ in range(3):  # it is cut off again before it may end
+        left, after = rng.randint(2, 4), rng.random() < 0.5
 
-            def cut(source: Any, target: Any, after: bool = after) -> None:
-                nonlocal left
-                left -= 1
-                if left > 0 or after:
-                    replace(source, target)
-                if left <= 0:
-                    raise Killed
+        def cut(source: Any, target: Any, after: bool = after) -> None:
+            nonlocal left
+            left -= 1
+            if left > 0 or after:
+                replace(source, target)
+            if left <= 0:
+                raise Killed
 
-            with monkeypatch.context() as patch:
-                patch.setattr(os, "replace", cut)
-                try:
-                    assert main(arguments) == 0
-                except Killed:
-                    with (folder(name) / "metrics.jsonl").open("ab") as file:
-                        file.write(b'{"event": "step", "step": 5, "lo')  # a row that the kill cut in two
-            arguments = ["--resume", str(folder(name))]
-        assert trainer(*arguments)[0] == 0
-        assert_same(folder("whole"), folder(name))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", cut)
+            with pytest.raises(Killed):
+                main(arguments)
+        with (folder("cut") / "metrics.jsonl").open("ab") as file:
+            file.write(b'{"event": "step", "step": 5, "lo')  # a row that the kill cut in two
+        arguments = ["--resume", str(folder("cut"))]
+    assert trainer(*arguments)[0] == 0
+    assert_same(folder("whole"), folder("cut"))
     steps = [row["step"] for row in rows(folder("whole")) if row["event"] == "step"]
     c = runs.load(folder("whole") / "checkpoint.npz")
     assert steps == list(range(0, c.config.train.steps, c.config.log.every))
@@ -239,9 +231,8 @@ def kill_and_resume(seed: int) -> int:
 LENGTHS: dict[str, tuple[float, float]] = {}  # seconds that starting a process takes, and training in it
 
 
-@pytest.mark.parametrize("seed", [1, 3])
-def test_a_killed_run_ends_as_if_it_never_was(seed: int) -> None:
-    kill_and_resume(seed)
+def test_a_run_killed_three_times_ends_as_if_it_never_was() -> None:
+    assert kill_and_resume(10) > 0  # fewer than three where the machine stood still
 
 
 @pytest.mark.long
@@ -298,7 +289,8 @@ def test_a_second_signal_ends_a_process_at_once() -> None:
     # Every coordinate of 60,000 is perturbed: the first step takes far longer than the two signals.
     sizes = "model.hidden=600 model.embedding=30 train.batch_size=256 check.enabled=true"
     process = start(fresh("live", LONG_STEPS, sizes))
-    wait_for(process, "runs/live/*/checkpoint.npz")
+    while process.poll() is None and not list(Path("runs/live").glob("*/checkpoint.npz")):
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)
     assert process.poll() is None  # it finishes its step

@@ -23,7 +23,7 @@ def learning_rate(train: Train, step: int) -> float:
         return train.learning_rate * 0.1 ** ((2 * step >= train.steps) + (4 * step >= 3 * train.steps))
     if train.schedule == "cosine":
         done = (step - train.warmup_steps) / (train.steps - train.warmup_steps)
-        return train.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        return train.learning_rate * math.cos(math.pi / 2 * done) ** 2
     return train.learning_rate
 
 

@@ -20,7 +20,7 @@ def choose(logits: Array, rng: np.random.Generator, temperature: float, top_k: i
     """An id for each row, drawn from softmax(logits / temperature), at 0 the likeliest: (n, V) -> (n,)."""
     if temperature == 0:
         return np.asarray(logits.argmax(axis=1))
-    logits = (logits - logits.max(axis=1, keepdims=True)) / temperature
+    logits = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64) / temperature
     if 0 < top_k < logits.shape[1]:
         weakest = np.partition(logits, -top_k, axis=1)[:, -top_k, None]  # (n, 1)
         logits = np.where(logits >= weakest, logits, -np.inf)
