@@ -5,6 +5,7 @@ import json
 import math
 import re
 import sys
+import warnings
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
@@ -170,13 +171,17 @@ def test_any_character_is_escaped_and_nothing_is_said_on_standard_error(here, ca
     folder = make("odd", ODD * 12)
     (folder / "samples.txt").write_text("<script>alert(1)</script>\n$a_b$\n", encoding="utf-8")
     capsys.readouterr()
-    report.report([str(folder)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report.report([str(folder)])
     assert capsys.readouterr().err == ""
     html = (folder / "report.html").read_text("utf-8")
     assert "&lt;script&gt;alert(1)" in html
     figures = [ET.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL)]  # well-formed, or it raises
     shown = {node.text for node in figures[FIGURES.index("Embeddings")].iter() if node.tag.endswith("}text")}
     assert {"$", "<", "&", "\\", "é", "日", "💡", "'", '"', "\\x1b", "␣", "↵"} <= shown
+    rows = [node.text for node in figures[-1].iter() if node.tag.endswith("}text")]
+    assert any(row.count("$") == 2 for row in rows)  # taken for a formula, the two would be gone
 
 
 def test_no_proof_is_drawn_of_a_run_without_its_checks(here, recorder):

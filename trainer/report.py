@@ -156,6 +156,7 @@ def plot(parts: list[str], drawn: list[Run], spec: Plot, guides: dict[str, float
         for name, value in guides.items():
             axes.axhline(value, color=INK, linewidth=0.8, linestyle=":")
             axes.annotate(name, (1.01, value), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+        axes.locator_params(axis="x", nbins=6)
         axes.set(xlabel="predicted" if axis == "points" else "step", yscale="log" if axis == "log" else "linear")
         if axis == "points":
             axes.axline((0, 0), slope=1, color=INK, linewidth=0.8, linestyle=":")
@@ -178,11 +179,10 @@ def learned(parts: list[str], run: Run, levels: dict[str, float]) -> None:
     shown = range(0, len(symbols), -(-len(symbols) // 100))  # a hundred of them can be read
     U, S, _ = np.linalg.svd(c.parameters.C - c.parameters.C.mean(axis=0), full_matrices=False)
     plane = np.pad(U * S, ((0, 0), (0, 1)))[:, :2]  # (V, 2)
-    about = "Look for characters of like use close together, as vowels may be; a wrong dC leaves them strewn at random."
-    with figure(parts, "Embeddings", about, 4.5) as axes:
+    with figure(parts, "Embeddings", "Look for kindred characters together; a wrong dC strews them.", 4.5) as axes:
         axes.scatter(*plane.T, s=0)  # sets the limits
         for k in shown:
-            axes.text(*plane[k], symbols[k], ha="center", va="center", parse_math=False)
+            axes.text(*plane[k], symbols[k], ha="center", va="center")
         axes.set(xlabel=f"first principal component, {S[0] ** 2 / (S @ S):.0%} of the variance", ylabel="second")
     corpus = text.load(c.config.data, c.sizes.K)
     if corpus.fingerprint != c.fingerprint:
@@ -196,7 +196,7 @@ def learned(parts: list[str], run: Run, levels: dict[str, float]) -> None:
     rows = ["".join(symbols[i] for i in x[-8:]) + " → " + symbols[y] for x, y in zip(*batch[:2], strict=True)]
     with figure(parts, "p - y", f"{HEAT} No row sums to more than {abs(dlogits.sum(axis=1)).max():.0e}.", 4.5) as axes:
         axes.imshow(rgba, aspect="auto", interpolation="none")
-        axes.set_xticks(shown, symbols[:: shown.step], parse_math=False, fontsize=min(9, 400 / len(shown)))
+        axes.set_xticks(shown, symbols[:: shown.step], fontsize=min(9, 400 / len(shown)))
         axes.set_yticks(range(len(rows)), rows, parse_math=False, fontsize=8)
         axes.grid(False)
 
