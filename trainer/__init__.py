@@ -25,8 +25,9 @@ __all__ = list(_NAMES)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for, so that `--help` need not wait for NumPy."""
+    """Import the names when the first is asked for, so that `--help` need not wait for NumPy."""
     if name not in _NAMES:
         raise AttributeError(f"module 'trainer' has no attribute {name!r}")
-    module, attribute = _NAMES[name]
-    return getattr(import_module(module), attribute)
+    found = {each: getattr(import_module(module), attribute) for each, (module, attribute) in _NAMES.items()}
+    globals().update(found)  # where an import has put the modules trainer.train and trainer.sample
+    return found[name]

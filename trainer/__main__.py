@@ -44,15 +44,16 @@ def train_command(arguments: Sequence[str]) -> None:
     p.add_argument("--name", help="the run's folder under runs/; by default the configuration's name")
     a = p.parse_intermixed_args(arguments)
 
-    from trainer import config, runs, train
+    from trainer import config, runs
+    from trainer.train import resume, train
 
     if a.resume is not None:
         if a.check or a.name is not None:
             raise UserError("--check and --name do not go with --resume, on the command line; leave them out")
-        train.resume(a.resume, a.overrides)
+        resume(a.resume, a.overrides)
         return
     name = runs.check_name(Path(a.config).stem if a.name is None else a.name)
-    train.train(config.read(a.config, [*a.overrides, *["check.enabled=true"] * a.check]), name)
+    train(config.read(a.config, [*a.overrides, *["check.enabled=true"] * a.check]), name)
 
 
 def sample_command(arguments: Sequence[str]) -> None:
@@ -66,7 +67,8 @@ def sample_command(arguments: Sequence[str]) -> None:
     p.add_argument("--seed", type=int, default=0, help="another seed, other text")
     a = p.parse_args(arguments)
 
-    from trainer import runs, sample
+    from trainer import runs
+    from trainer.sample import sample, stream
 
     c = runs.load(runs.find_checkpoint(a.run))
     lines = c.config.data.mode == "lines"
@@ -77,11 +79,11 @@ def sample_command(arguments: Sequence[str]) -> None:
         return "\n".join(map(printable, text.split("\n"))) if sys.stdout.isatty() else text
 
     if a.n == 1 or (a.n is None and not lines):
-        for character in sample.stream(c, *settings):
+        for character in stream(c, *settings):
             print(show(character), end="", flush=not lines)
         print()
         return
-    for text in sample.sample(c, 20 if a.n is None else a.n, *settings):
+    for text in sample(c, 20 if a.n is None else a.n, *settings):
         print(show(text) if lines else show(text) + "\n")
 
 

@@ -34,7 +34,9 @@ def auto_or_positive(most: float) -> Rule:
 
 SHARE: Rule = lambda x: 0 <= x < 1, "0 or more and below 1"
 SPLIT: Rule = (
-    lambda x: len(x) == 3 and all(part >= 0 for part in x) and math.isclose(sum(x), 1, abs_tol=1e-6),
+    lambda x: (
+        isinstance(x, tuple) and len(x) == 3 and all(part >= 0 for part in x) and math.isclose(sum(x), 1, abs_tol=1e-6)
+    ),
     "three shares, for training, validation and test, that add up to 1",
 )
 
@@ -126,7 +128,9 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         if not equals:
             raise UserError(f"{override!r} is no override, on the command line; write section.key=value")
         section, _, name = key.strip().rpartition(".")
-        target = tree if not section else tree.setdefault(section, {})
+        if section and tree.get(section) is None:  # missing, or empty in the file
+            tree[section] = {}
+        target = tree[section] if section else tree
         if isinstance(target, dict):
             target[name] = parse_yaml(value.encode(), f"override {key}")
     return build(tree, str(where))
