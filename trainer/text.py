@@ -176,7 +176,7 @@ def to_ids(text: str, vocabulary: str, what: str) -> Array:
         if character not in index:
             known = printable(vocabulary if len(vocabulary) < 100 else vocabulary[:100] + "...")
             raise UserError(
-                f"the {what} has {character!a}, which is not in the vocabulary of the model; use only {known}"
+                f"the {what} has {character!r}, which is not in the vocabulary of the model; use only {known}"
             )
     return np.array([index[character] for character in text], np.intp)
 
