@@ -101,9 +101,10 @@ def test_table_holds_the_numbers_of_the_metrics(here, capsys, recorder):
 def test_a_run_without_an_end_shows_its_best_evaluation(here, capsys, recorder):
     folder = make("cut", ["ab", "ba", "aab"] * 20)
     cut(folder, lambda row: row["event"] != "end" and row.get("step", 0) < 5)
-    with (folder / "metrics.jsonl").open("a") as file:  # a worse evaluation later on
-        file.write(json.dumps({"event": "eval", "step": 5, "train_loss": 9.0, "val_loss": 9.5}) + '\n{"event": "st')
     best = min((r for r in runs.read_metrics(folder) if r["event"] == "eval"), key=lambda r: r["val_loss"])
+    lost, worse = ({"event": "eval", "step": k, "train_loss": 9.0, "val_loss": v} for k, v in ((1, None), (5, 9.5)))
+    old = (folder / "metrics.jsonl").read_text()
+    (folder / "metrics.jsonl").write_text(f'{json.dumps(lost)}\n{old}{json.dumps(worse)}\n{{"event": "st')
     capsys.readouterr()
     report.report(["runs/cut"])
     (row,) = cells(capsys.readouterr().out)

@@ -93,7 +93,7 @@ def read(folder: Path) -> Run:
 def summary(run: Run) -> tuple[str, ...]:
     """The run's row of the table; a run without an end shows its best evaluation."""
     steps, evals, end = (run.rows.get(event, []) for event in ("step", "eval", "end"))
-    best = [*end, *sorted(evals, key=lambda row: row["val_loss"]), {}][0]
+    best = [*end, *sorted(evals, key=lambda row: np.nan_to_num(row["val_loss"], nan=np.inf)), {}][0]
     done = max([0, *(row["step"] for row in evals), *(row["step"] + 1 for row in steps)])
     judged = [row["passed"] for rows in run.rows.values() for row in rows if "passed" in row]
     worst = [row["max_rel_error"] for name in checks.ORDER for row in run.rows.get(name, [])]
