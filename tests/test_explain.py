@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer import config, ops, runs, train
+from trainer import config, ops, runs
 from trainer.__main__ import main
 from trainer.errors import UserError
 from trainer.explain import explain
+from trainer.train import train
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def folders(tmp_path_factory):
                 "model": {"context": 3, "embedding": 4, "hidden": 9, "dtype": "float64"},
                 "train": {"steps": 60, "batch_size": 8},
             }
-            found.append(str(train.train(config.build(tree, "test"), mode).absolute()))
+            found.append(str(train(config.build(tree, "test"), mode).absolute()))
     return found
 
 

@@ -14,8 +14,9 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 
-from trainer import config, report, runs, text, train
+from trainer import config, report, runs, text
 from trainer.errors import UserError
+from trainer.train import train
 
 ODD = ["a$b$", "<b>&", "\\frac", "é日", "💡'\"", "z\x1b[31m", "ab ba"]
 FIGURES = [
@@ -40,7 +41,7 @@ def make(name, lines, checked=False, **sections):
         "check": {"enabled": checked, "every": 3},
         "log": {"every": 1, "eval_every": 2, "samples": 5},
     }
-    return train.train(config.build(tree, "test"), name)
+    return train(config.build(tree, "test"), name)
 
 
 @pytest.fixture
