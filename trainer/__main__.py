@@ -90,7 +90,7 @@ def sample_command(arguments: Sequence[str]) -> None:
 def report_command(arguments: Sequence[str]) -> None:
     p = parser(
         "report",
-        "Print a table of runs, and draw each run's report.html (extra: report).",
+        "Print a table of runs, and draw report.html in the folder of the first (extra: report).",
         "python -m trainer report runs/names",
     )
     p.add_argument("runs", nargs="*", metavar="RUN", help=RUN)
@@ -111,7 +111,9 @@ def explain_command(arguments: Sequence[str]) -> None:
     p.add_argument(
         "--context", help="the characters before the target; a line's beginning is filled up with boundaries"
     )
-    p.add_argument("--target", required=True, help="the character that comes next, or with --logits its number")
+    p.add_argument(
+        "--target", required=True, help="the character that comes next ('' ends a line), or with --logits its number"
+    )
     p.add_argument("--logits", help="numbers, to walk the softmax and its gradient alone")
     a = p.parse_args(arguments)
 

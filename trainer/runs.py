@@ -324,4 +324,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         data = (folder / "metrics.jsonl").read_bytes()
     except OSError as error:
         raise UserError(f"cannot read the metrics, {folder.absolute()}: {error.strerror}; give a run folder") from None
-    return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+    try:
+        return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+    except ValueError:
+        raise UserError(f"damaged metrics (a line is not JSON), {folder.absolute()}; look at metrics.jsonl") from None
