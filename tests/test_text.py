@@ -83,6 +83,7 @@ def test_only_line_feeds_part_lines(tmp_path: Path) -> None:
     assert sorted(lines_of(corpus)) == sorted(content.split("\n")[:-1])
 
 
+@pytest.mark.usefixtures("block")  # of 5 bytes: the second begins with a mark
 def test_a_mark_counts_only_at_the_beginning(tmp_path: Path) -> None:
     corpus = load(Data(write(tmp_path / "t", "\ufeffab\ufeffcabc"), "stream", split=(0.4, 0.3, 0.3)), 1)
     assert characters(corpus) == "ab\ufeffcabc"
