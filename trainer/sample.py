@@ -17,16 +17,16 @@ TOGETHER = 256  # samples that advance together: their activations stay in the c
 
 
 def choose(logits: Array, rng: np.random.Generator, temperature: float, top_k: int) -> Array:
-    """An id for each row, drawn from softmax(logits / temperature), at 0 the likeliest: (n, V) -> (n,)."""
-    if temperature == 0:
+    """An id for each row, drawn from softmax(logits / temperature): (n, V), the largest of a row being 0 -> (n,)."""
+    if temperature < 1e-30:  # 0, or what float32 takes for it: the likeliest
         return np.asarray(logits.argmax(axis=1))
-    logits = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64) / temperature
-    if 0 < top_k < logits.shape[1]:
-        weakest = np.partition(logits, -top_k, axis=1)[:, -top_k, None]  # (n, 1)
+    logits = logits.T if temperature == 1 else logits.T / temperature  # (V, n), as they lie in memory
+    if 0 < top_k < len(logits):
+        weakest = np.partition(logits, -top_k, axis=0)[-top_k]  # (n,)
         logits = np.where(logits >= weakest, logits, -np.inf)
-    ladder = np.exp(logits).cumsum(axis=1)  # (n, V); its steps are as high as the characters are likely
-    ids = (ladder <= rng.random((len(ladder), 1)) * ladder[:, -1:]).sum(axis=1)  # (n,)
-    return np.asarray(np.minimum(ids, logits.shape[1] - 1))
+    ladder = np.add.accumulate(np.exp(logits))  # (V, n); its steps are as high as the characters are likely
+    ids = np.add.reduce(ladder <= rng.random(ladder.shape[1]) * ladder[-1], 0, np.intp)  # (n,)
+    return np.asarray(np.minimum(ids, len(ladder) - 1))
 
 
 def advance(
