@@ -117,7 +117,7 @@ class Activations:
             self.dlogits = aligned((V, B), dtype).T  # (B, V)
             self.dh, self.dtanh, self.dz = (aligned((B, H), dtype) for _ in range(3))
             self.demb, self.drows = (aligned((B, K * D), dtype) for _ in range(2))
-            self.ones = np.ones(B, dtype)
+            self.ones, self.rows = np.ones(B, dtype), np.arange(B)
             small = V <= ONE_HOT_LIMIT
             self.eye: Any = np.eye(V, dtype=dtype) if small else None
             self.one_hot: Any = aligned((B * K, V), dtype) if small else None
@@ -160,7 +160,7 @@ def spares_demb(batch: Batch, a: Activations) -> bool:
 
 def backward(p: Parameters, batch: Batch, a: Activations, g: Parameters, weight: float) -> None:
     """From the loss to the gradient of every parameter, into `g`; `weight` is an example's share of the loss."""
-    ops.softmax_cross_entropy_backward(a.exps, a.total, batch.targets, weight, a.dlogits)
+    ops.softmax_cross_entropy_backward(a.exps, a.total, batch.targets, weight, a.dlogits, a.rows)
 
     h = a.tanh if batch.h_mask is None else a.h
     ops.affine_backward_weight(h, a.dlogits, g.W2)

@@ -133,17 +133,14 @@ def cross_entropy(shifted: Array, total: Array, targets: Array) -> Array:
 
 
 def softmax_cross_entropy_backward(
-    exps: Array, total: Array, targets: Array, weight: float, out: Array | None = None
+    exps: Array, total: Array, targets: Array, weight: float, out: Array | None = None, rows: Array | None = None
 ) -> Array:
     """dlogits = weight * (p - y), and each row sums to zero: (B, V), (B,), ids (B,) -> (B, V).
 
-    y is one-hot at the target; `weight` is an example's share of the loss, 1/B for the mean.
+    y is one-hot at the target; `weight` is an example's share of the loss, 1/B for the mean;
+    `rows` is arange(B), if it is at hand.
     """
     share = np.divide(weight, total)  # (B,)
     dlogits = np.multiply(exps, share[:, None], out)  # weight * p
-    # Places in memory order: 5 us less than indexing by row and column.
-    row, column = dlogits.strides[0] // dlogits.itemsize, dlogits.strides[1] // dlogits.itemsize
-    places = targets * column  # (B,)
-    places += np.arange(0, row * len(places), row)
-    dlogits.reshape(-1, order="A")[places] -= weight
+    dlogits[np.arange(len(targets)) if rows is None else rows, targets] -= weight
     return dlogits
