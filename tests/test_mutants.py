@@ -53,13 +53,13 @@ PLACES = "embedded_affine_backward"
 ONE_HOT = 'product(eye.take(ids, 0, one_hot, "clip").T, demb, out)'
 MUTANTS = [
     # The end of the chain: softmax and cross-entropy.
-    Mutant("ops.py", "[places] -= weight", "[places] -= 0", "dropout", "softmax_cross_entropy_backward",
+    Mutant("ops.py", "targets] -= weight", "targets] -= 0", "dropout", "softmax_cross_entropy_backward",
         "All logits are pushed down and none is pulled up, nothing is learnt: 3.30, not 2.45."),
-    Mutant("ops.py", "[places] -= weight", "[places] += weight", "dropout", "softmax_cross_entropy_backward",
+    Mutant("ops.py", "targets] -= weight", "targets] += weight", "dropout", "softmax_cross_entropy_backward",
         "Each target is pushed away: diverges."),
-    Mutant("ops.py", "[places] -= weight", "[places] -= 1", "dropout", "softmax_cross_entropy_backward",
+    Mutant("ops.py", "targets] -= weight", "targets] -= 1", "dropout", "softmax_cross_entropy_backward",
         "Each target is pulled as many times too hard as there are examples: diverges."),
-    Mutant("ops.py", "[places] -= weight", "[places] -= 0.9 * weight", "dropout", "softmax_cross_entropy_backward",
+    Mutant("ops.py", "targets] -= weight", "targets] -= 0.9 * weight", "dropout", "softmax_cross_entropy_backward",
         "Each target is pulled too weakly, which passes for slow learning: 2.59, not 2.45."),
     Mutant("ops.py", "np.divide(weight, total)", "np.divide(1, total)", "dropout", "softmax_cross_entropy_backward",
         "Targets are pulled as many times too weakly as there are examples, next to nothing is learnt: "
