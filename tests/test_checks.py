@@ -140,6 +140,18 @@ def test_numerical_gradients_are_those_of_the_plainest_loop_and_of_autograd(size
         assert values == pytest.approx(right[place], rel=0, abs=atol if method == "central" else 1e-6 * atol)
 
 
+def test_a_step_that_rounds_away_on_one_side_moves_the_same_examples_on_both() -> None:
+    s = scene(Sizes(5, 2, 3, 4), 6)
+    v = int(s.batch.contexts[0, 0])
+    s.p.C[v, 1] = 256.0
+    s.p.W1[...] *= 1e-3
+    at, index, e = s.point(), np.array([[v], [1]]), np.array([2e-14])
+    assert (256.0 + e, 256.0 - e) == (256.0, 256.0 - 2.0**-45)  # numbers lie half as far apart below a power of two
+    up, down = checks.perturb_C(at, index, e), checks.perturb_C(at, index, -e)
+    assert up == pytest.approx(down, rel=0, abs=1e-12)
+    assert (up[:, 0] != 0).tolist() == (s.batch.contexts == v).any(axis=1).tolist()
+
+
 # Sampled coordinates.
 
 
@@ -207,7 +219,8 @@ def test_what_is_not_finite_is_caught(name: str, value: float) -> None:
     place = tuple(i - 1 for i in hand[name].shape) if name != "C" else (int(s.batch.contexts[0, 0]), 1)
     hand[name] = hand[name].copy()
     hand[name][place] = value
-    row = checks.compare(name, hand[name], *s.numerical()[name], s.point(), s.tolerances(), s.config.check)
+    with np.errstate(invalid="ignore"):  # as in training
+        row = checks.compare(name, hand[name], *s.numerical()[name], s.point(), s.tolerances(), s.config.check)
     assert (row["passed"], row["worst"]) == (False, list(place))
 
 
@@ -303,13 +316,13 @@ def false_alarms(seeds: range) -> list[tuple[int, Row]]:
 
 def test_no_false_alarm() -> None:
     with np.errstate(all="ignore"):
-        assert false_alarms(range(200)) == []
+        assert false_alarms(range(150)) == []
 
 
 @pytest.mark.long
 def test_no_false_alarm_in_20000_steps() -> None:
     with np.errstate(all="ignore"):
-        assert false_alarms(range(200, 20_200)) == []
+        assert false_alarms(range(150, 20_150)) == []
 
 
 # The checks of someone who knows backprop by heart.
