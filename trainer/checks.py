@@ -140,7 +140,7 @@ def perturb_C(at: Point, index: Array, step: Array) -> Array:
     C = np.repeat(at.p.C[None, present].astype(step.dtype), len(v), axis=0)  # (n, present, D)
     C[np.arange(len(v)), np.searchsorted(present, v), d] += step
     emb = model.embed(C, contexts.reshape(at.batch.contexts.shape), at.batch.emb_mask)  # (n, B, K*D)
-    k, b = np.nonzero((emb != at.emb).any(axis=-1))  # the examples that a copy changes
+    k, b = np.nonzero((at.batch.contexts == v[:, None, None]).any(axis=-1))  # the examples that read the character
     losses = np.zeros((len(at.emb), len(v)), step.dtype)  # (B, n); the others do not move
     losses[b, k] = from_emb(at, emb[k, b], b)
     return losses
