@@ -14,11 +14,12 @@ import autograd.numpy
 import numpy as np
 import pytest
 
-from trainer import checks, model, ops, optim
+from trainer import checks, model, numerical, ops, optim
 from trainer.__main__ import main
-from trainer.checks import ORDER, Row
+from trainer.checks import Row
 from trainer.config import Check, Config, Data, Model, Train
 from trainer.model import INNER, NAMES, Batch, Parameters, Sizes
+from trainer.numerical import ORDER
 from trainer.ops import Array
 from trainer.step import by_hand, draw_masks, gradients, split_batch
 
@@ -55,15 +56,15 @@ class Scene(NamedTuple):
         gradients(self.p, self.batch, parts, g, POOL)
         return by_hand(self.p, self.batch, parts, g)
 
-    def point(self) -> checks.Point:
-        return checks.point(self.p, self.batch, self.sizes)
+    def point(self) -> numerical.Point:
+        return numerical.point(self.p, self.batch, self.sizes)
 
     def tolerances(self) -> checks.Tolerances:
         return checks.tolerances(self.point(), self.config.check, self.config.model.dtype)
 
     def numerical(self) -> dict[str, tuple[Array, Array]]:
         check = self.config.check
-        return checks.numerical(self.point(), check.coordinates, check.method, self.tolerances().eps, self.rng, POOL)
+        return numerical.numerical(self.point(), check.coordinates, check.method, self.tolerances().eps, self.rng, POOL)
 
     def rows(self, hand: dict[str, Array]) -> list[Row]:
         check, dtype = self.config.check, self.config.model.dtype
@@ -147,7 +148,7 @@ def test_a_step_that_rounds_away_on_one_side_moves_the_same_examples_on_both() -
     s.p.W1[...] *= 1e-3
     at, index, e = s.point(), np.array([[v], [1]]), np.array([2e-14])
     assert (256.0 + e, 256.0 - e) == (256.0, 256.0 - 2.0**-45)  # numbers lie half as far apart below a power of two
-    up, down = checks.perturb_C(at, index, e), checks.perturb_C(at, index, -e)
+    up, down = numerical.perturb_C(at, index, e), numerical.perturb_C(at, index, -e)
     assert up == pytest.approx(down, rel=0, abs=1e-12)
     assert (up[:, 0] != 0).tolist() == (s.batch.contexts == v).any(axis=1).tolist()
 

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from trainer import checks, model, ops, runs, step, text
+from trainer import checks, model, numerical, ops, runs, step, text
 from trainer.errors import UserError, printable
 
 FEW = 6  # numbers shown of a long array
@@ -43,12 +43,14 @@ def explain(run: str | None, context: str | None, target: str, logits: str | Non
     if len(context) > K:
         print(f"the model reads {K} characters: the last {K} of the context are used")
     batch, a, g = model.Batch(ids[None, -K:], y), model.Activations(c.sizes, 1, float), model.zeros(c.sizes, float)
-    at = checks.point(c.parameters, batch, c.sizes)
+    at = numerical.point(c.parameters, batch, c.sizes)
     model.forward(at.p, batch, a)
     model.backward(at.p, batch, a, g, 1.0)
     by_hand = step.by_hand(at.p, batch, [step.Part(slice(None), a, g)], g)
     with ThreadPoolExecutor(1) as pool:
-        found = checks.numerical(at, "all", "central", dict.fromkeys(checks.ORDER, 1e-5), np.random.default_rng(), pool)
+        found = numerical.numerical(
+            at, "all", "central", dict.fromkeys(numerical.ORDER, 1e-5), np.random.default_rng(), pool
+        )
     quoted = [f"'{printable(character)}'" for character in c.vocabulary]
     print("context", *(quoted[i] for i in batch.contexts[0]), "  target", quoted[y[0]], "  ('\\n' ends a line)" * lines)
     for formula, row in zip(FORWARD, (at.emb[0], at.z[0], at.h[0], at.logits[0]), strict=True):
@@ -57,7 +59,7 @@ def explain(run: str | None, context: str | None, target: str, logits: str | Non
     print("\nthe target, then the likeliest others:")
     walk_softmax(at.logits[0], int(y[0]), shown, [quoted[i] for i in shown])
     print("\nthe chain downward from dlogits, for B = 1")
-    for name in checks.ORDER[1:]:
+    for name in numerical.ORDER[1:]:
         (index, slopes), (_, operation, formula) = found[name], checks.LINKS[name]
         hand = by_hand[name][tuple(index[-by_hand[name].ndim :])]  # (n,)
         print(f"{formula}: {WORDS.get(operation.split()[0], PRODUCT)}")
@@ -77,9 +79,9 @@ def walk_softmax(logits: ops.Array, target: int, shown: ops.Array, names: list[s
     shifted, exps, total = ops.softmax(logits[None])  # (1, V), (1, V), (1,)
     p, loss = exps[0] / total[0], ops.cross_entropy(shifted, total, targets)[0]
     dlogits = ops.softmax_cross_entropy_backward(exps, total, targets, 1.0)[0]  # (V,)
-    up, down = (checks.row_losses(logits + nudge, targets[[0] * len(shown)]) for nudge in (steps, -steps))
+    up, down = (numerical.row_losses(logits + nudge, targets[[0] * len(shown)]) for nudge in (steps, -steps))
     _, exps, total = ops.softmax((logits - dlogits)[None])
-    after, exp, slopes = checks.row_losses((logits - dlogits)[None], targets)[0], np.exp(logits), (up - down) / 2e-5
+    after, exp, slopes = numerical.row_losses((logits - dlogits)[None], targets)[0], np.exp(logits), (up - down) / 2e-5
     print(f"{'':<22}" + "".join(f"{name:>10}" for name in names))
     show("logits", logits[shown])
     show("exp(logits)", exp[shown], f"sum {exp.sum():.3f}")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer import checks, config, model, ops, runs, text
+from trainer import checks, config, model, numerical, ops, runs, text
 from trainer.errors import UserError, printable
 
 HEADS = ("run", "steps", "train", "validation", "test", "bits/char", "steps/s", "checks", "failed", "gradient error")
@@ -42,7 +42,7 @@ PLOTS: list[Plot] = [
      "In nats. Look for validation below the bigram line; with a wrong gradient it ends up higher."),
     ("Losses", "Learning rate", "linear", {"learning rate": "step learning_rate"},
      "Look for a loss that jumps where this is high: the rate is too high; a wrong gradient leaves no mark here."),
-    ("The proof", "Error", "log", {n: f"{n} max_rel_error" for n in checks.ORDER} | {"tolerance": "logits rtol"},
+    ("The proof", "Error", "log", {n: f"{n} max_rel_error" for n in numerical.ORDER} | {"tolerance": "logits rtol"},
      "Of each gradient, relative. Look for curves far below the tolerance; a wrong gradient stands near 1."),
     ("The proof", "Sum of p - y", "log", {"largest": "sum_to_zero value", "tolerance": "sum_to_zero atol"},
      "Look for rounding alone, below the tolerance; if the y is forgotten the sum is that of p, 1 / B."),
@@ -96,7 +96,7 @@ def summary(run: Run) -> tuple[str, ...]:
     best = [*end, *sorted(evals, key=lambda row: np.nan_to_num(row["val_loss"], nan=np.inf)), {}][0]
     done = max([0, *(row["step"] for row in evals), *(row["step"] + 1 for row in steps)])
     judged = [row["passed"] for rows in run.rows.values() for row in rows if "passed" in row]
-    worst = [row["max_rel_error"] for name in checks.ORDER for row in run.rows.get(name, [])]
+    worst = [row["max_rel_error"] for name in numerical.ORDER for row in run.rows.get(name, [])]
     losses = [best.get(name) for name in ("train_loss", "val_loss", "test_loss")]
     losses.append(losses[2] and losses[2] / np.log(2))
     return (
@@ -189,7 +189,7 @@ def learned(parts: list[str], run: Run, levels: dict[str, float]) -> None:
         raise UserError(f"the text has changed since the run, {Path(c.config.data.path).absolute()}; restore it")
     levels |= entropies(corpus)
     batch = model.Batch(*text.windows(corpus, text.evenly(corpus, "val", 24), c.sizes.K))
-    _, exps, total = ops.softmax(checks.point(c.parameters, batch, c.sizes).logits)
+    _, exps, total = ops.softmax(numerical.point(c.parameters, batch, c.sizes).logits)
     dlogits = ops.softmax_cross_entropy_backward(exps, total, batch.targets, 1.0)  # (B, V)
     rgba = np.where(dlogits[..., None] < 0, (0.2, 0.5, 0.85, 1), (0.9, 0.48, 0.2, 1))  # (B, V, 4)
     rgba[..., 3] = abs(dlogits) ** 0.5

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from trainer import __version__, checks, model, optim, runs, text
+from trainer import __version__, checks, model, numerical, optim, runs, text
 from trainer import config as configuration
 from trainer.config import Config
 from trainer.errors import Interrupted, RunFailed, UserError, printable
@@ -148,7 +148,10 @@ class Run:
             rows = [checks.sum_to_zero([part.a.dlogits for part in self.parts], len(batch.targets))]
             if checked:
                 began = time.monotonic()
-                at, hand = checks.point(c.parameters, batch, c.sizes), by_hand(c.parameters, batch, self.parts, self.g)
+                at, hand = (
+                    numerical.point(c.parameters, batch, c.sizes),
+                    by_hand(c.parameters, batch, self.parts, self.g),
+                )
                 rng = np.random.default_rng([self.config.seed, CHECKS, step])
                 rows += checks.gradient_rows(at, hand, check, self.config.model.dtype, rng, self.pool)
                 if step == 0:
@@ -318,7 +321,7 @@ def check(config: Config) -> list[checks.Row]:
         gradients(c.parameters, batch, run.parts, run.g, run.pool)
         first = checks.initial_loss(batch_loss(run.parts, batch), c.sizes.V, config.check.initial_loss_atol)
         zero = checks.sum_to_zero([part.a.dlogits for part in run.parts], len(batch.targets))
-        at, rng = checks.point(c.parameters, batch, c.sizes), np.random.default_rng([config.seed, CHECKS, 0])
+        at, rng = numerical.point(c.parameters, batch, c.sizes), np.random.default_rng([config.seed, CHECKS, 0])
         rows = checks.gradient_rows(
             at, by_hand(c.parameters, batch, run.parts, run.g), config.check, dtype, rng, run.pool
         )

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer import checks, model, optim, text
+from trainer import checks, model, numerical, optim, text
 from trainer import config as configuration
 from trainer.config import Config
 from trainer.runs import Journal
@@ -93,12 +93,12 @@ def products(shape: tuple[int, ...]) -> float:
     return rate(run)
 
 
-def first_step(shape: tuple[int, ...]) -> tuple[Run, checks.Point, dict[str, Any]]:
+def first_step(shape: tuple[int, ...]) -> tuple[Run, numerical.Point, dict[str, Any]]:
     """A run after its first step, where it stands in float64, and its gradients by hand."""
     run = begin(configure(shape))
     batch = next(run.batches)
     gradients(run.c.parameters, batch, run.parts, run.g, run.pool)
-    at = checks.point(run.c.parameters, batch, run.c.sizes)
+    at = numerical.point(run.c.parameters, batch, run.c.sizes)
     return run, at, by_hand(run.c.parameters, batch, run.parts, run.g)
 
 
