@@ -25,12 +25,12 @@ VARIANTS: dict[str, tuple[str, ...]] = {  # what changed, and the overrides that
     "embedding 10": ("model.embedding=10",),
     "hidden 200": ("model.hidden=200",),
     "no dropout": ("train.dropout=0", "train.embedding_dropout=0"),
-    "no weight decay": ("train.weight_decay=0",),
+    "weight decay 0.05": ("train.weight_decay=0.05",),
     "constant learning rate": ("train.schedule=constant",),
     "no warm-up": ("train.warmup_steps=0",),
-    "SGD at 0.1": ("train.optimizer=sgd", "train.learning_rate=0.1", "train.weight_decay=0"),
+    "SGD at 0.1": ("train.optimizer=sgd", "train.learning_rate=0.1"),
     "SGD at 0.1, momentum 0.9": (
-        "train.optimizer=sgd", "train.learning_rate=0.1", "train.momentum=0.9", "train.weight_decay=0",
+        "train.optimizer=sgd", "train.learning_rate=0.1", "train.momentum=0.9",
     ),
 }  # fmt: skip
 
