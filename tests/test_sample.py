@@ -153,7 +153,7 @@ def test_a_stream_has_the_length_asked_for() -> None:
         ("lines", "bdca", [4, 3, 1]),
         ("lines", "é漢🚀", [5, 6, 7]),
         ("stream", "", [3, 2, 4]),  # the opening of the text
-        ("stream", "a", [2, 2, 2]),
+        ("stream", "a", [2, 4, 2]),
         ("stream", "ca", [4, 4, 2]),
         ("stream", "b\nca", [0, 4, 2]),
     ],

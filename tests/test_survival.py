@@ -24,10 +24,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Outcome, Trainer
 
-from trainer import optim, runs, sample, text
+from trainer import optim, runs, text
 from trainer.__main__ import main
 from trainer.errors import UserError
+from trainer.sample import sample
 
 ROOT = Path(__file__).parents[1]
 LONG_STEPS = "train.steps=1000000000"  # never reached: the process is stopped first
@@ -46,9 +48,6 @@ SETTINGS = {
 }
 TIMES = ("seconds", "steps_per_second")
 
-Outcome = tuple[int, str, str]
-Trainer = Callable[..., Outcome]
-
 
 class Killed(BaseException):
     """Stands for a kill inside this process: nothing in the program catches it."""
@@ -64,17 +63,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lines = ("".join(rng.choices("abcdefgh", k=rng.randint(2, 7))) for _ in range(60))
     (here / "text.txt").write_text("\n".join(lines) + "\n")
     return here
-
-
-@pytest.fixture
-def trainer(capsys: pytest.CaptureFixture[str]) -> Trainer:
-    """The program in this process: arguments -> exit status, standard output, standard error."""
-
-    def run(*arguments: str) -> Outcome:
-        status = main(arguments)
-        return status, *capsys.readouterr()
-
-    return run
 
 
 def fresh(name: str, *settings: str) -> list[str]:
@@ -861,13 +849,13 @@ def test_any_character_leaves_lines_and_rows_whole(
     assert all(c.isprintable() for c in (folder("strange") / "train.log").read_text("utf-8").replace("\n", ""))
     assert rows(folder("strange"))[-1]["event"] == "end"
     c = runs.load(folder("strange") / "best.npz")
-    drawn = list(sample.sample(c, 30, seed=c.config.seed))
+    drawn = list(sample(c, 30, seed=c.config.seed))
     assert any(not character.isprintable() for line in drawn for character in line)
     assert (folder("strange") / "samples.txt").read_bytes() == "".join(line + "\n" for line in drawn).encode()
     # To a file or a pipe, sampled text is exactly what the model wrote; a terminal shows what it would obey.
     end = "\n" if mode == "lines" else "\n\n"
-    assert trainer("sample", "-n", "5", "--seed", "3")[1] == "".join(t + end for t in sample.sample(c, 5, seed=3))
-    assert trainer("sample", "-n", "1", "--seed", "3")[1] == "".join(t + "\n" for t in sample.sample(c, 1, seed=3))
+    assert trainer("sample", "-n", "5", "--seed", "3")[1] == "".join(t + end for t in sample(c, 5, seed=3))
+    assert trainer("sample", "-n", "1", "--seed", "3")[1] == "".join(t + "\n" for t in sample(c, 1, seed=3))
     for n in ("1", "5"):
         with monkeypatch.context() as patch:
             patch.setattr(sys.stdout, "isatty", lambda: True)

@@ -139,8 +139,8 @@ def flat(sizes: Sizes, by_hand: Mapping[str, Array | float]) -> Array:
 
 def direction(at: Point, g: Array, tol: Tolerances, check: Check, rng: np.random.Generator) -> Row:
     """The slope along one random unit vector through all parameters: none stays out of reach."""
-    v = rng.standard_normal(len(g)) * (at.p.flat != 0)
-    v /= np.linalg.norm(v) or 1
+    v = rng.standard_normal(len(g))
+    v /= np.linalg.norm(v)
     eps = min(tol.eps.values())
     if check.method == "complex-step":
         value = float(loss_at(at, at.p.flat + 1j * eps * v).imag / eps)
@@ -218,18 +218,19 @@ def gradient_rows(
 
 def severity(row: Row) -> tuple[float, str]:
     """How bad a row is, for the summary's worst one, and where in the step."""
-    name = row["name"]
-    if name == "gradient":
-        return row["max_rel_error"], f", {row['tensor']}"
-    if name == "direction":
-        return abs(row["by_hand"] - row["numerical"]) / (max(abs(row["by_hand"]), abs(row["numerical"])) or 1), ""
-    if name == "update":
-        return row["loss_after"] - row["loss_before"], ""
-    return {
-        "descent": lambda: abs(row["ratio"] - 1),
-        "initial_loss": lambda: abs(row["value"] - row["expected"]),
-        "sum_to_zero": lambda: row["value"],
-    }[name](), ""
+    match row["name"]:
+        case "gradient":
+            return row["max_rel_error"], f", {row['tensor']}"
+        case "direction":
+            hand, found = row["by_hand"], row["numerical"]
+            return abs(hand - found) / (max(abs(hand), abs(found)) or 1), ""
+        case "descent":
+            return abs(row["ratio"] - 1), ""
+        case "update":
+            return row["loss_after"] - row["loss_before"], ""
+        case "initial_loss":
+            return abs(row["value"] - row["expected"]), ""
+    return row["value"], ""  # sum_to_zero
 
 
 def warning(rows: list[Row], config: Config) -> str | None:

@@ -33,9 +33,9 @@ class Sizes(NamedTuple):
     H: int
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Each parameter's shape in memory, matrices first. W2 lies there as (V, H)."""
+        """Each parameter's shape, matrices first."""
         V, K, D, H = self
-        return {"C": (V, D), "W1": (K * D, H), "W2": (V, H), "b1": (H,), "b2": (V,)}
+        return {"C": (V, D), "W1": (K * D, H), "W2": (H, V), "b1": (H,), "b2": (V,)}
 
     def parameters(self) -> int:
         """The number of parameters."""
@@ -46,8 +46,7 @@ class Sizes(NamedTuple):
 class Parameters:
     """One flat vector and named views into it; gradients have the same form.
 
-    `flat` is C, W1, W2, b1, b2, each filled up with zeros to a multiple of 16 entries, and
-    `matrices` is its part with C, W1 and W2.
+    `flat` is C, W1, W2, b1, b2, and `matrices` its part with C, W1 and W2.
     """
 
     flat: Array
@@ -61,18 +60,12 @@ class Parameters:
 
 def zeros(sizes: Sizes, dtype: npt.DTypeLike) -> Parameters:
     """Parameters (or gradients) that are all zero."""
-    shapes = sizes.shapes()
-    start, end, ends = {}, 0, {}
-    for name, shape in shapes.items():
-        start[name] = end
-        end += -(-math.prod(shape) // 16) * 16
-        ends[name] = end
-    flat = aligned((end,), dtype)
-    flat[...] = 0
-    views = {n: flat[start[n] : start[n] + math.prod(s)].reshape(s) for n, s in shapes.items()}
-    # W2 as (V, H) and logits as (V, B) in memory: softmax then reduces whole vectors, 7 us less.
-    views["W2"] = views["W2"].T
-    return Parameters(flat, flat[: ends["W2"]], **views)
+    flat, views, end, matrices = np.zeros(sizes.parameters(), dtype), {}, 0, 0
+    for name, shape in sizes.shapes().items():
+        start, end = end, end + math.prod(shape)
+        views[name] = flat[start:end].reshape(shape)
+        matrices = end if len(shape) == 2 else matrices
+    return Parameters(flat, flat[:matrices], **views)
 
 
 def initial(sizes: Sizes, dtype: npt.DTypeLike, rng: np.random.Generator) -> Parameters:
@@ -109,19 +102,19 @@ class Activations:
 
     def __init__(self, sizes: Sizes, B: int, dtype: npt.DTypeLike, backward: bool = True) -> None:
         V, K, D, H = sizes
-        self.emb = aligned((B, K * D), dtype)
-        self.tanh, self.h = (aligned((B, H), dtype) for _ in range(2))
-        self.shifted, self.exps = (aligned((V, B), dtype).T for _ in range(2))  # (B, V)
-        self.total = aligned((B,), dtype)
+        self.emb = np.empty((B, K * D), dtype)
+        self.tanh, self.h = (np.empty((B, H), dtype) for _ in range(2))
+        self.shifted, self.exps = (np.empty((B, V), dtype) for _ in range(2))
+        self.total = np.empty(B, dtype)
         if backward:
-            self.dlogits = aligned((V, B), dtype).T  # (B, V)
-            self.dh, self.dtanh, self.dz = (aligned((B, H), dtype) for _ in range(3))
-            self.demb, self.drows = (aligned((B, K * D), dtype) for _ in range(2))
+            self.dlogits = np.empty((B, V), dtype)
+            self.dh, self.dtanh, self.dz = (np.empty((B, H), dtype) for _ in range(3))
+            self.demb, self.drows = (np.empty((B, K * D), dtype) for _ in range(2))
             self.ones, self.rows = np.ones(B, dtype), np.arange(B)
             small = V <= ONE_HOT_LIMIT
             self.eye: Any = np.eye(V, dtype=dtype) if small else None
-            self.one_hot: Any = aligned((B * K, V), dtype) if small else None
-            self.sums: Any = aligned((K, V, H), dtype) if small and V < 2 * D else None
+            self.one_hot: Any = np.empty((B * K, V), dtype) if small else None
+            self.sums: Any = np.empty((K, V, H), dtype) if small and V < 2 * D else None
 
 
 def embed(C: Array, contexts: Array, mask: Array | None, out: Array | None = None) -> Array:
@@ -179,11 +172,3 @@ def backward(p: Parameters, batch: Batch, a: Activations, g: Parameters, weight:
 
     drows = a.demb if batch.emb_mask is None else ops.dropout_backward(a.demb, batch.emb_mask, a.drows)
     ops.embedding_backward(drows.reshape(-1, p.C.shape[1]), batch.contexts.reshape(-1), g.C, a.eye, a.one_hot)
-
-
-def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """An array that starts at a multiple of 64 bytes, a cache line: 4 us less a step."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    room = np.empty(size + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    return room[start : start + size].view(dtype).reshape(shape)

@@ -41,10 +41,15 @@ def point(p: Parameters, batch: Batch, sizes: Sizes) -> Point:
     p64.flat[...] = p.flat
     masks = (None if mask is None else mask.astype(np.float64) for mask in batch[2:])
     batch = Batch(batch.contexts, batch.targets, *masks)
-    emb = model.embed(p64.C, batch.contexts, batch.emb_mask)
-    z = ops.affine(emb, p64.W1, p64.b1)
+    return forward(p64, batch, sizes)
+
+
+def forward(p: Parameters, batch: Batch, sizes: Sizes) -> Point:
+    """The forward pass at any parameters, float64 or complex."""
+    emb = model.embed(p.C, batch.contexts, batch.emb_mask)
+    z = ops.affine(emb, p.W1, p.b1)
     h = model.activate(z, batch.h_mask)[1]
-    return Point(p64, batch, sizes, emb, z, h, ops.affine(h, p64.W2, p64.b2))
+    return Point(p, batch, sizes, emb, z, h, ops.affine(h, p.W2, p.b2))
 
 
 # The loss of perturbed copies. `step` (n,) is added to one entry in each of n copies, whose places
@@ -219,6 +224,4 @@ def loss_at(at: Point, vector: Array) -> Any:
     """The mean loss of the batch for a flat vector of parameters, float64 or complex."""
     p = model.zeros(at.sizes, vector.dtype)
     p.flat[...] = vector
-    emb = model.embed(p.C, at.batch.contexts, at.batch.emb_mask)
-    h = model.activate(ops.affine(emb, p.W1, p.b1), at.batch.h_mask)[1]
-    return row_losses(output(h, p.W2, p.b2), at.batch.targets).mean()
+    return row_losses(forward(p, at.batch, at.sizes).logits, at.batch.targets).mean()

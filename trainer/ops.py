@@ -18,13 +18,9 @@ Array = npt.NDArray[Any]
 
 def product(a: Array, b: Array, out: Array | None = None) -> Array:
     """a @ b: (..., I, J), (..., J, K) -> (..., I, K)."""
-    if out is None or a.ndim > 2 or b.ndim > 2:
+    if out is None or a.ndim > 2 or b.ndim > 2 or not out.flags.c_contiguous:
         return np.matmul(a, b, out=out)
-    # For two matrices `dot` saves 0.5 us over `matmul`, but wants `out` in C order.
-    if out.flags.c_contiguous:
-        return a.dot(b, out)
-    b.T.dot(a.T, out.T)
-    return out
+    return a.dot(b, out)  # for two matrices faster than `matmul`, 12 us a step
 
 
 def embedding(C: Array, ids: Array, out: Array | None = None) -> Array:
@@ -42,7 +38,7 @@ def embedding_backward(
     and room for the one-hot rows (N, V), the sum is a matrix product; without, the places
     are sorted by id and summed segment by segment, at a cost that does not grow with V.
     """
-    if eye is not None:  # 9 us faster than np.add.at at V = 27
+    if eye is not None:  # at V = 27, 16 us faster than np.add.at and 60 us faster than segments
         return product(eye.take(ids, 0, one_hot, "clip").T, demb, out)
     order = np.argsort(ids, kind="stable")  # (N,)
     ordered = ids[order]  # (N,)

@@ -45,7 +45,9 @@ META = {  # what a checkpoint holds besides its configuration and arrays
     "opening": str,
 }
 RUNS = Path("runs")
-TRAINING, CHECKS, SAMPLES = 1, 2, 3  # the random streams of a seed: each has generators of its own
+# The random streams of a seed, each with generators of its own. A seed sequence fills up with zeros, so that [seed, s]
+# and [seed, s, 0] are one stream: the initial weights need a number apart from the batches'.
+TRAINING, CHECKS, SAMPLES, WEIGHTS = 1, 2, 3, 4
 
 
 @dataclass
@@ -219,13 +221,13 @@ def write_whole(path: Path, data: bytes) -> None:
 def save(path: Path, c: Checkpoint) -> None:
     """Write a checkpoint as .npz: C, W1, b1, W2, b2, the optimiser's vectors, the rest as JSON, a checksum."""
     meta = {"format": FORMAT, "config": configuration.to_dict(c.config), **{key: getattr(c, key) for key in META}}
-    arrays = {name: np.ascontiguousarray(getattr(c.parameters, name)) for name in NAMES}
+    arrays = {name: getattr(c.parameters, name) for name in NAMES}
     arrays |= {"optimizer_" + name: vector for name, vector in c.state.items()}
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     arrays["checksum"] = np.frombuffer(checksum(arrays), np.uint8)
     room = io.BytesIO()
-    np.savez(room, **arrays)  # type: ignore[arg-type]
-    write_whole(path, room.getbuffer())  # type: ignore[arg-type]
+    np.savez(room, **arrays)
+    write_whole(path, room.getvalue())
 
 
 def checksum(arrays: dict[str, Array]) -> bytes:
@@ -274,8 +276,7 @@ def unpack(arrays: dict[str, Array], meta: dict[str, Any], path: Path) -> Checkp
         raise TypeError
     config, vocabulary = configuration.build(meta.pop("config"), str(path)), meta["vocabulary"]
     sizes, dtype = sizes_of(config, vocabulary), np.dtype(config.model.dtype)
-    shapes = sizes.shapes() | {"W2": (sizes.H, sizes.V)}
-    if any(arrays[name].shape != shapes[name] or arrays[name].dtype != dtype for name in NAMES):
+    if any(arrays[name].shape != sizes.shapes()[name] or arrays[name].dtype != dtype for name in NAMES):
         raise ValueError
     p = zeros(sizes, dtype)
     for name in NAMES:
@@ -289,6 +290,7 @@ def unpack(arrays: dict[str, Array], meta: dict[str, Any], path: Path) -> Checkp
         or sizes.V < 2
         or min(c.step, c.metrics_length) < 0
         or not 0 < c.threads <= config.train.batch_size
+        or len(c.opening) != (sizes.K if config.data.mode == "stream" else 0)
     ):
         raise ValueError
     return c

@@ -34,12 +34,8 @@ def advance(
 ) -> Iterator[tuple[Array, Array]]:
     """Step by step, which of n samples go on (n',) and their next ids (n',). Lines end at the boundary."""
     lines, K = c.config.data.mode == "lines", c.sizes.K
-    first = np.zeros(K, np.intp)  # (K,) boundaries
-    start = to_ids(prompt if lines or prompt else c.opening, c.vocabulary, "prompt")[-K:]
-    if len(start):
-        first[K - len(start) :] = start
-        if not lines:
-            first[: K - len(start)] = start[0]
+    before = "\n" * K if lines else c.opening  # fills up what the prompt leaves of the context
+    first = to_ids(before + prompt, c.vocabulary, "prompt")[-K:]  # (K,)
     contexts, alive = np.tile(first, (n, 1)), np.arange(n)
     a = Activations(c.sizes, n, c.parameters.flat.dtype, backward=False)
     for _ in range(length):

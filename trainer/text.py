@@ -57,7 +57,6 @@ def load(data: Data, context: int) -> Corpus:
         ids, bounds = shuffle_lines(ids, vocabulary, data, path)
     else:
         bounds = [round(len(ids) * share) for share in (0, data.split[0], data.split[0] + data.split[1], 1)]
-        bounds[3] = len(ids)
     splits = {}
     for k, name in enumerate(("train", "val", "test")):
         # A stream's first targets need a whole context; a line's context is filled up with boundaries.

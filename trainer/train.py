@@ -21,7 +21,7 @@ from trainer.config import Config
 from trainer.errors import Interrupted, RunFailed, UserError, printable
 from trainer.model import NAMES, Batch
 from trainer.ops import Array
-from trainer.runs import CHECKS, TRAINING, Checkpoint, Journal, cores
+from trainer.runs import CHECKS, WEIGHTS, Checkpoint, Journal, cores
 from trainer.sample import sample
 from trainer.step import batch_loss, batches, by_hand, choose_threads, gradients, mean_loss, split_batch
 from trainer.text import Corpus
@@ -64,7 +64,7 @@ def start(config: Config, corpus: Corpus) -> Checkpoint:
     if needed > memory:
         what = f"training needs {needed:,.0f} GiB and the machine has {memory:,.0f}"
         raise UserError(f"{what}, sections model and train; give smaller sizes or a smaller batch")
-    p = model.initial(sizes, config.model.dtype, np.random.default_rng([config.seed, TRAINING]))
+    p = model.initial(sizes, config.model.dtype, np.random.default_rng([config.seed, WEIGHTS]))
     return Checkpoint(
         config=config,
         vocabulary=corpus.vocabulary,
@@ -145,15 +145,11 @@ class Run:
             self.require_sane(loss, "the loss")
             for name in ("W2", "b2", "W1", "b1", "C"):  # in the order of the backward pass
                 self.require_finite(getattr(self.g, name), f"the gradient of {name}")
-            rows = [checks.sum_to_zero([part.a.dlogits for part in self.parts], len(batch.targets))]
+            rows = [self.sum_to_zero(batch)]
             if checked:
                 began = time.monotonic()
-                at, hand = (
-                    numerical.point(c.parameters, batch, c.sizes),
-                    by_hand(c.parameters, batch, self.parts, self.g),
-                )
-                rng = np.random.default_rng([self.config.seed, CHECKS, step])
-                rows += checks.gradient_rows(at, hand, check, self.config.model.dtype, rng, self.pool)
+                at, hand, more = self.check_gradients(batch, step)
+                rows += more
                 if step == 0:
                     self.announce_cost(time.monotonic() - began)
             self.judge(rows, step)
@@ -162,6 +158,18 @@ class Run:
             self.judge([checks.update(self.config, at, hand, c.parameters)], step)
         if logged:
             self.log_step(step, loss, len(batch.targets))
+
+    def sum_to_zero(self, batch: Batch) -> checks.Row:
+        return checks.sum_to_zero([part.a.dlogits for part in self.parts], len(batch.targets))
+
+    def check_gradients(self, batch: Batch, step: int) -> tuple[numerical.Point, dict[str, Array], list[checks.Row]]:
+        """Where the step stands, its gradients by hand, and the rows that compare them with numerical ones."""
+        c = self.c
+        at = numerical.point(c.parameters, batch, c.sizes)
+        hand = by_hand(c.parameters, batch, self.parts, self.g)
+        rng = np.random.default_rng([self.config.seed, CHECKS, step])
+        dtype = self.config.model.dtype
+        return at, hand, checks.gradient_rows(at, hand, self.config.check, dtype, rng, self.pool)
 
     def log_step(self, step: int, loss: float, B: int) -> None:
         """The `step` row, and the bar."""
@@ -243,12 +251,15 @@ class Run:
             " try a learning rate ten times smaller, or train.warmup_steps"
         )
 
+    def initial_loss(self, first: Batch) -> checks.Row:
+        gradients(self.c.parameters, first, self.parts, self.g, self.pool)
+        loss = batch_loss(self.parts, first)
+        return checks.initial_loss(loss, self.c.sizes.V, self.config.check.initial_loss_atol)
+
     def introduce(self) -> None:
         """What is about to happen, before it does, and the first check: that nothing is known yet."""
         c, config, corpus, say = self.c, self.config, self.corpus, self.journal.say
-        first = next(batches(corpus, config, 0))
-        gradients(c.parameters, first, self.parts, self.g, self.pool)
-        row = checks.initial_loss(batch_loss(self.parts, first), c.sizes.V, config.check.initial_loss_atol)
+        row = self.initial_loss(next(batches(corpus, config, 0)))
         examples = {split: corpus.examples(split) for split in corpus.splits}
         blas: Any = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
         self.journal.row(
@@ -316,16 +327,9 @@ def check(config: Config) -> list[checks.Row]:
     """The checks of the first step of training: rows with `name` and `passed`, nothing written."""
     corpus = text.load(config.data, config.model.context)
     run = Run(start(config, corpus), corpus)
-    batch, dtype, c = next(run.batches), config.model.dtype, run.c
-    with run.pool:
-        gradients(c.parameters, batch, run.parts, run.g, run.pool)
-        first = checks.initial_loss(batch_loss(run.parts, batch), c.sizes.V, config.check.initial_loss_atol)
-        zero = checks.sum_to_zero([part.a.dlogits for part in run.parts], len(batch.targets))
-        at, rng = numerical.point(c.parameters, batch, c.sizes), np.random.default_rng([config.seed, CHECKS, 0])
-        rows = checks.gradient_rows(
-            at, by_hand(c.parameters, batch, run.parts, run.g), config.check, dtype, rng, run.pool
-        )
-    return [first, zero, *rows]
+    batch = next(run.batches)
+    with run.pool, np.errstate(all="ignore"):
+        return [run.initial_loss(batch), run.sum_to_zero(batch), *run.check_gradients(batch, 0)[2]]
 
 
 @contextmanager
