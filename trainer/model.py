@@ -110,9 +110,10 @@ class Activations:
             self.dlogits = np.empty((B, V), dtype)
             self.dh, self.dtanh, self.dz = (np.empty((B, H), dtype) for _ in range(3))
             self.demb, self.drows = (np.empty((B, K * D), dtype) for _ in range(2))
-            self.ones, self.rows = np.ones(B, dtype), np.arange(B)
+            self.ones = np.ones(B, dtype)
             small = V <= ONE_HOT_LIMIT
             self.eye: Any = np.eye(V, dtype=dtype) if small else None
+            self.y: Any = np.empty((B, V), dtype) if small else None
             self.one_hot: Any = np.empty((B * K, V), dtype) if small else None
             self.sums: Any = np.empty((K, V, H), dtype) if small and V < 2 * D else None
 
@@ -153,7 +154,7 @@ def spares_demb(batch: Batch, a: Activations) -> bool:
 
 def backward(p: Parameters, batch: Batch, a: Activations, g: Parameters, weight: float) -> None:
     """From the loss to the gradient of every parameter, into `g`; `weight` is an example's share of the loss."""
-    ops.softmax_cross_entropy_backward(a.exps, a.total, batch.targets, weight, a.dlogits, a.rows)
+    ops.softmax_cross_entropy_backward(a.exps, a.total, batch.targets, weight, a.dlogits, a.eye, a.y)
 
     h = a.tanh if batch.h_mask is None else a.h
     ops.affine_backward_weight(h, a.dlogits, g.W2)

@@ -64,10 +64,9 @@ def row_losses(logits: Array, targets: Array) -> Array:
 
 
 def output(h: Array, W2: Array, b2: Array) -> Array:
-    """The output layer, as (V, n) in memory, for softmax reduces faster so: (n, H) -> (n, V)."""
-    logits = np.empty((W2.shape[1], len(h)), np.result_type(h, W2, b2)).T  # (n, V)
-    h, W2 = h.astype(logits.dtype, copy=False), W2.astype(logits.dtype, copy=False)
-    return ops.affine(h, W2, b2, logits)
+    """The output layer, as (V, n) in memory, for softmax reduces faster so: (n, H), b2 (V,) or (n, V) -> (n, V)."""
+    logits: Array = ops.affine(W2.T, h.T, np.atleast_2d(b2).T).T
+    return logits
 
 
 def from_h(at: Point, h: Array, b: Array) -> Array:

@@ -16,17 +16,19 @@ LENGTHS = {"lines": 100, "stream": 500}  # characters at most, unless told other
 TOGETHER = 256  # samples that advance together: their activations stay in the cache
 
 
-def choose(logits: Array, rng: np.random.Generator, temperature: float, top_k: int) -> Array:
-    """An id for each row, drawn from softmax(logits / temperature): (n, V), the largest of a row being 0 -> (n,)."""
+def choose(shifted: Array, exps: Array, rng: np.random.Generator, temperature: float, top_k: int) -> Array:
+    """An id for each row, drawn from softmax(shifted / temperature): (n, V), exp of it (n, V) -> (n,).
+
+    A race: of independent exponential times with rates w, the i-th is the first with probability w_i / sum(w).
+    """
     if temperature < 1e-30:  # 0, or what float32 takes for it: the likeliest
-        return np.asarray(logits.argmax(axis=1))
-    logits = logits.T if temperature == 1 else logits.T / temperature  # (V, n), as they lie in memory
-    if 0 < top_k < len(logits):
-        weakest = np.partition(logits, -top_k, axis=0)[-top_k]  # (n,)
-        logits = np.where(logits >= weakest, logits, -np.inf)
-    ladder = np.add.accumulate(np.exp(logits))  # (V, n); its steps are as high as the characters are likely
-    ids = np.add.reduce(ladder <= rng.random(ladder.shape[1]) * ladder[-1], 0, np.intp)  # (n,)
-    return np.asarray(np.minimum(ids, len(ladder) - 1))
+        return np.asarray(shifted.argmax(axis=1))
+    weights = exps if temperature == 1 else np.exp(shifted / temperature)  # (n, V)
+    speeds = weights / rng.standard_exponential(weights.shape)  # (n, V), one over the times
+    if 0 < top_k < weights.shape[1]:
+        weakest = np.partition(weights, -top_k)[:, -top_k, None]  # (n, 1)
+        speeds[weights < weakest] = 0
+    return np.asarray(speeds.argmax(axis=1))
 
 
 def advance(
@@ -42,7 +44,7 @@ def advance(
         if len(alive) < len(a.total):
             a = Activations(c.sizes, len(alive), c.parameters.flat.dtype, backward=False)
         model.forward(c.parameters, Batch(contexts, alive), a)
-        ids = choose(a.shifted, rng, temperature, top_k)
+        ids = choose(a.shifted, a.exps, rng, temperature, top_k)
         if lines and not ids.all():
             going = ids != 0
             alive, contexts, ids = alive[going], contexts[going], ids[going]
