@@ -86,6 +86,15 @@ def test_a_model_is_walked_with_its_own_numbers(folders, capsys):
     assert line(out, "loss after")[1] == pytest.approx(np.log(np.exp(after).sum()) - after[3], abs=1e-6)
 
 
+def test_each_derivative_has_its_own_words(folders, capsys):
+    chain = walk(capsys, folders[0], "ab", "c", None).split("the chain downward")[1]
+    said = dict(re.findall(r"^d(\w+).* = .*: (.*)$", chain, re.MULTILINE))
+    assert said["z"].startswith("the slope of tanh")
+    assert said["C"].startswith("a character gathers")
+    assert said["b1"] == said["b2"] == "a sum passes the gradient through"
+    assert said["W1"] == said["W2"] == said["h"] == said["emb"] == "a product hands each factor the other's value"
+
+
 def test_the_numerical_derivative_is_no_copy_of_the_one_by_hand(folders, capsys, monkeypatch):
     differences = r"largest difference (\S+)"
     right = [float(d) for d in re.findall(differences, walk(capsys, folders[0], "ab", "c", None))]

@@ -21,11 +21,11 @@ import trainer
 
 PACKAGE = Path(trainer.__file__).parent
 DROPOUT = {"train": {"dropout": 0.3, "embedding_dropout": 0.2}}
-# Every path through the code: V < 2 D (sums by place), a larger V (one-hot rows), V > 256 (segments); dropout or not;
+# Every path through the code: a small V (sums by place), a larger V (one-hot rows), V > 256 (segments); dropout or not;
 # one part of the batch or two; each optimiser.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "places": {"V": 12, "model": {"embedding": 7}},
-    "square": {"V": 12, "model": {"embedding": 12, "hidden": 12}},
+    "places": {"V": 8, "model": {"embedding": 7}, "train": {"batch_size": 128}},
+    "square": {"V": 12, "model": {"embedding": 12, "hidden": 12}, "train": {"batch_size": 128}},
     "no dropout": {"V": 20, "train": {"learning_rate": 1}},
     "dropout": {"V": 20, **DROPOUT},
     "equal widths": {"V": 12, "model": {"embedding": 4, "hidden": 12}, **DROPOUT},

@@ -288,3 +288,15 @@ def test_embeddings_lie_as_far_apart_as_they_are_and_the_heat_map_is_p_minus_y(h
 def test_what_is_no_run_is_one_line(here):
     with pytest.raises(UserError, match="no such run"):
         report.report(["nowhere"])
+
+
+def test_damaged_files_of_a_run(here):
+    folder = make("damaged", ["ab", "ba"] * 20)
+    (folder / "samples.txt").write_bytes(b"ab\xff\n")
+    report.report([str(folder)])
+    assert "ab\ufffd" in (folder / "report.html").read_text("utf-8")
+    for line in ("1", "{}", "[]", "{"):
+        with (folder / "metrics.jsonl").open("a") as file:
+            file.write(line + "\n")
+        with pytest.raises(UserError, match="damaged metrics"):
+            report.report([str(folder)])

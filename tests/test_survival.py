@@ -607,7 +607,7 @@ def test_divergence_says_what_happened_and_spares_the_checkpoint(settings: str, 
     path = folder("wild")
     saved = runs.load(path / "checkpoint.npz")
     assert_one_line(outcome, 1, "diverged at step", "learning rate", str(path / "checkpoint.npz"), "try ")
-    assert any(f"{what} is" in outcome[2] for what in ("loss", "parameters", "gradient of C", "gradient of W2"))
+    assert any(f"{what} is" in outcome[2] for what in ("loss", "a parameter", "gradient of C", "gradient of W2"))
     step = int(outcome[2].rpartition("at step ")[2].partition(":")[0])
     assert saved.step <= step
     assert np.isfinite(saved.parameters.flat).all()

@@ -119,7 +119,7 @@ def test_a_streams_splits_are_contiguous(tmp_path: Path) -> None:
     a, b = (load(Data(path, "stream", (0.6, 0.3, 0.1), seed), 4) for seed in (0, 1))
     # The first targets of a part need a whole context of their own, so that no part reads another.
     assert a.splits == b.splits == {"train": (4, 60), "val": (64, 90), "test": (94, 100)}
-    assert [a.examples(name) for name in a.splits] == [56, 26, 6]
+    assert [end - start for start, end in a.splits.values()] == [56, 26, 6]
 
 
 def test_every_character_of_a_lines_corpus_is_predicted_once(tmp_path: Path) -> None:
@@ -236,18 +236,22 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
         load(Data(str(tmp_path)), 3)
 
 
-def test_a_text_that_grows_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mode", ["lines", "stream"])
+@pytest.mark.parametrize(("lines", "what"), [(21, "grown"), (20.25, "grown"), (19, "shrunk"), (0, "shrunk")])
+def test_a_text_that_changes_while_it_is_read(
+    mode: str, lines: float, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(tmp_path / "t", "abc\n" * 20)
     survey = text.survey
 
-    def then_grow(*arguments: object) -> object:
+    def then_change(*arguments: object) -> object:
         found = survey(*arguments)  # type: ignore[arg-type]
-        write(tmp_path / "t", "abc\n" * 21)
+        write(tmp_path / "t", ("abc\n" * 21)[: round(4 * lines)])
         return found
 
-    monkeypatch.setattr(text, "survey", then_grow)
-    with pytest.raises(UserError, match="changed while it was read"):
-        load(Data(path), 3)
+    monkeypatch.setattr(text, "survey", then_change)
+    with pytest.raises(UserError, match=f"has {what} while it was read"):
+        load(Data(path, mode=mode), 3)
 
 
 def test_to_ids_names_the_character_it_does_not_know() -> None:
@@ -268,3 +272,12 @@ def test_stands_in_finds_whole_lines_of_the_training_split(tmp_path: Path, many:
     for line in [*lines_of(corpus), "ann", "nna", "a", "bobo", "annab", "", "ab"]:
         assert stands_in(line, corpus) == (line in train), line
     assert len(train) > 2
+
+
+def test_stands_in_sees_a_line_that_begins_within_another_match() -> None:
+    # In bytes 0000 0500 0001 0100 0000 0101 0000, where 0000 0101 0000 stands askew, and over its end true to the ids.
+    vocabulary = "\n" + "".join(chr(0x4E00 + k) for k in range(300))
+    ids = np.array([0, 5, 256, 1, 0, 257, 0], np.uint16)
+    corpus = Corpus(ids, vocabulary, True, {"train": (1, len(ids))}, "")
+    assert stands_in(vocabulary[257], corpus)
+    assert not stands_in(vocabulary[256], corpus)

@@ -25,7 +25,10 @@ __all__ = list(_NAMES)
 
 
 def __getattr__(name: str) -> Any:
-    """Import the names when the first is asked for, so that `--help` need not wait for NumPy."""
+    """Import the names when the first is asked for, so that `--help` need not wait for NumPy.
+
+    Ask for one before you import a submodule, whose name stands in its function's place until then.
+    """
     if name not in _NAMES:
         raise AttributeError(f"module 'trainer' has no attribute {name!r}")
     found = {each: getattr(import_module(module), attribute) for each, (module, attribute) in _NAMES.items()}

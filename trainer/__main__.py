@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 # A step is split over threads here; a BLAS that starts its own as well would fight it for the
 # cores. Read when NumPy is first imported, which is below.
@@ -20,7 +20,7 @@ RUN = "a run folder, a folder of runs (its newest is meant) or a checkpoint file
 class Parser(argparse.ArgumentParser):
     """Reports bad usage as every other error: one line."""
 
-    def error(self, message: str) -> None:  # type: ignore[override]
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}, on the command line; see `{self.prog} --help`")
 
 
@@ -172,10 +172,5 @@ def discard(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def console() -> None:
-    """The console command."""
-    sys.exit(main())
-
-
 if __name__ == "__main__":
-    console()
+    sys.exit(main())

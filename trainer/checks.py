@@ -33,19 +33,29 @@ LINKS = {
     "b2": (("logits",), "affine_backward_bias (forward: affine)", "db2 = sum of dlogits over the batch"),
     "W1": (
         ("z",),
-        "affine_backward_weight, or embedded_affine_backward where V < 2 D (forward: affine, embedding)",
+        "affine_backward_weight, or embedded_affine_backward where V is small (forward: affine, embedding)",
         "dW1 = embᵀ · dz",
     ),
     "b1": (("z",), "affine_backward_bias (forward: affine)", "db1 = sum of dz over the batch"),
     "C": (
         ("z", "emb"),
-        "embedding_backward, or embedded_affine_backward where V < 2 D (forward: embedding)",
+        "embedding_backward, or embedded_affine_backward where V is small (forward: embedding)",
         "dC[v] = sum of demb where v stands",
     ),
 }
 WITH_DROPOUT = {
     "z": " or dropout_backward (forward: dropout), dz = dh · mask · (1 - tanh²)",
     "C": " or dropout_backward (forward: dropout), demb · mask before the sum",
+}
+MESSAGES = {  # of the failures that name no tensor
+    "update": "every gradient is right, but the update went uphill: look at {optimizer} in optim.py;"
+    " predicted {predicted:+.3e}, loss {loss_before:.6f} -> {loss_after:.6f}",
+    "sum_to_zero": "p - y does not sum to zero: look at softmax and softmax_cross_entropy_backward,"
+    " dlogits = (p - y) / B; largest sum {value:.3e}, at most {atol:.3e} by rounding",
+    "direction": "the gradient is wrong in an entry that was not drawn: run with check.coordinates=all;"
+    " along a random direction by hand {by_hand:.6e}, numerical {numerical:.6e}",
+    "descent": "a small step against the gradient does not lower the loss as predicted: look at the gradients of the"
+    " parameters; predicted {predicted:.3e}, actual {actual:.3e}",
 }
 
 
@@ -73,8 +83,7 @@ def tolerances(at: Point, check: Check, dtype: str) -> Tolerances:
     """
     B, K = at.batch.contexts.shape
     p, u = at.p, float(np.finfo(dtype).eps)
-    kept_h = 1.0 if at.batch.h_mask is None else max(1.0, float(at.batch.h_mask.max()))
-    kept_emb = 1.0 if at.batch.emb_mask is None else max(1.0, float(at.batch.emb_mask.max()))
+    kept_emb, kept_h = (1.0 if mask is None else max(1.0, float(mask.max())) for mask in at.batch[2:])
     h, emb = float(abs(at.h).max()), float(abs(at.emb).max())
     out_of_unit, into_logit = np.linalg.norm(p.W2, axis=1).max(), np.linalg.norm(p.W2, axis=0).max()
     out_of_emb = np.linalg.norm(p.W1, axis=1).max()
@@ -105,8 +114,7 @@ def tolerances(at: Point, check: Check, dtype: str) -> Tolerances:
 
 def compare(name: str, by_hand: Array, index: Array, values: Array, at: Point, tol: Tolerances, check: Check) -> Row:
     """The `gradient` row of one tensor, entry by entry against its numerical values."""
-    if name in ("b1", "b2"):
-        index = index[1:]
+    index = index[-by_hand.ndim :]  # a bias has no rows
     hand = by_hand[tuple(index)].astype(np.float64)  # (n,)
     error = abs(hand - values)
     bound = tol.atol[name] + tol.rtol[name] * np.maximum(abs(hand), abs(values))
@@ -264,22 +272,4 @@ def blame(rows: list[Row], config: Config) -> str | None:
             f"{right}d{row['tensor']} is wrong: look at {operation}, {formula}{also}; worst at {row['worst']}:"
             f" by hand {row['by_hand']:.4e}, numerical {row['numerical']:.4e}"
         )
-    if row["name"] == "update":
-        return (
-            f"every gradient is right, but the update went uphill: look at {config.train.optimizer} in optim.py;"
-            f" predicted {row['predicted']:+.3e}, loss {row['loss_before']:.6f} -> {row['loss_after']:.6f}"
-        )
-    if row["name"] == "sum_to_zero":
-        return (
-            "p - y does not sum to zero: look at softmax and softmax_cross_entropy_backward, dlogits = (p - y) / B;"
-            f" largest sum {row['value']:.3e}, at most {row['atol']:.3e} by rounding"
-        )
-    if row["name"] == "direction":
-        return (
-            "the gradient is wrong in an entry that was not drawn: run with check.coordinates=all;"
-            f" along a random direction by hand {row['by_hand']:.6e}, numerical {row['numerical']:.6e}"
-        )
-    return (
-        "a small step against the gradient does not lower the loss as predicted: look at the gradients of the"
-        f" parameters; predicted {row['predicted']:.3e}, actual {row['actual']:.3e}"
-    )
+    return MESSAGES[row["name"]].format(optimizer=config.train.optimizer, **row)

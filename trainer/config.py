@@ -4,9 +4,9 @@ import difflib
 import math
 import reprlib
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
@@ -34,9 +34,7 @@ def auto_or_positive(most: float) -> Rule:
 
 SHARE: Rule = lambda x: 0 <= x < 1, "0 or more and below 1"
 SPLIT: Rule = (
-    lambda x: (
-        isinstance(x, tuple) and len(x) == 3 and all(part >= 0 for part in x) and math.isclose(sum(x), 1, abs_tol=1e-6)
-    ),
+    lambda x: len(x) == 3 and all(part >= 0 for part in x) and math.isclose(sum(x), 1, abs_tol=1e-6),
     "three shares, for training, validation and test, that add up to 1",
 )
 
@@ -119,7 +117,7 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         tree = parse_yaml(where.read_bytes(), str(where))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         why = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"cannot read the configuration, {where}: {why}; check --config") from None
+        raise UserError(f"cannot read the configuration, {where}: {why}; give a configuration file") from None
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise UserError(f"the configuration is a {type(tree).__name__}, {where}; write `section: {{key: value}}`")
@@ -149,10 +147,10 @@ def parse_yaml(source: bytes, where: str) -> Any:
 
 def build(tree: dict[str, Any], where: str) -> Config:
     """A Config from nested dictionaries. Raises UserError as `read` does."""
-    sections: dict[str, Any] = {}
+    sections: dict[str, Any] = {name: {} for name in SECTIONS}
     for name, value in tree.items():
         if name == "seed":
-            sections["seed"] = convert("seed", value, int, Config.__dataclass_fields__["seed"].metadata["rule"], where)
+            sections[name] = convert(name, value, Config.__dataclass_fields__["seed"], where)
         elif name not in SECTIONS:
             raise unknown(str(name), where)
         elif value is not None and not isinstance(value, dict):
@@ -160,17 +158,13 @@ def build(tree: dict[str, Any], where: str) -> Config:
         else:
             sections[name] = value or {}
     for name, cls in SECTIONS.items():
-        given = sections.get(name, {})
-        known = {f.name: f for f in fields(cls)}
-        hints = get_type_hints(cls)
-        values = {}
-        for key, value in given.items():
+        known, values = {f.name: f for f in fields(cls)}, {}
+        for key, value in sections[name].items():
             if key not in known:
                 raise unknown(f"{name}.{key}", where)
-            values[key] = convert(f"{name}.{key}", value, hints[key], known[key].metadata["rule"], where)
-        for key, f in known.items():
-            if f.default is MISSING and key not in values:
-                raise UserError(f"{name}.{key} is missing, {where}; give the path of a text file")
+            values[key] = convert(f"{name}.{key}", value, known[key], where)
+        if "path" in known and "path" not in values:
+            raise UserError(f"{name}.path is missing, {where}; give the path of a text file")
         sections[name] = cls(**values)
     return Config(**sections)
 
@@ -184,25 +178,20 @@ def quote(value: Any) -> str:
 
 
 def unknown(key: str, where: str) -> UserError:
-    near = difflib.get_close_matches(key, [*KEYS, *SECTIONS], 1, 0) or ["seed"]
+    near = difflib.get_close_matches(key, [*KEYS, *SECTIONS], 1, 0)
     return UserError(f"unknown key {quote(key)}, {where}; did you mean {near[0]}?")
 
 
-def convert(key: str, value: Any, kind: Any, rule: Rule, where: str) -> Any:
+def convert(key: str, value: Any, option: "Field[Any]", where: str) -> Any:
     """The value as its field's type, if it has that type and keeps the rule."""
-    possible, words = rule
-    result = value
-    if kind == tuple[float, ...] and isinstance(value, list | tuple):
-        result = tuple(number(item, float) for item in value)
+    kind: Any = option.type
+    possible, words = option.metadata["rule"]
+    if kind == tuple[float, ...]:
+        result = tuple(number(item, float) for item in value) if isinstance(value, list | tuple) else ()
         right = all(isinstance(item, float) for item in result)
-    elif kind in (bool, str):
-        right = isinstance(value, kind)
     else:
-        numeric = int if kind in (int, int | str) else float
-        result = number(value, numeric)
-        right = (isinstance(result, numeric) and not isinstance(result, bool)) or (
-            kind not in (int, float) and isinstance(result, str)
-        )
+        result = value if kind in (bool, str) else number(value, int if kind in (int, int | str) else float)
+        right = isinstance(result, kind) and (kind is bool or not isinstance(result, bool))
     if not right or not possible(result):
         raise UserError(f"{key} is {quote(value)}, {where}; it must be {words}")
     return result

@@ -62,7 +62,7 @@ def explain(run: str | None, context: str | None, target: str, logits: str | Non
     for name in numerical.ORDER[1:]:
         (index, slopes), (_, operation, formula) = found[name], checks.LINKS[name]
         hand = by_hand[name][tuple(index[-by_hand[name].ndim :])]  # (n,)
-        print(f"{formula}: {WORDS.get(operation.split()[0], PRODUCT)}")
+        print(f"{formula}: {WORDS.get(operation.split()[0].rstrip(','), PRODUCT)}")
         show("  by hand", hand[:FEW], f"... {len(hand)} entries, norm {np.linalg.norm(by_hand[name]):.4g}")
         show("  numerical", slopes[:FEW], f"largest difference {abs(hand - slopes).max():.0e}")
 

@@ -65,8 +65,7 @@ def row_losses(logits: Array, targets: Array) -> Array:
 
 def output(h: Array, W2: Array, b2: Array) -> Array:
     """The output layer, as (V, n) in memory, for softmax reduces faster so: (n, H), b2 (V,) or (n, V) -> (n, V)."""
-    logits: Array = ops.affine(W2.T, h.T, np.atleast_2d(b2).T).T
-    return logits
+    return np.asarray(ops.affine(W2.T, h.T, np.atleast_2d(b2).T).T)
 
 
 def from_h(at: Point, h: Array, b: Array) -> Array:
@@ -162,7 +161,10 @@ GROUPS: list[tuple[tuple[str, ...], Perturb, bool]] = [
 
 
 def coordinates(at: Point, name: str, wanted: int | str, rng: np.random.Generator) -> Array:
-    """Places (2, n) to check in a tensor: all, or so many random ones. A bias is one more row of its matrix."""
+    """Places (2, n) to check in a tensor: all, of C in the rows that the batch reads, or so many random ones.
+
+    A bias is one more row of its matrix.
+    """
     V, K, D, H = at.sizes
     B, present = len(at.emb), np.unique(at.batch.contexts)
     rows, columns, first = {
@@ -177,10 +179,10 @@ def coordinates(at: Point, name: str, wanted: int | str, rng: np.random.Generato
 
 
 def blocks(index: Array, one_unit: bool, width: int) -> Iterator[Array]:
-    """The columns of index in runs of at most `width`, each of one unit where that is asked for."""
-    order = np.argsort(index[1], kind="stable") if one_unit else np.arange(index.shape[1])
-    units = np.split(order, np.flatnonzero(np.diff(index[1, order])) + 1) if one_unit else [order]
-    for unit in units:
+    """Which columns of index (2, n) go together: runs (at most `width`,), each of one unit where that is asked for."""
+    units = index[1] if one_unit else np.zeros_like(index[1])
+    order = np.argsort(units, kind="stable")
+    for unit in np.split(order, np.flatnonzero(np.diff(units[order])) + 1):
         for first in range(0, len(unit), width):
             yield unit[first : first + width]
 

@@ -2,10 +2,9 @@
 
 A `_backward` takes the gradient of the loss with respect to the operation's output and
 gives it with respect to its inputs: the chain rule, one link at a time. `dx` is short for
-the derivative of the loss by x. Every operation takes `out=` to write into an array that
-exists; without it NumPy makes one. Forward operations take any float or complex type and,
-where a shape begins with `...`, leading axes of independent copies: the checker calls these
-very functions on perturbed inputs.
+the derivative of the loss by x. `out=` is an array to write into; without it NumPy makes one.
+Forward operations take any float or complex type and, where a shape begins with `...`, leading
+axes of independent copies: the checker calls these very functions on perturbed inputs.
 """
 
 from typing import Any
@@ -69,7 +68,7 @@ def embedded_affine_backward(
 
     With sums[k, v] = the sum of dz over the examples that read v at place k, both are small products:
     dW_k = C.T @ sums[k] and dC = the sum over k of sums[k] @ W_k.T. The chain rule with its sums exchanged;
-    it spares demb and, where V < 2 D, a quarter of a step's multiplications.
+    it spares demb, and takes K * V * H * (B + 2 * D) multiplications instead of 2 * B * K * D * H.
     (B, H), (B, K), (V, D), (K*D, H) -> dC (V, D), dW (K*D, H), through one_hot (B*K, V) and sums (K, V, H).
     """
     (B, K), (V, D) = ids.shape, C.shape

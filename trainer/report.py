@@ -64,9 +64,9 @@ class Run(NamedTuple):
     rows: dict[str, list[dict[str, Any]]]  # of the metrics, by tensor, else by check, else by event
 
 
-def report(run_names: list[str]) -> None:
+def report(run_names: Sequence[str | None]) -> None:
     """Print the table, write report.html into the folder of the first run. Raises UserError for what is no run."""
-    drawn = [read(runs.find(name)) for name in run_names] or [read(runs.find(None))]
+    drawn = [read(runs.find(name)) for name in run_names or [None]]
     rows = [HEADS, *map(summary, drawn)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *others in rows:
@@ -144,7 +144,7 @@ def plot(parts: list[str], drawn: list[Run], spec: Plot, guides: dict[str, float
             x, y = (np.array([row.get(key) for row in run.rows.get(kind, [])], float) for key in ["step", *keys][-2:])
             colour = INK if name == "tolerance" else f"C{i if len(drawn) > 1 else k}"
             every = np.arange(0, len(x), max(1, len(x) // 400))  # (n,)
-            if axis == "linear" and len(x) > 100:  # the mean of each thirtieth, before faint points
+            if axis == "linear" and len(x) > 100:  # the mean of each thirtieth, over a faint curve of all
                 axes.plot(x[every], y[every], color=colour, linewidth=0.8, alpha=0.3)
                 every = np.arange(0, len(x), len(x) // 30)
                 x, y = (np.add.reduceat(a, every) / np.diff(every, append=len(a)) for a in (x, y))
@@ -225,6 +225,8 @@ def page(drawn: list[Run], overview: str) -> str:
     parts += ["<h2>What it learned</h2><section>", *insight, "</section>"]
     for heading, path in ("Samples", first.folder / "samples.txt"), ("Configuration", first.folder / "config.yaml"):
         if path.exists():
-            parts.append(f"<h2>{heading}</h2><pre class={heading}-{mode}>{escape(path.read_text('utf-8'))}</pre>")
+            parts.append(
+                f"<h2>{heading}</h2><pre class={heading}-{mode}>{escape(path.read_text('utf-8', 'replace'))}</pre>"
+            )
     environment = list(first.rows.get("start", [{}])[0].items())[1:]
     return "\n".join([*parts, "<h2>Environment</h2>", table([("", ""), *environment])])

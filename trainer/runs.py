@@ -4,14 +4,13 @@ import errno
 import hashlib
 import io
 import json
-import math
 import os
 import sys
 import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +31,6 @@ except ImportError:  # Windows: runs work, two writers are not kept apart
     fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1
-META = {  # what a checkpoint holds besides its configuration and arrays
-    "vocabulary": str,
-    "step": int,
-    "best_loss": float | None,
-    "best_step": int,
-    "seconds": float,
-    "threads": int,
-    "checks": dict,
-    "metrics_length": int,
-    "fingerprint": str,
-    "opening": str,
-}
 RUNS = Path("runs")
 # The random streams of a seed, each with generators of its own. A seed sequence fills up with zeros, so that [seed, s]
 # and [seed, s, 0] are one stream: the initial weights need a number apart from the batches'.
@@ -74,6 +61,11 @@ class Checkpoint:
         return sizes_of(self.config, self.vocabulary)
 
 
+# What a checkpoint holds besides its configuration and arrays, and of which type.
+ARRAYS = ("config", "parameters", "state")
+META: dict[str, Any] = {f.name: f.type for f in fields(Checkpoint) if f.name not in ARRAYS} | {"checks": dict}
+
+
 def sizes_of(config: Config, vocabulary: str) -> Sizes:
     """Vocabulary, context, embedding, hidden units."""
     return Sizes(len(vocabulary), config.model.context, config.model.embedding, config.model.hidden)
@@ -92,7 +84,7 @@ def disk(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"cannot write ({error.strerror}), {path.absolute()}; make room or give the folder write permission,"
-            " then go on with --resume"
+            " then try again; a run goes on with --resume"
         ) from None
 
 
@@ -159,7 +151,8 @@ class Journal:
 
     def row(self, event: str, **values: Any) -> None:
         """One row, one write."""
-        line = json.dumps(finite({"event": event, **values}), allow_nan=False).encode() + b"\n"
+        row = json.loads(json.dumps({"event": event, **values}), parse_constant=lambda _: None)  # JSON has no nan
+        line = json.dumps(row).encode() + b"\n"
         with disk(self.folder / "metrics.jsonl"):
             if self.metrics.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -184,17 +177,6 @@ class Journal:
         for line in lines:
             self.write_log(line)
             print(line)
-
-
-def finite(value: Any) -> Any:
-    """The value with null for each number that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -283,10 +265,9 @@ def unpack(arrays: dict[str, Array], meta: dict[str, Any], path: Path) -> Checkp
         getattr(p, name)[...] = arrays.pop(name)
     c = Checkpoint(config, parameters=p, state={k.removeprefix("optimizer_"): v for k, v in arrays.items()}, **meta)
     state = optim.initial_state(config.train, p)
-    if {k: (v.shape, v.dtype) for k, v in state.items()} != {k: (v.shape, v.dtype) for k, v in c.state.items()}:
-        raise ValueError
     if (
-        len(set(vocabulary)) != sizes.V
+        {k: (v.shape, v.dtype) for k, v in state.items()} != {k: (v.shape, v.dtype) for k, v in c.state.items()}
+        or len(set(vocabulary)) != sizes.V
         or sizes.V < 2
         or min(c.step, c.metrics_length) < 0
         or not 0 < c.threads <= config.train.batch_size
@@ -299,7 +280,7 @@ def unpack(arrays: dict[str, Array], meta: dict[str, Any], path: Path) -> Checkp
 def find(run: str | None) -> Path:
     """The run folder that is meant: itself, the newest in a folder of runs, the newest of all if left out."""
     start = Path(run) if run is not None else RUNS
-    if "\0" in str(start) or not os.path.exists(start):
+    if not os.path.exists(start):
         what = "no run yet" if run is None else "no such run"
         raise UserError(f"{what}, {str(start.absolute())!a}; train first, or give the path of a run")
     if start.is_file():
@@ -327,6 +308,9 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise UserError(f"cannot read the metrics, {folder.absolute()}: {error.strerror}; give a run folder") from None
     try:
-        return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+        rows = [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
     except ValueError:
-        raise UserError(f"damaged metrics (a line is not JSON), {folder.absolute()}; look at metrics.jsonl") from None
+        rows = [None]
+    if not all(isinstance(row, dict) and "event" in row for row in rows):
+        raise UserError(f"damaged metrics (a line is no row), {folder.absolute()}; look at metrics.jsonl")
+    return rows

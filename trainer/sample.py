@@ -1,4 +1,4 @@
-"""Text out of the model: all samples advance together, and those that ended drop out."""
+"""Text out of the model: samples advance together, group by group, and those that ended drop out."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,8 +41,6 @@ def advance(
     contexts, alive = np.tile(first, (n, 1)), np.arange(n)
     a = Activations(c.sizes, n, c.parameters.flat.dtype, backward=False)
     for _ in range(length):
-        if len(alive) < len(a.total):
-            a = Activations(c.sizes, len(alive), c.parameters.flat.dtype, backward=False)
         model.forward(c.parameters, Batch(contexts, alive), a)
         ids = choose(a.shifted, a.exps, rng, temperature, top_k)
         if lines and not ids.all():
@@ -50,6 +48,7 @@ def advance(
             alive, contexts, ids = alive[going], contexts[going], ids[going]
             if not len(alive):
                 return
+            a = Activations(c.sizes, len(alive), c.parameters.flat.dtype, backward=False)
         yield alive, ids
         contexts[:, :-1] = contexts[:, 1:]
         contexts[:, -1] = ids
@@ -102,13 +101,8 @@ def check_settings(
 ) -> int:
     """The length in force, if every setting is possible."""
     length = LENGTHS[c.config.data.mode] if length is None else length
-    for name, value in {
-        "-n": n,
-        "--temperature": temperature,
-        "--top-k": top_k,
-        "--length": length,
-        "--seed": seed,
-    }.items():
+    given = {"-n": n, "--temperature": temperature, "--top-k": top_k, "--length": length, "--seed": seed}
+    for name, value in given.items():
         if not 0 <= value < 2**53:
             raise UserError(f"{name} is {value}, on the command line; it must be 0 or more")
     to_ids(prompt, c.vocabulary, "prompt")

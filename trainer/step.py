@@ -28,7 +28,7 @@ def batches(corpus: Corpus, config: Config, step: int) -> Iterator[Batch]:
         rng = np.random.default_rng([config.seed, TRAINING, block])
         contexts, targets = text.windows(corpus, rng.integers(start, end, size * B), K)
         for k in range(size):
-            masks = draw_masks(config, rng) if config.train.dropout or config.train.embedding_dropout else ()
+            masks = draw_masks(config, rng)
             if block * size + k >= step:
                 rows = slice(k * B, (k + 1) * B)
                 yield Batch(contexts[rows], targets[rows], *masks)
@@ -53,7 +53,7 @@ class Part(NamedTuple):
 
 
 def choose_threads(sizes: Sizes, batch_size: int) -> int:
-    """Threads for a step, by shapes alone: below 16 million multiplications, threads cost more than they save."""
+    """Threads for a step, by shapes and cores: below 16 million multiplications, threads cost more than they save."""
     work = batch_size * (sizes.K * sizes.D + sizes.V) * sizes.H
     return max(1, min(cores(), batch_size // 64)) if work >= 1 << 24 else 1
 

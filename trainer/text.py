@@ -30,11 +30,6 @@ class Corpus:
     splits: dict[str, tuple[int, int]]  # train, val, test: the targets are ids[start:end]
     fingerprint: str  # SHA-256 of the file
 
-    def examples(self, split: str) -> int:
-        """How many characters there are to predict in a split."""
-        start, end = self.splits[split]
-        return end - start
-
 
 def load(data: Data, context: int) -> Corpus:
     """Read a text file twice, block by block: once for its characters, once for their ids.
@@ -69,7 +64,7 @@ def load(data: Data, context: int) -> Corpus:
 
 
 def text_blocks(file: BinaryIO, path: Path, digest: "hashlib._Hash | None" = None) -> Iterator[str]:
-    """The text in blocks, decoded from UTF-8, without a byte-order mark, CRLF as LF."""
+    """The text in blocks, decoded from UTF-8, without a byte-order mark, CRLF and CR as LF."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     newlines = io.IncrementalNewlineDecoder(decoder, translate=True)
     done, raw = 0, b"-"
@@ -121,12 +116,15 @@ def encode(file: BinaryIO, path: Path, vocabulary: str, length: int, lines: bool
     table = np.zeros(CODE_POINTS, dtype)
     table[code_points(vocabulary)] = np.arange(len(vocabulary))
     ids = np.zeros(length + 2 * lines, dtype)
-    end = int(lines)
+    room = ids[lines : lines + length]  # what is yet to be filled
     for text in text_blocks(file, path):
-        if end + len(text) > len(ids):
-            raise UserError(f"the text changed while it was read, {path}; start again")
-        table.take(code_points(text), out=ids[end : end + len(text)], mode="clip")
-        end += len(text)
+        if len(text) <= len(room):
+            table.take(code_points(text), out=room[: len(text)], mode="clip")
+            room = room[len(text) :]
+        else:
+            raise UserError(f"the text has grown while it was read, {path}; start again")
+    if len(room):
+        raise UserError(f"the text has shrunk while it was read, {path}; start again")
     return ids
 
 
@@ -185,5 +183,5 @@ def stands_in(line: str, corpus: Corpus) -> bool:
     start, end = corpus.splits["train"]
     train = corpus.ids[start - 1 : end]  # from a boundary to a boundary
     wanted = np.array([0, *to_ids(line, corpus.vocabulary, "line"), 0], train.dtype)
-    found = re.finditer(re.escape(wanted.tobytes()), train.view(np.uint8).data)
+    found = re.finditer(b"(?=" + re.escape(wanted.tobytes()) + b")", train.view(np.uint8).data)  # overlapping ones too
     return any(match.start() % train.itemsize == 0 for match in found)

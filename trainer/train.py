@@ -114,19 +114,19 @@ class Run:
             Journal(folder, c) as self.journal,
         ):
             self.clock = time.monotonic() - c.seconds
-            self.mark, self.last = time.monotonic(), c.step
             if fresh:
                 self.introduce()
                 self.save("checkpoint.npz")
             else:
                 self.journal.say(f"resuming {folder} at step {c.step} of {steps}")
+            self.mark, self.last = time.monotonic(), c.step
             while c.step < steps:
                 self.step(next(self.batches), c.step)
                 c.step += 1
                 if c.step % log.eval_every == 0 or c.step == steps:
                     self.evaluate()
                 if c.step % log.checkpoint_every == 0 or c.step == steps or signals:
-                    self.require_finite(c.parameters.flat, "the parameters")
+                    self.require_finite(c.parameters.flat, "a parameter")
                     self.save("checkpoint.npz")
                 if signals and c.step < steps:
                     self.journal.say(f"interrupted at step {c.step}, state saved")
@@ -135,7 +135,7 @@ class Run:
         return folder
 
     def step(self, batch: Batch, step: int) -> None:
-        """Gradients, checks, update. What is not needed for training is computed only where it is logged."""
+        """Gradients, checks, update. What is not needed for training is computed only where it is logged or checked."""
         c, check = self.c, self.config.check
         gradients(c.parameters, batch, self.parts, self.g, self.pool)
         logged, checked = step % self.config.log.every == 0, check.enabled and step % check.every == 0
@@ -212,7 +212,7 @@ class Run:
     def evaluate(self) -> None:
         """The losses of training and validation; the best parameters so far are kept."""
         c, began = self.c, time.monotonic()
-        self.require_finite(c.parameters.flat, "the parameters")
+        self.require_finite(c.parameters.flat, "a parameter")
         train_loss, val_loss = self.losses(c, self.config.log.eval_examples, "train", "val")
         self.journal.row("eval", step=c.step, train_loss=train_loss, val_loss=val_loss)
         self.journal.say(f"step {c.step}: train {train_loss:.4f}, val {val_loss:.4f} nats per character")
@@ -260,7 +260,7 @@ class Run:
         """What is about to happen, before it does, and the first check: that nothing is known yet."""
         c, config, corpus, say = self.c, self.config, self.corpus, self.journal.say
         row = self.initial_loss(next(batches(corpus, config, 0)))
-        examples = {split: corpus.examples(split) for split in corpus.splits}
+        examples = {split: end - begin for split, (begin, end) in corpus.splits.items()}
         blas: Any = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
         self.journal.row(
             "start",
@@ -324,7 +324,7 @@ class Run:
 
 
 def check(config: Config) -> list[checks.Row]:
-    """The checks of the first step of training: rows with `name` and `passed`, nothing written."""
+    """The checks of the first step before its update: rows with `name` and `passed`, nothing written."""
     corpus = text.load(config.data, config.model.context)
     run = Run(start(config, corpus), corpus)
     batch = next(run.batches)
