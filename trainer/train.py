@@ -286,10 +286,11 @@ class Run:
 
     def announce_cost(self, seconds: float) -> None:
         """Say how long the checks of a long run will take, and what would be cheaper."""
-        every = self.config.check.every
-        minutes = seconds * self.config.train.steps / every / 60
+        check = self.config.check
+        minutes = seconds * self.config.train.steps / check.every / 60
         if minutes > 1:
-            cheaper = f"cheaper: check.every={every * 10}, or check.coordinates=20"
+            fewer = ", or check.coordinates=20" * (check.coordinates == "all")
+            cheaper = f"cheaper: check.every={check.every * 10}{fewer}"
             self.journal.say(f"checks take {seconds:.2f} s a step, {minutes:.0f} minutes for this run; {cheaper}")
 
     def finish(self) -> None:
