@@ -295,8 +295,9 @@ def test_damaged_files_of_a_run(here):
     (folder / "samples.txt").write_bytes(b"ab\xff\n")
     report.report([str(folder)])
     assert "ab\ufffd" in (folder / "report.html").read_text("utf-8")
+    metrics = folder / "metrics.jsonl"
+    whole = metrics.read_text("utf-8")
     for line in ("1", "{}", "[]", "{"):
-        with (folder / "metrics.jsonl").open("a") as file:
-            file.write(line + "\n")
+        metrics.write_text(whole + line + "\n", encoding="utf-8")
         with pytest.raises(UserError, match="damaged metrics"):
             report.report([str(folder)])
