@@ -35,13 +35,19 @@ def batches(corpus: Corpus, config: Config, step: int) -> Iterator[Batch]:
 
 
 def draw_masks(config: Config, rng: np.random.Generator) -> list[Array | None]:
-    """Dropout masks of a batch for emb (B, K*D) and h (B, H): 0, or 1 / (1 - rate) where an entry is kept."""
+    """Dropout masks of a batch for emb (B, K*D) and h (B, H); None where nothing is dropped."""
     m, t = config.model, config.train
-    masks: list[Array | None] = []
-    for rate, width in ((t.embedding_dropout, m.context * m.embedding), (t.dropout, m.hidden)):
-        kept = rng.random((t.batch_size, width), np.float32) >= rate if rate else None
-        masks.append(None if kept is None else np.multiply(kept, 1 / (1 - rate), dtype=m.dtype))
-    return masks
+    return [
+        draw_mask(rate, (t.batch_size, width), m.dtype, rng) if rate else None
+        for rate, width in ((t.embedding_dropout, m.context * m.embedding), (t.dropout, m.hidden))
+    ]
+
+
+def draw_mask(rate: float, shape: tuple[int, int], dtype: str, rng: np.random.Generator) -> Array:
+    """0 for a dropped entry, 1 / (1 - rate) for a kept one."""
+    # Integers of 16 bits take half the time of floats, and meet the rate to within 2^-17.
+    kept = rng.integers(0, 1 << 16, shape, np.uint16) >= round(rate * (1 << 16))
+    return np.multiply(kept, 1 / (1 - rate), dtype=dtype)
 
 
 class Part(NamedTuple):
