@@ -1,6 +1,6 @@
 """What each choice in a configuration is worth: undo one at a time, train over several seeds, print a Markdown table.
 
-    python tests/benchmarks/ablation.py [section.key=value ...] [--seeds 1 2 3] [--only dropout]
+    python tests/benchmarks/ablation.py [section.key=value ...] [--seeds 1 2 3] [--only dropout decay]
 
 Overrides hold for every run: train.steps=30000 model.hidden=300 asks the question of a smaller and shorter training.
 The loss is that of the whole validation split, in nats a character; its spread, the standard deviation over the seeds.
@@ -61,7 +61,7 @@ def main() -> None:
     p.add_argument("--data", type=Path, default=ROOT / "data/names.txt")
     p.add_argument("overrides", nargs="*", metavar="section.key=value", help="for every run")
     p.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    p.add_argument("--only", default="", help="variants whose name holds this text, beside `nothing`")
+    p.add_argument("--only", nargs="+", default=[""], help="variants whose name holds one of these, beside `nothing`")
     a = p.parse_intermixed_args()
 
     common = [f"data.path={a.data.absolute()}", "log.samples=0", *a.overrides]
@@ -69,7 +69,9 @@ def main() -> None:
     base, cores = None, Queue[int]()
     for core in os.sched_getaffinity(0):
         cores.put(core)
-    chosen = {name: changes for name, changes in VARIANTS.items() if name == "nothing" or a.only in name}
+    chosen = {
+        name: changes for name, changes in VARIANTS.items() if name == "nothing" or any(word in name for word in a.only)
+    }
     with ThreadPoolExecutor(cores.qsize()) as pool:
         jobs = {
             name: [
