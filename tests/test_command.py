@@ -196,7 +196,7 @@ def test_the_same_seed_gives_the_same_losses_and_another_seed_others(trainer: Tr
 @pytest.mark.parametrize(
     "settings",
     [
-        ("train.dropout=0.2", "train.embedding_dropout=0.1", "train.optimizer=adamw"),
+        ("train.dropout=0.2", "train.context_dropout=0.5", "train.optimizer=adamw"),
         ("train.momentum=0.9", "model.dtype=float64", "check.method=complex-step", "check.coordinates=3"),
     ],
 )

@@ -16,7 +16,7 @@ seed: 42
 data:   {path: names.txt, mode: lines, split: [0.8, 0.1, 0.1], split_seed: 0}
 model:  {context: 3, embedding: 10, hidden: 200, dtype: float32}
 train:  {steps: 200000, batch_size: 32, optimizer: sgd, momentum: 0.0, learning_rate: 0.1, schedule: cosine,
-         warmup_steps: 0, weight_decay: 0.0, dropout: 0.0, embedding_dropout: 0.0}
+         warmup_steps: 0, weight_decay: 0.0, dropout: 0.0, embedding_dropout: 0.0, context_dropout: 0.0}
 check:  {enabled: false, every: 1, method: central, coordinates: all, eps: auto, rtol: auto, atol: auto,
          initial_loss_atol: 0.1, on_failure: stop}
 log:    {every: 100, eval_every: 10000, eval_examples: 20000, checkpoint_every: 10000, samples: 20}
@@ -95,7 +95,7 @@ def test_what_a_key_takes(file: Path, key: str, text: str, expected: object) -> 
 COUNTS = ["model.context", "model.embedding", "model.hidden", "train.steps", "train.batch_size", "check.every"]
 COUNTS += ["log.every", "log.eval_every", "log.eval_examples", "log.checkpoint_every"]
 FROM_ZERO = ["seed", "data.split_seed", "train.warmup_steps", "log.samples"]
-SHARES = ["train.momentum", "train.dropout", "train.embedding_dropout"]
+SHARES = ["train.momentum", "train.dropout", "train.embedding_dropout", "train.context_dropout"]
 NO_NUMBER = ["nan", ".nan", "true", "many", "[1]", "{a: 1}", "null", "''"]
 REFUSED = {
     **{key: ["0", "-1", "1.5", "inf", "9007199254740992", "9" * 400, "1e400", *NO_NUMBER] for key in COUNTS},

@@ -84,6 +84,7 @@ KEYS = {
     "train.weight_decay": st.floats(0, 1e6),
     "train.dropout": st.floats(0, 0.999999),
     "train.embedding_dropout": st.floats(0, 0.999999),
+    "train.context_dropout": st.floats(0, 0.999999),
     "check.enabled": st.booleans(),
     "check.every": st.integers(1, 2**50),
     "check.method": st.sampled_from(["central", "complex-step"]),

@@ -183,3 +183,29 @@ def test_dropout_masks_keep_the_mean() -> None:
     without = step.draw_masks(Config(Data("x"), train=Train(dropout=0.1)), np.random.default_rng(0))
     assert without[0] is None
     assert without[1] is not None
+
+
+@pytest.mark.parametrize(
+    ("K", "embedding_dropout", "kept"),
+    [(3, 0.0, [0.25, 0.8125, 1]), (3, 0.5, [0.125, 0.40625, 0.5]), (2, 0.0, [0.25, 1]), (1, 0.0, [1])],
+)
+def test_context_dropout_rises_with_the_square_of_the_distance(
+    K: int, embedding_dropout: float, kept: list[float]
+) -> None:
+    B, D = 500, 40
+    train = Train(batch_size=B, embedding_dropout=embedding_dropout, context_dropout=0.75)
+    emb, h = step.draw_masks(Config(Data("x"), Model(K, D, 2), train), np.random.default_rng(0))
+    assert h is None
+    assert emb is not None
+    assert emb.dtype == np.float32
+    for place, share in zip(emb.reshape(B, K, D).transpose(1, 0, 2), kept, strict=True):
+        assert set(np.unique(place)) == ({1} if share == 1 else {0, np.float32(1 / share)})
+        # The share of 20,000 kept entries deviates by 0.0035 at most: four times that.
+        assert np.mean(place > 0) == pytest.approx(share, abs=0.014)
+
+
+def test_a_rate_close_to_one_leaves_finite_masks() -> None:
+    mask = step.draw_mask(0.9999999, (1000, 1000), "float32", np.random.default_rng(0))
+    # One entry in 2^16 is kept: of a million 15 in the mean, with a deviation of 4: five times that.
+    assert set(np.unique(mask)) == {0, 1 << 16}
+    assert np.count_nonzero(mask) == pytest.approx(15, abs=20)

@@ -266,7 +266,8 @@ def blame(rows: list[Row], config: Config) -> str | None:
     if row["name"] == "gradient":
         before, operation, formula = LINKS[row["tensor"]]
         right = "".join(f"d{name} is right, " for name in before)
-        rate = {"z": config.train.dropout, "C": config.train.embedding_dropout}.get(row["tensor"], 0)
+        t = config.train
+        rate = {"z": t.dropout, "C": t.embedding_dropout or t.context_dropout}.get(row["tensor"], 0)
         also = WITH_DROPOUT[row["tensor"]] if rate else ""
         return (
             f"{right}d{row['tensor']} is wrong: look at {operation}, {formula}{also}; worst at {row['worst']}:"

@@ -67,6 +67,7 @@ class Train:
     weight_decay: float = option(0.0, (lambda x: 0 <= x <= 1e6, "a number from 0 to 1e6"))
     dropout: float = option(0.0, SHARE)
     embedding_dropout: float = option(0.0, SHARE)
+    context_dropout: float = option(0.0, SHARE)
 
 
 @dataclass(frozen=True)

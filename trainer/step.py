@@ -37,17 +37,33 @@ def batches(corpus: Corpus, config: Config, step: int) -> Iterator[Batch]:
 def draw_masks(config: Config, rng: np.random.Generator) -> list[Array | None]:
     """Dropout masks of a batch for emb (B, K*D) and h (B, H); None where nothing is dropped."""
     m, t = config.model, config.train
+    emb, h = (t.batch_size, m.context * m.embedding), (t.batch_size, m.hidden)
     return [
-        draw_mask(rate, (t.batch_size, width), m.dtype, rng) if rate else None
-        for rate, width in ((t.embedding_dropout, m.context * m.embedding), (t.dropout, m.hidden))
+        draw_mask(embedding_rate(config), emb, m.dtype, rng) if t.embedding_dropout or t.context_dropout else None,
+        draw_mask(t.dropout, h, m.dtype, rng) if t.dropout else None,
     ]
 
 
-def draw_mask(rate: float, shape: tuple[int, int], dtype: str, rng: np.random.Generator) -> Array:
-    """0 for a dropped entry, 1 / (1 - rate) for a kept one."""
-    # Integers of 16 bits take half the time of floats, and meet the rate to within 2^-17.
-    kept = rng.integers(0, 1 << 16, shape, np.uint16) >= round(rate * (1 << 16))
-    return np.multiply(kept, 1 / (1 - rate), dtype=dtype)
+def embedding_rate(config: Config) -> float | Array:
+    """The share of emb that is dropped: one for all, or with `context_dropout` one for each entry, (K*D,).
+
+    That rises with the square of the distance from the target, from 0 at the nearest character: what stands far
+    back tells training examples apart more than it foretells, and a model that leans on it learns them by heart.
+    """
+    m, t = config.model, config.train
+    if not t.context_dropout:
+        return t.embedding_dropout
+    distance = np.arange(m.context)[::-1] / max(1, m.context - 1)  # (K,) from 1 down to 0
+    kept = (1 - t.embedding_dropout) * (1 - t.context_dropout * distance**2)  # (K,)
+    return np.repeat(1 - kept, m.embedding)
+
+
+def draw_mask(rate: float | Array, shape: tuple[int, int], dtype: str, rng: np.random.Generator) -> Array:
+    """0 for a dropped entry, 1 / (1 - rate) for a kept one; the rate is one number or one for each column."""
+    # Integers of 16 bits take half the time of floats, and meet the rate to within 2^-16.
+    dropped = np.minimum(np.round(np.multiply(rate, 1 << 16)), (1 << 16) - 1).astype(np.uint16)  # of 2^16 equal chances
+    kept = rng.integers(0, 1 << 16, shape, np.uint16) >= dropped
+    return np.multiply(kept, (1 << 16) / ((1 << 16) - dropped.astype(float)), dtype=dtype)
 
 
 class Part(NamedTuple):
