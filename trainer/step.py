@@ -47,14 +47,14 @@ def draw_masks(config: Config, rng: np.random.Generator) -> list[Array | None]:
 def embedding_rate(config: Config) -> float | Array:
     """The share of emb that is dropped: one for all, or with `context_dropout` one for each entry, (K*D,).
 
-    That rises with the square of the distance from the target, from 0 at the nearest character: what stands far
-    back tells training examples apart more than it foretells, and a model that leans on it learns them by heart.
+    That rises evenly from 0 at the nearest character to `context_dropout` at the farthest: what stands far back tells
+    training examples apart more than it foretells the next character, and invites to learn them by heart.
     """
     m, t = config.model, config.train
     if not t.context_dropout:
         return t.embedding_dropout
     distance = np.arange(m.context)[::-1] / max(1, m.context - 1)  # (K,) from 1 down to 0
-    kept = (1 - t.embedding_dropout) * (1 - t.context_dropout * distance**2)  # (K,)
+    kept = (1 - t.embedding_dropout) * (1 - t.context_dropout * distance)  # (K,)
     return np.repeat(1 - kept, m.embedding)
 
 
