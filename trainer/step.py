@@ -49,6 +49,7 @@ def embedding_rate(config: Config) -> float | Array:
 
     That rises evenly from 0 at the nearest character to `context_dropout` at the farthest: what stands far back tells
     training examples apart more than it foretells the next character, and invites to learn them by heart.
+    Where `embedding_dropout` is given too, the shares that the two keep are multiplied.
     """
     m, t = config.model, config.train
     if not t.context_dropout:
