@@ -120,8 +120,9 @@ class Run:
             else:
                 self.journal.say(f"resuming {folder} at step {c.step} of {steps}")
             self.mark, self.last = time.monotonic(), c.step
+            batch = next(self.batches)
             while c.step < steps:
-                self.step(next(self.batches), c.step)
+                batch = self.step(batch, c.step)
                 c.step += 1
                 if c.step % log.eval_every == 0 or c.step == steps:
                     self.evaluate()
@@ -134,8 +135,8 @@ class Run:
             self.finish()
         return folder
 
-    def step(self, batch: Batch, step: int) -> None:
-        """Gradients, checks, update. What is not needed for training is computed only where it is logged or checked."""
+    def step(self, batch: Batch, step: int) -> Batch:
+        """Gradients, checks, update; the next batch. What training does not need is computed only where it is shown."""
         c, check = self.c, self.config.check
         gradients(c.parameters, batch, self.parts, self.g, self.pool)
         logged, checked = step % self.config.log.every == 0, check.enabled and step % check.every == 0
@@ -153,11 +154,14 @@ class Run:
                 if step == 0:
                     self.announce_cost(time.monotonic() - began)
             self.judge(rows, step)
+        # Where there are threads, one draws the next batch meanwhile, which takes as long as the update.
+        coming = self.pool.submit(next, self.batches) if c.threads > 1 else None
         optim.update(self.config.train, c.parameters, self.g, c.state, step, self.scratch.flat)
         if checked:
             self.judge([checks.update(self.config, at, hand, c.parameters)], step)
         if logged:
             self.log_step(step, loss, len(batch.targets))
+        return coming.result() if coming else next(self.batches)
 
     def sum_to_zero(self, batch: Batch) -> checks.Row:
         return checks.sum_to_zero([part.a.dlogits for part in self.parts], len(batch.targets))

@@ -176,8 +176,9 @@ def program(shape: tuple[int, ...]) -> dict[str, float]:
         return time.perf_counter() - began
 
     def logged() -> None:
+        batch = next(run.batches)
         for step in range(n):
-            run.step(next(run.batches), step)
+            batch = run.step(batch, step)
 
     with (
         tempfile.TemporaryDirectory() as folder,
