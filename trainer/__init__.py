@@ -1,36 +1,51 @@
 """A tiny character-level language model, embedding -> tanh MLP -> softmax, with every derivative by hand.
 
-config = trainer.read_config("configs/names.yaml", ["train.steps=5000"])
-run = trainer.train(config)                        # a folder under runs/
-checkpoint = trainer.load_checkpoint(run / "best.npz")
-names = trainer.sample(checkpoint, 10)
+    config = trainer.read_config("configs/names.yaml", ["train.steps=5000"])
+    run = trainer.train(config)                        # a folder under runs/
+    checkpoint = trainer.load_checkpoint(run / "best.npz")
+    names = trainer.sample(checkpoint, 10)
+
+Read the core in this order: ops.py, model.py, numerical.py, checks.py, optim.py, loop.py.
+
+Letters and names, the same in every file:
+
+    B  examples in a batch          C   embeddings, (V, D)
+    K  characters of context        W1, b1  hidden layer, (K*D, H) and (H,)
+    D  numbers in an embedding      W2, b2  output layer, (H, V) and (V,)
+    H  hidden units                 emb, z, h, logits  what a pass computes, (B, K*D), (B, H), (B, H), (B, V)
+    V  characters in the vocabulary
+    p  parameters                   y   1 at the target, 0 elsewhere
+    g  gradients of the parameters  dx  the derivative of the loss by x
+    u  unit of rounding             at  where a step stands, in float64
 """
 
 from importlib import import_module
 from typing import Any
 
-__version__ = "1.0.0"
+__version__ = "2.0.0"
 
-_NAMES = {
+_EXPORTS = {
     "read_config": ("trainer.config", "read"),
     "load_corpus": ("trainer.text", "load"),
     "initial_parameters": ("trainer.model", "initial"),
     "Sizes": ("trainer.model", "Sizes"),
-    "train": ("trainer.train", "train"),
-    "check": ("trainer.train", "check"),
-    "load_checkpoint": ("trainer.runs", "load"),
-    "sample": ("trainer.sample", "sample"),
+    "train": ("trainer.runs.session", "train"),
+    "resume": ("trainer.runs.session", "resume"),
+    "check": ("trainer.runs.inspection", "check"),
+    "load_checkpoint": ("trainer.runs.checkpoint", "load"),
+    "sample": ("trainer.runs.sampling", "sample"),
+    "Interrupted": ("trainer.errors", "Interrupted"),
 }
-__all__ = list(_NAMES)
+__all__ = list(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:
-    """Import the names when the first is asked for, so that `--help` need not wait for NumPy.
-
-    Ask for one before you import a submodule, whose name stands in its function's place until then.
-    """
-    if name not in _NAMES:
+    """Import a name when it is asked for, so that `--help` need not wait for NumPy."""
+    if name not in _EXPORTS:
         raise AttributeError(f"module 'trainer' has no attribute {name!r}")
-    found = {each: getattr(import_module(module), attribute) for each, (module, attribute) in _NAMES.items()}
-    globals().update(found)  # where an import has put the modules trainer.train and trainer.sample
-    return found[name]
+    module, attribute = _EXPORTS[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_EXPORTS])

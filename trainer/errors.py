@@ -1,5 +1,7 @@
 """The exceptions that end a command with one line instead of a traceback."""
 
+from pathlib import Path
+
 
 class UserError(Exception):
     """Bad usage, configuration, data, checkpoint or disk: one line, WHAT, WHERE, and what to do. Exit status 2."""
@@ -9,8 +11,12 @@ class RunFailed(Exception):
     """A check failed or training diverged. Exit status 1."""
 
 
-class Interrupted(Exception):
-    """The user stopped the run; its state is saved. Exit status 130."""
+class Interrupted(KeyboardInterrupt):
+    """The user stopped the run; its state is saved in the folder `run`. Exit status 130."""
+
+    def __init__(self, message: str, run: Path) -> None:
+        super().__init__(message)
+        self.run = run
 
 
 def printable(text: str) -> str:

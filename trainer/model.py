@@ -10,8 +10,9 @@
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,6 @@ from trainer.ops import Array
 
 NAMES = ("C", "W1", "b1", "W2", "b2")
 INNER = ("logits", "h", "z", "emb")
-ONE_HOT_LIMIT = 256  # a larger vocabulary sums its embedding gradient by segments
 
 
 class Sizes(NamedTuple):
@@ -42,11 +42,11 @@ class Sizes(NamedTuple):
         return sum(math.prod(shape) for shape in self.shapes().values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Parameters:
     """One flat vector and named views into it; gradients have the same form.
 
-    `flat` is C, W1, W2, b1, b2, and `matrices` its part with C, W1 and W2.
+    `flat` is C, W1, W2, b1, b2, one after the other, and `matrices` its part with C, W1 and W2.
     """
 
     flat: Array
@@ -57,25 +57,29 @@ class Parameters:
     W2: Array  # (H, V)
     b2: Array  # (V,)
 
+    def __repr__(self) -> str:
+        return ", ".join(f"{name} {getattr(self, name).shape}" for name in NAMES) + f", {self.flat.dtype}"
+
 
 def zeros(sizes: Sizes, dtype: npt.DTypeLike) -> Parameters:
     """Parameters (or gradients) that are all zero."""
-    flat, views, end, matrices = np.zeros(sizes.parameters(), dtype), {}, 0, 0
+    flat = np.zeros(sizes.parameters(), dtype)
+    views, start = {}, 0
     for name, shape in sizes.shapes().items():
-        start, end = end, end + math.prod(shape)
+        end = start + math.prod(shape)
         views[name] = flat[start:end].reshape(shape)
-        matrices = end if len(shape) == 2 else matrices
-    return Parameters(flat, flat[:matrices], **views)
+        start = end
+    matrices = flat[: len(flat) - sizes.H - sizes.V]  # the biases are last
+    return Parameters(flat, matrices, **views)
 
 
 def initial(sizes: Sizes, dtype: npt.DTypeLike, rng: np.random.Generator) -> Parameters:
     """Random weights.
 
-    W1 ~ N(0, 1) * (5/3) / sqrt(K*D): tanh shrinks what passes, the gain 5/3 makes up for it
-    and the root of the fan-in keeps z of order 1, so that units neither saturate nor die
-    (He et al. 2015, arXiv:1502.01852; the gain is the one PyTorch's `calculate_gain` lists for
-    tanh). W2 ~ N(0, 1) * 0.1 / sqrt(H): logits start near 0 whatever H is, all characters
-    are about equally likely, and the first loss is close to log V.
+    W1 ~ N(0, 1) * (5/3) / sqrt(K*D): tanh shrinks what passes, the gain 5/3 makes up for it, and the root of the fan-in
+    keeps z of order 1, so that units neither saturate nor die (He et al. 2015, arXiv:1502.01852; the gain is that of
+    PyTorch's `calculate_gain` for tanh). W2 ~ N(0, 1) * 0.1 / sqrt(H): logits start near 0 whatever H is, all
+    characters are about equally likely, and the first loss is close to log V.
     """
     p = zeros(sizes, dtype)
     p.C[...] = rng.standard_normal(p.C.shape)
@@ -85,92 +89,103 @@ def initial(sizes: Sizes, dtype: npt.DTypeLike, rng: np.random.Generator) -> Par
 
 
 class Batch(NamedTuple):
-    """Examples, and where there is dropout, its masks."""
+    """Examples; where there is dropout, its masks; and where in the text the targets stand, if they come from one."""
 
     contexts: Array  # (B, K) ids
     targets: Array  # (B,) ids
     emb_mask: Array | None = None  # (B, K*D)
     h_mask: Array | None = None  # (B, H)
+    positions: Array | None = None  # (B,)
 
     def rows(self, part: slice) -> "Batch":
         """Some of the examples."""
-        return Batch(*(None if a is None else a[part] for a in self))  # type: ignore[arg-type]
+        return Batch(*(None if field is None else field[part] for field in self))  # type: ignore[arg-type]
 
 
 class Activations:
-    """What a pass leaves behind for B examples, allocated once and written over by the next pass."""
+    """Room for what a pass over B examples leaves behind; the next pass writes over it."""
 
-    def __init__(self, sizes: Sizes, B: int, dtype: npt.DTypeLike, backward: bool = True) -> None:
+    def __init__(self, sizes: Sizes, B: int, dtype: npt.DTypeLike) -> None:
         V, K, D, H = sizes
-        self.emb = np.empty((B, K * D), dtype)
-        self.tanh, self.h = (np.empty((B, H), dtype) for _ in range(2))
-        self.shifted, self.exps = (np.empty((B, V), dtype) for _ in range(2))
-        self.total = np.empty(B, dtype)
-        if backward:
-            self.dlogits = np.empty((B, V), dtype)
-            self.dh, self.dtanh, self.dz = (np.empty((B, H), dtype) for _ in range(3))
-            self.demb, self.drows = (np.empty((B, K * D), dtype) for _ in range(2))
-            self.ones = np.ones(B, dtype)
-            small = V <= ONE_HOT_LIMIT
-            self.eye: Any = np.eye(V, dtype=dtype) if small else None
-            self.y: Any = np.empty((B, V), dtype) if small else None
-            self.one_hot: Any = np.empty((B * K, V), dtype) if small else None
-            cheaper = V * (B + 2 * D) < 1.6 * B * D  # a fifth of these products' multiplications spared, or more
-            self.sums: Any = np.empty((K, V, H), dtype) if small and cheaper else None
+        self.emb, self.demb, self.drows = (np.empty((B, K * D), dtype) for _ in range(3))
+        self.tanh, self.dropped, self.dh, self.dtanh, self.dz = (np.empty((B, H), dtype) for _ in range(5))
+        self.h = self.tanh  # or, where there is dropout, `dropped`
+        self.logits, self.dlogits = (np.empty((B, V), dtype) for _ in range(2))
 
 
-def embed(C: Array, contexts: Array, mask: Array | None, out: Array | None = None) -> Array:
-    """The embeddings of a context side by side, then dropout: (..., V, D), (B, K) -> (..., B, K*D)."""
-    K, D = contexts.shape[-1], C.shape[-1]
-    rows = None if out is None else out.reshape(-1, K, D)  # a view of `out`
-    emb = ops.embedding(C, contexts, rows)  # (..., B, K, D)
-    emb = emb.reshape(*emb.shape[:-2], K * D)
-    return emb if mask is None else ops.dropout(emb, mask, out)
+Watch = Callable[[str, Array], None]  # is told each tensor's name and value as soon as it is computed
 
 
-def activate(z: Array, mask: Array | None, tanh: Array | None = None, h: Array | None = None) -> tuple[Array, Array]:
-    """tanh, then dropout: z and mask of any one shape -> tanh(z), h. Without dropout they are one array."""
-    tanh = ops.tanh(z, tanh)
-    return tanh, tanh if mask is None else ops.dropout(tanh, mask, h)
+def unwatched(name: str, value: Array) -> None:
+    """Looks at nothing."""
 
 
-def forward(p: Parameters, batch: Batch, a: Activations) -> None:
-    """From characters to the parts of the softmax, into `a`."""
-    embed(p.C, batch.contexts, batch.emb_mask, a.emb)
-    z = ops.affine(a.emb, p.W1, p.b1, a.tanh)
-    h = activate(z, batch.h_mask, a.tanh, a.h)[1]  # z and the logits are written over: they stay in the cache
-    logits = ops.affine(h, p.W2, p.b2, a.shifted)
-    ops.softmax(logits, a.shifted, a.exps, a.total)
+def embed(C: Array, batch: Batch, out: Array | None = None) -> Array:
+    """The embeddings of a context side by side, then dropout: (V, D) -> (B, K*D)."""
+    (B, K), D = batch.contexts.shape, C.shape[1]
+    rows = None if out is None else out.reshape(B, K, D)
+    emb = ops.embedding(C, batch.contexts, rows).reshape(B, K * D)
+    return emb if batch.emb_mask is None else ops.dropout(emb, batch.emb_mask, out)
 
 
-def losses(a: Activations, batch: Batch) -> Array:
-    """Each example's loss after `forward`, in nats: (B,)."""
-    return ops.cross_entropy(a.shifted, a.total, batch.targets)
+def forward(p: Parameters, batch: Batch, room: Activations, watch: Watch = unwatched) -> Array:
+    """From characters to logits (B, V), by way of `room`."""
+    room.emb = embed(p.C, batch, room.emb)
+    watch("emb", room.emb)
+    z = ops.affine(room.emb, p.W1, p.b1, room.tanh)
+    watch("z", z)
+    room.tanh = ops.tanh(z, z)  # z is written over: no derivative needs it, and the cache has the less to hold
+    room.h = room.tanh if batch.h_mask is None else ops.dropout(room.tanh, batch.h_mask, room.dropped)
+    watch("h", room.h)
+    room.logits = ops.affine(room.h, p.W2, p.b2, room.logits)
+    watch("logits", room.logits)
+    return room.logits
 
 
-def spares_demb(batch: Batch, a: Activations) -> bool:
-    """Whether dC and dW1 are summed by place and character, which needs no embedding dropout."""
-    return a.sums is not None and batch.emb_mask is None
+def backward(
+    p: Parameters, batch: Batch, room: Activations, g: Parameters, weight: float, watch: Watch = unwatched
+) -> None:
+    """After `forward`, from the loss to the gradient of every parameter, into `g`.
 
+    `weight` is an example's share of the loss, 1 / B for the mean over the batch.
+    """
 
-def backward(p: Parameters, batch: Batch, a: Activations, g: Parameters, weight: float) -> None:
-    """From the loss to the gradient of every parameter, into `g`; `weight` is an example's share of the loss."""
-    ops.softmax_cross_entropy_backward(a.exps, a.total, batch.targets, weight, a.dlogits, a.eye, a.y)
+    def give(name: str, gradient: Array) -> None:
+        """What an operation returns is what counts, whether it has filled the room that it was given or not."""
+        view = getattr(g, name)
+        if gradient is not view:
+            view[...] = gradient
+        watch("d" + name, view)
 
-    h = a.tanh if batch.h_mask is None else a.h
-    ops.affine_backward_weight(h, a.dlogits, g.W2)
-    ops.affine_backward_bias(a.dlogits, a.ones, g.b2)
-    ops.affine_backward_input(a.dlogits, p.W2, a.dh)
+    V, D = p.C.shape
+    probs = ops.softmax(room.logits, room.dlogits)
+    dlogits = ops.softmax_cross_entropy_backward(probs, batch.targets, weight, probs)
+    watch("dlogits", dlogits)
 
-    dtanh = a.dh if batch.h_mask is None else ops.dropout_backward(a.dh, batch.h_mask, a.dtanh)
-    ops.tanh_backward(dtanh, a.tanh, a.dz)
+    give("W2", ops.affine_backward_weight(room.h, dlogits, g.W2))
+    give("b2", ops.affine_backward_bias(dlogits, g.b2))
+    dh = ops.affine_backward_input(dlogits, p.W2, room.dh)
+    watch("dh", dh)
 
-    ops.affine_backward_bias(a.dz, a.ones, g.b1)
-    if spares_demb(batch, a):
-        ops.embedded_affine_backward(a.dz, batch.contexts, p.C, p.W1, g.C, g.W1, a.eye, a.one_hot, a.sums)
+    dtanh = dh if batch.h_mask is None else ops.dropout_backward(dh, batch.h_mask, room.dtanh)
+    dz = ops.tanh_backward(dtanh, room.tanh, room.dz)
+    watch("dz", dz)
+
+    give("b1", ops.affine_backward_bias(dz, g.b1))
+    if spares_demb(p, batch):
+        dC, dW1 = ops.embedded_affine_backward(dz, batch.contexts, p.C, p.W1)
+        give("W1", dW1)
+        give("C", dC)
         return
-    ops.affine_backward_weight(a.emb, a.dz, g.W1)
-    ops.affine_backward_input(a.dz, p.W1, a.demb)
+    give("W1", ops.affine_backward_weight(room.emb, dz, g.W1))
+    demb = ops.affine_backward_input(dz, p.W1, room.demb)
+    watch("demb", demb)
 
-    drows = a.demb if batch.emb_mask is None else ops.dropout_backward(a.demb, batch.emb_mask, a.drows)
-    ops.embedding_backward(drows.reshape(-1, p.C.shape[1]), batch.contexts.reshape(-1), g.C, a.eye, a.one_hot)
+    drows = demb if batch.emb_mask is None else ops.dropout_backward(demb, batch.emb_mask, room.drows)
+    give("C", ops.embedding_backward(drows.reshape(*batch.contexts.shape, D), batch.contexts, V, g.C))
+
+
+def spares_demb(p: Parameters, batch: Batch) -> bool:
+    """Whether summing dz by place and character first saves a fifth of the multiplications or more."""
+    (V, D), B = p.C.shape, len(batch.targets)
+    return batch.emb_mask is None and V * (B + 2 * D) < 1.6 * B * D

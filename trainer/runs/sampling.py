@@ -5,25 +5,28 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from trainer import model
+from trainer import model, ops
+from trainer.batches import SAMPLES
 from trainer.errors import UserError
 from trainer.model import Activations, Batch
 from trainer.ops import Array
-from trainer.runs import SAMPLES, Checkpoint, cores
+from trainer.runs.checkpoint import Checkpoint
 from trainer.text import to_ids
+from trainer.threads import cores
 
 LENGTHS = {"lines": 100, "stream": 500}  # characters at most, unless told otherwise
 TOGETHER = 256  # samples that advance together: their activations stay in the cache
 
 
-def choose(shifted: Array, exps: Array, rng: np.random.Generator, temperature: float, top_k: int) -> Array:
-    """An id for each row, drawn from softmax(shifted / temperature): (n, V), exp of it (n, V) -> (n,).
+def choose(logits: Array, rng: np.random.Generator, temperature: float, top_k: int) -> Array:
+    """An id for each row, drawn from softmax(logits / temperature): (n, V) -> (n,).
 
     A race: of independent exponential times with rates w, the i-th is the first with probability w_i / sum(w).
     """
     if temperature < 1e-30:  # 0, or what float32 takes for it: the likeliest
-        return np.asarray(shifted.argmax(axis=1))
-    weights = exps if temperature == 1 else np.exp(shifted / temperature)  # (n, V)
+        return np.asarray(logits.argmax(axis=1))
+    largest = logits.max(axis=1, keepdims=True)  # (n, 1): taken off first, so that no quotient overflows
+    weights = ops.softmax((logits - largest) / temperature)  # (n, V)
     speeds = weights / rng.standard_exponential(weights.shape)  # (n, V), one over the times
     if 0 < top_k < weights.shape[1]:
         weakest = np.partition(weights, -top_k)[:, -top_k, None]  # (n, 1)
@@ -32,30 +35,30 @@ def choose(shifted: Array, exps: Array, rng: np.random.Generator, temperature: f
 
 
 def advance(
-    c: Checkpoint, n: int, prompt: str, temperature: float, top_k: int, length: int, rng: np.random.Generator
+    checkpoint: Checkpoint, n: int, prompt: str, temperature: float, top_k: int, length: int, rng: np.random.Generator
 ) -> Iterator[tuple[Array, Array]]:
     """Step by step, which of n samples go on (n',) and their next ids (n',). Lines end at the boundary."""
-    lines, K = c.config.data.mode == "lines", c.sizes.K
-    before = "\n" * K if lines else c.opening  # fills up what the prompt leaves of the context
-    first = to_ids(before + prompt, c.vocabulary, "prompt")[-K:]  # (K,)
+    lines, K = checkpoint.config.data.mode == "lines", checkpoint.sizes.K
+    before = "\n" * K if lines else checkpoint.opening  # fills up what the prompt leaves of the context
+    first = to_ids(before + prompt, checkpoint.vocabulary, "prompt")[-K:]  # (K,)
     contexts, alive = np.tile(first, (n, 1)), np.arange(n)
-    a = Activations(c.sizes, n, c.parameters.flat.dtype, backward=False)
+    room = Activations(checkpoint.sizes, n, checkpoint.parameters.flat.dtype)
     for _ in range(length):
-        model.forward(c.parameters, Batch(contexts, alive), a)
-        ids = choose(a.shifted, a.exps, rng, temperature, top_k)
+        logits = model.forward(checkpoint.parameters, Batch(contexts, alive), room)
+        ids = choose(logits, rng, temperature, top_k)
         if lines and not ids.all():
             going = ids != 0
             alive, contexts, ids = alive[going], contexts[going], ids[going]
             if not len(alive):
                 return
-            a = Activations(c.sizes, len(alive), c.parameters.flat.dtype, backward=False)
+            room = Activations(checkpoint.sizes, len(alive), checkpoint.parameters.flat.dtype)
         yield alive, ids
         contexts[:, :-1] = contexts[:, 1:]
         contexts[:, -1] = ids
 
 
 def sample(
-    c: Checkpoint,
+    checkpoint: Checkpoint,
     n: int = 20,
     prompt: str = "",
     temperature: float = 1.0,
@@ -64,14 +67,14 @@ def sample(
     seed: int = 0,
 ) -> Iterator[str]:
     """n texts that begin with the prompt. Raises UserError for an impossible setting or an unknown character."""
-    length = check_settings(c, n, prompt, temperature, top_k, length, seed)
-    code_points = np.array([ord(character) for character in c.vocabulary], np.uint32)  # (V,)
+    length = check_settings(checkpoint, n, prompt, temperature, top_k, length, seed)
+    code_points = np.array([ord(character) for character in checkpoint.vocabulary], np.uint32)  # (V,)
 
     def group(first: int) -> list[str]:
         size = min(TOGETHER, n - first)
         written = np.full((size, length), -1, np.int32)
         rng = np.random.default_rng([seed, SAMPLES, first])
-        for k, (alive, ids) in enumerate(advance(c, size, prompt, temperature, top_k, length, rng)):
+        for k, (alive, ids) in enumerate(advance(checkpoint, size, prompt, temperature, top_k, length, rng)):
             written[alive, k] = ids
         ends = (written >= 0).sum(axis=1)
         coded = code_points[written]  # (size, length)
@@ -87,25 +90,31 @@ def sample(
 
 
 def stream(
-    c: Checkpoint, prompt: str = "", temperature: float = 1.0, top_k: int = 0, length: int | None = None, seed: int = 0
+    checkpoint: Checkpoint,
+    prompt: str = "",
+    temperature: float = 1.0,
+    top_k: int = 0,
+    length: int | None = None,
+    seed: int = 0,
 ) -> Iterator[str]:
     """The prompt, then one text character by character as it is sampled; the same as `sample` with n = 1."""
-    length = check_settings(c, 1, prompt, temperature, top_k, length, seed)
+    length = check_settings(checkpoint, 1, prompt, temperature, top_k, length, seed)
     yield prompt
-    for _, ids in advance(c, 1, prompt, temperature, top_k, length, np.random.default_rng([seed, SAMPLES, 0])):
-        yield c.vocabulary[ids[0]]
+    rng = np.random.default_rng([seed, SAMPLES, 0])
+    for _, ids in advance(checkpoint, 1, prompt, temperature, top_k, length, rng):
+        yield checkpoint.vocabulary[ids[0]]
 
 
 def check_settings(
-    c: Checkpoint, n: int, prompt: str, temperature: float, top_k: int, length: int | None, seed: int
+    checkpoint: Checkpoint, n: int, prompt: str, temperature: float, top_k: int, length: int | None, seed: int
 ) -> int:
     """The length in force, if every setting is possible."""
-    length = LENGTHS[c.config.data.mode] if length is None else length
+    length = LENGTHS[checkpoint.config.data.mode] if length is None else length
     given = {"-n": n, "--temperature": temperature, "--top-k": top_k, "--length": length, "--seed": seed}
     for name, value in given.items():
         if not 0 <= value < 2**53:
             raise UserError(f"{name} is {value}, on the command line; it must be 0 or more")
-    to_ids(prompt, c.vocabulary, "prompt")
-    if c.config.data.mode == "lines" and "\n" in prompt:
+    to_ids(prompt, checkpoint.vocabulary, "prompt")
+    if checkpoint.config.data.mode == "lines" and "\n" in prompt:
         raise UserError("the prompt has a line break, on the command line; give the beginning of one line")
     return length

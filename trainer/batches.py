@@ -1,0 +1,83 @@
+"""What a step is fed: examples drawn from the training split, and dropout masks."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from itertools import count
+
+import numpy as np
+
+from trainer import text
+from trainer.config import Config
+from trainer.model import Batch
+from trainer.ops import Array
+from trainer.text import Corpus
+
+# The random streams of a seed, each with generators of its own. A seed sequence fills up with zeros, so that [seed, s]
+# and [seed, s, 0] are one stream: the initial weights need a number apart from the batches'.
+TRAINING, CHECKS, SAMPLES, WEIGHTS = 1, 2, 3, 4
+CHANCES = 1 << 16  # dropout is decided by integers of 16 bits, which take half the time of floats
+
+
+def batches(corpus: Corpus, config: Config, step: int) -> Iterator[Batch]:
+    """The batches from a step on. They are drawn for a block of steps at once, because a draw costs as much as a batch.
+
+    Each block has a generator of its own, made from seed and block, so that any step can be drawn again.
+    """
+    B, K = config.train.batch_size, config.model.context
+    size = max(1, min(64, (1 << 18) // (B * K)))  # steps in a block
+    start, end = corpus.splits["train"]
+    for block in count(step // size):
+        rng = np.random.default_rng([config.seed, TRAINING, block])
+        positions = rng.integers(start, end, size * B)  # (size * B,)
+        contexts, targets = text.windows(corpus, positions, K)
+        for k in range(size):
+            emb_mask, h_mask = draw_masks(config, rng)
+            if block * size + k >= step:
+                rows = slice(k * B, (k + 1) * B)
+                yield Batch(contexts[rows], targets[rows], emb_mask, h_mask, positions[rows])
+
+
+def ahead(batches: Iterator[Batch], pool: Executor) -> Iterator[Batch]:
+    """The same batches, each drawn by a thread of the pool while the step before it is made."""
+    coming: Future[Batch] = pool.submit(next, batches)
+    while True:
+        batch = coming.result()
+        coming = pool.submit(next, batches)
+        yield batch
+
+
+def draw_masks(config: Config, rng: np.random.Generator) -> tuple[Array | None, Array | None]:
+    """Dropout masks of a batch for emb (B, K*D) and h (B, H); None where nothing is dropped."""
+    sizes, train = config.model, config.train
+    emb_mask = h_mask = None
+    if train.embedding_dropout or train.context_dropout:
+        shape = train.batch_size, sizes.context * sizes.embedding
+        emb_mask = draw_mask(embedding_rate(config), shape, sizes.dtype, rng)
+    if train.dropout:
+        h_mask = draw_mask(train.dropout, (train.batch_size, sizes.hidden), sizes.dtype, rng)
+    return emb_mask, h_mask
+
+
+def embedding_rate(config: Config) -> float | Array:
+    """The share of emb that is dropped: one for all, or with `context_dropout` one for each entry, (K*D,).
+
+    That rises evenly from 0 at the nearest character to `context_dropout` at the farthest. What stands far back says
+    little about the next character, but it tells the training examples apart and so lets them be learned by heart.
+    Where `embedding_dropout` is given too, the shares that the two keep are multiplied.
+    """
+    K, D = config.model.context, config.model.embedding
+    train = config.train
+    if not train.context_dropout:
+        return train.embedding_dropout
+    distance = np.arange(K)[::-1] / max(1, K - 1)  # (K,) from 1 down to 0
+    kept = (1 - train.embedding_dropout) * (1 - train.context_dropout * distance)  # (K,)
+    return np.repeat(1 - kept, D)
+
+
+def draw_mask(rate: float | Array, shape: tuple[int, int], dtype: str, rng: np.random.Generator) -> Array:
+    """0 for a dropped entry, 1 / (1 - rate) for a kept one; the rate is one number or one for each column."""
+    dropped = np.round(np.multiply(rate, CHANCES))  # of so many equal chances
+    dropped = np.minimum(dropped, CHANCES - 1).astype(np.uint16)
+    kept = rng.integers(0, CHANCES, shape, np.uint16) >= dropped
+    scale = CHANCES / (CHANCES - dropped.astype(float))  # for the rate that is really drawn
+    return np.multiply(kept, scale, dtype=dtype)

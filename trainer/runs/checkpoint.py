@@ -1,0 +1,161 @@
+"""Checkpoints: all that resuming and sampling need, in one .npz file that nothing but NumPy is needed to read."""
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer import config as configuration
+from trainer import optim
+from trainer.config import Config
+from trainer.errors import UserError
+from trainer.model import NAMES, Parameters, Sizes, zeros
+from trainer.ops import Array
+from trainer.runs.files import write_whole
+
+FORMAT = 2  # of the files that are written; those of format 1, which lack some fields, are read as well
+READABLE = (1, 2)
+
+
+@dataclass(repr=False)
+class Checkpoint:
+    """The state of a training. Seed and step are the state of its random streams."""
+
+    config: Config
+    vocabulary: str
+    parameters: Parameters
+    state: dict[str, Array] = field(default_factory=dict)  # of the optimiser
+    step: int = 0  # updates done
+    best_loss: float | None = None  # validation, nats
+    best_step: int = 0
+    seconds: float = 0.0
+    threads: int = 1
+    checks: dict[str, dict[str, Any]] = field(default_factory=dict)  # tallies by name
+    metrics_length: int = 0  # bytes of metrics.jsonl
+    fingerprint: str = ""  # of the text
+    opening: str = ""  # the first characters of the text, where sampling a stream starts
+    places: list[str] = field(default_factory=list)  # the absolute paths of the text's files
+    backward: dict[str, str] | None = None  # path and SHA-256 of the learner's own backward pass
+    blas: str = ""  # what computed the matrix products
+    format: int = FORMAT  # of the file that this was read from
+
+    @property
+    def sizes(self) -> Sizes:
+        """The model's sizes, as configuration and vocabulary give them."""
+        return sizes_of(self.config, self.vocabulary)
+
+    def __repr__(self) -> str:
+        V, K, D, H = self.sizes
+        best = "" if self.best_loss is None else f", validation {self.best_loss:.4f} nats at step {self.best_step}"
+        return f"Checkpoint: V {V}, K {K}, D {D}, H {H}; step {self.step}{best}"
+
+
+# What a file holds besides the configuration and arrays, and of which type.
+ARRAYS = ("config", "parameters", "state")
+META: dict[str, Any] = {f.name: f.type for f in fields(Checkpoint) if f.name not in (*ARRAYS, "format")}
+META |= {"checks": dict, "places": list, "backward": dict | None}
+SINCE_2 = ("places", "backward", "blas")
+
+
+def sizes_of(config: Config, vocabulary: str) -> Sizes:
+    """Vocabulary, context, embedding, hidden units."""
+    return Sizes(len(vocabulary), config.model.context, config.model.embedding, config.model.hidden)
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint as .npz: C, W1, b1, W2, b2, the optimiser's vectors, the rest as JSON, a checksum."""
+    meta = {"format": FORMAT, "config": configuration.to_dict(checkpoint.config)}
+    meta |= {key: getattr(checkpoint, key) for key in META}
+    arrays = {name: getattr(checkpoint.parameters, name) for name in NAMES}
+    arrays |= {"optimizer_" + name: vector for name, vector in checkpoint.state.items()}
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    arrays["checksum"] = np.frombuffer(checksum(arrays), np.uint8)
+    room = io.BytesIO()
+    np.savez(room, **arrays)
+    write_whole(path, room.getvalue())
+
+
+def checksum(arrays: dict[str, Array]) -> bytes:
+    """SHA-256 over the names, types, shapes and bytes of all arrays."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.digest()
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a checkpoint; nothing in it is executed. Raises UserError if it is damaged, foreign or from the future."""
+    path = Path(path).absolute()
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"cannot read the checkpoint, {path}: {why}; give the path of a run") from None
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            # Before any array's header is believed: sizes are those of the file, and the bytes are whole.
+            if any(member.compress_type for member in archive.infolist()) or archive.testzip():
+                raise ValueError
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        stored = arrays.pop("checksum").tobytes()
+        right = stored == checksum(arrays)
+        meta = json.loads(arrays.pop("meta").tobytes())
+        version = meta.pop("format")
+    except Exception:  # whatever a damaged archive makes zipfile, NumPy or json raise
+        raise UserError(f"not a checkpoint, or a damaged one, {path}; use another file of the run") from None
+    if version not in READABLE:
+        reads = f"this program reads formats 1 to {FORMAT}"
+        raise UserError(f"a checkpoint of format {version!a}, {reads}, {path}; use its own version")
+    if not right:
+        raise UserError(f"a damaged checkpoint (its checksum differs), {path}; use another file of the run")
+    try:
+        return unpack(arrays, meta, version, path)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        raise UserError(f"not a checkpoint of this program, {path}; use another file of the run") from None
+
+
+def unpack(arrays: dict[str, Array], meta: dict[str, Any], version: int, path: Path) -> Checkpoint:
+    """A Checkpoint from the parts of its file. Raises ValueError and the like if they do not fit each other."""
+    known = [key for key in META if version >= 2 or key not in SINCE_2]
+    if meta.keys() != {*known, "config"} or not all(isinstance(meta[key], META[key]) for key in known):
+        raise TypeError
+    config, vocabulary = configuration.build(meta.pop("config"), str(path)), meta["vocabulary"]
+    sizes, dtype = sizes_of(config, vocabulary), np.dtype(config.model.dtype)
+    if any(arrays[name].shape != sizes.shapes()[name] or arrays[name].dtype != dtype for name in NAMES):
+        raise ValueError
+    p = zeros(sizes, dtype)
+    for name in NAMES:
+        getattr(p, name)[...] = arrays.pop(name)
+    state = {name.removeprefix("optimizer_"): vector for name, vector in arrays.items()}
+    checkpoint = Checkpoint(config, parameters=p, state=state, format=version, **meta)
+    check_sense(checkpoint)
+    return checkpoint
+
+
+def check_sense(checkpoint: Checkpoint) -> None:
+    """Raise ValueError where the fields of a checkpoint do not fit each other."""
+    config, sizes = checkpoint.config, checkpoint.sizes
+    expected = optim.initial_state(config.train, checkpoint.parameters)
+    opening = sizes.K if config.data.mode == "stream" else 0
+    sensible = (
+        forms(checkpoint.state) == forms(expected)
+        and len(set(checkpoint.vocabulary)) == sizes.V >= 2
+        and min(checkpoint.step, checkpoint.metrics_length) >= 0
+        and 0 < checkpoint.threads <= config.train.batch_size
+        and len(checkpoint.opening) == opening
+    )
+    if not sensible:
+        raise ValueError
+
+
+def forms(arrays: dict[str, Array]) -> dict[str, tuple[Any, ...]]:
+    """Shapes and types."""
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}

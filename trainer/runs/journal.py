@@ -1,0 +1,127 @@
+"""metrics.jsonl, train.log and the progress bar of a run."""
+
+import errno
+import json
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tqdm.auto import tqdm
+
+from trainer import config as configuration
+from trainer.errors import UserError
+from trainer.runs.checkpoint import Checkpoint
+from trainer.runs.files import naming, write_whole
+
+try:
+    import fcntl
+except ImportError:  # Windows: runs work, two writers are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+
+class Journal:
+    """The files and the bar that tell of a run, held by one process."""
+
+    def __init__(self, folder: Path, checkpoint: Checkpoint, quiet: bool) -> None:
+        self.folder, self.quiet = folder, quiet
+        self.began = time.monotonic() - checkpoint.seconds
+        with naming(folder):
+            self.metrics = open(folder / "metrics.jsonl", "a+b", buffering=0)  # noqa: SIM115
+            self.lock()
+            self.metrics.seek(0)
+            # Rows after the checkpoint are written again, and so is a row that a crash cut short.
+            size = os.fstat(self.metrics.fileno()).st_size
+            kept = self.metrics.read(min(checkpoint.metrics_length, size))
+            self.length = kept.rfind(b"\n") + 1
+            self.metrics.truncate(self.length)
+            self.log = open(folder / "train.log", "a", buffering=1, encoding="utf-8")  # noqa: SIM115
+        text = yaml.safe_dump(configuration.to_dict(checkpoint.config), sort_keys=False, allow_unicode=True)
+        write_whole(folder / "config.yaml", text.encode())
+        steps = checkpoint.config.train.steps
+        hidden = True if quiet else None  # None: hidden where there is no terminal
+        self.bar = tqdm(
+            total=steps, initial=checkpoint.step, unit="step", disable=hidden, dynamic_ncols=True, leave=False
+        )
+
+    def lock(self) -> None:
+        """Raise UserError if another process writes this run."""
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self.metrics, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            where = self.folder.absolute()
+            raise UserError(f"another process is writing this run, {where}; wait for it or stop it") from None
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.bar.close()
+        with suppress(UserError, OSError):  # a full disk is told by the error that is on its way
+            if error is not None and str(error):
+                self.write_log(str(error))
+        for file in (self.metrics, self.log):
+            with suppress(OSError):
+                file.close()
+
+    def seconds(self) -> float:
+        """Seconds of training so far, those before a resumption included."""
+        return time.monotonic() - self.began
+
+    def sync(self) -> None:
+        """The rows so far are on the disk, before a checkpoint counts on them."""
+        with naming(self.folder / "metrics.jsonl"):
+            os.fsync(self.metrics.fileno())
+
+    def row(self, event: str, **values: Any) -> None:
+        """One row, one write."""
+        everything = {"event": event, "time": self.seconds(), **values}
+        row = json.loads(json.dumps(everything), parse_constant=lambda _: None)  # JSON has no nan
+        line = json.dumps(row).encode() + b"\n"
+        with naming(self.folder / "metrics.jsonl"):
+            if self.metrics.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.length += len(line)
+
+    def write_log(self, line: str) -> None:
+        with naming(self.folder / "train.log"):
+            self.log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + line + "\n")
+
+    def say(self, line: str) -> None:
+        """A line of the story, for people."""
+        self.write_log(line)
+        if not self.quiet:
+            tqdm.write(line, file=sys.stderr)
+
+    def progress(self, step: int, note: str) -> None:
+        """Move the bar."""
+        self.bar.set_postfix_str(note, refresh=False)
+        self.bar.update(step - self.bar.n)
+
+    def conclude(self, lines: list[str]) -> None:
+        """The results, on standard output."""
+        self.bar.close()
+        for line in lines:
+            self.write_log(line)
+            if not self.quiet:
+                print(line)
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """All whole rows of metrics.jsonl. Raises UserError for a file that cannot be read or holds something else."""
+    try:
+        data = (folder / "metrics.jsonl").read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read the metrics, {folder.absolute()}: {error.strerror}; give a run folder") from None
+    try:
+        rows = [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+    except ValueError:
+        rows = [None]
+    if not all(isinstance(row, dict) and "event" in row for row in rows):
+        raise UserError(f"damaged metrics (a line is no row), {folder.absolute()}; look at metrics.jsonl")
+    return rows

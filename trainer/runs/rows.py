@@ -1,0 +1,46 @@
+"""What a watched step gives to the log."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from trainer.model import NAMES
+from trainer.ops import Array
+from trainer.text import Corpus
+from trainer.witness import Witness
+
+BINS = 32
+
+
+def of_step(witness: Witness, corpus: Corpus) -> dict[str, Any]:
+    """The numbers of a `step` row. Losses are in nats; ratios are those of norms."""
+    update_ratio, grad_ratio = {}, {}
+    for name in NAMES:
+        data = getattr(witness.before, name)
+        move = getattr(witness.after, name) - data
+        size = float(np.linalg.norm(data)) or math.nan  # a bias is zero at first
+        update_ratio[name] = float(np.linalg.norm(move)) / size
+        grad_ratio[name] = float(np.linalg.norm(getattr(witness.gradient, name))) / size
+    start, end = corpus.splits["train"]
+    return {
+        "step": witness.step,
+        "loss": witness.loss,
+        "epoch": witness.step * len(witness.batch.targets) / (end - start),
+        "learning_rate": witness.rate,
+        "grad_norm": float(np.linalg.norm(witness.gradient.flat)),
+        "update_ratio": update_ratio,
+        "grad_ratio": grad_ratio,
+        "saturated": float(np.mean(abs(witness.tanh) > 0.99)),
+    }
+
+
+def histograms(witness: Witness) -> dict[str, dict[str, list[float]]]:
+    """Histograms of h, dh and dz for an `eval` row."""
+    return {name: histogram(witness.collect(name)) for name in ("h", "dh", "dz")}
+
+
+def histogram(values: Array) -> dict[str, list[float]]:
+    """Counts and their range."""
+    counts, edges = np.histogram(values[np.isfinite(values)], BINS)
+    return {"counts": counts.tolist(), "range": [float(edges[0]), float(edges[-1])]}

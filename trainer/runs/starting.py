@@ -1,0 +1,64 @@
+"""Where a run starts: its first state, and what it needs to make a step."""
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+
+from trainer import checks, loop, model, ops, optim, threads
+from trainer.batches import WEIGHTS, batches
+from trainer.config import Config
+from trainer.errors import UserError
+from trainer.model import Activations, Sizes
+from trainer.runs.checkpoint import Checkpoint, sizes_of
+from trainer.runs.summary import blas_name
+from trainer.text import Corpus
+from trainer.verdicts import InitialLoss
+
+
+def start(config: Config, corpus: Corpus) -> Checkpoint:
+    """The state before the first step. Raises UserError for sizes that the memory cannot hold."""
+    sizes = sizes_of(config, corpus.vocabulary)
+    check_memory(config, sizes)
+    p = model.initial(sizes, config.model.dtype, np.random.default_rng([config.seed, WEIGHTS]))
+    opening = "" if corpus.lines else "".join(corpus.vocabulary[i] for i in corpus.ids[: sizes.K])
+    return Checkpoint(
+        config=config,
+        vocabulary=corpus.vocabulary,
+        parameters=p,
+        state=optim.initial_state(config.train, p),
+        threads=threads.choose_threads(sizes, config.train.batch_size),
+        fingerprint=corpus.fingerprint,
+        opening=opening,
+        blas=blas_name(),
+    )
+
+
+def check_memory(config: Config, sizes: Sizes) -> None:
+    """Raise UserError if training needs more memory than the machine has."""
+    V, K, D, H = sizes
+    numbers = sizes.parameters() * 7 + config.train.batch_size * (6 * H + 4 * V + 5 * K * D)
+    needed = numbers * np.dtype(config.model.dtype).itemsize / 2**30
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30 if hasattr(os, "sysconf") else math.inf
+    if needed > memory:
+        what = f"training needs {needed:,.0f} GiB and the machine has {memory:,.0f}"
+        raise UserError(f"{what}, sections model and train; give smaller sizes or a smaller batch")
+
+
+def gradients_of(checkpoint: Checkpoint, pool: ThreadPoolExecutor) -> loop.Gradients:
+    """Forward and backward of a batch, in as many parts as the run has threads."""
+    config = checkpoint.config
+    parts = threads.split_batch(checkpoint.sizes, config.train.batch_size, config.model.dtype, checkpoint.threads)
+    return partial(threads.gradients, parts, pool)
+
+
+def check_initial_loss(checkpoint: Checkpoint, corpus: Corpus) -> InitialLoss:
+    """The loss of the first batch beside log V."""
+    config = checkpoint.config
+    first = next(batches(corpus, config, 0))
+    room = Activations(checkpoint.sizes, len(first.targets), config.model.dtype)
+    losses = ops.cross_entropy(model.forward(checkpoint.parameters, first, room), first.targets)  # (B,)
+    value = float(losses.mean(dtype=np.float64))
+    return checks.initial_loss(value, checkpoint.sizes.V, config.check.initial_loss_atol)

@@ -1,0 +1,94 @@
+"""What is seen of a step that is watched: everything it computed, and what it changed."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from trainer import model, ops
+from trainer.links import LINKS, MADE_BY
+from trainer.model import INNER, NAMES, Batch, Parameters, Sizes
+from trainer.ops import Array
+from trainer.optim import State
+
+
+def copy(p: Parameters, sizes: Sizes) -> Parameters:
+    """Parameters with the same values in an array of their own."""
+    own = model.zeros(sizes, p.flat.dtype)
+    own.flat[...] = p.flat
+    return own
+
+
+def copy_state(state: State) -> State:
+    return {name: vector.copy() for name, vector in state.items()}
+
+
+class Thread:
+    """What was seen of a thread's share of a step: each tensor as it was when it had just been computed."""
+
+    def __init__(self, p: Parameters, batch: Batch) -> None:
+        self.values: dict[str, Array] = {}  # emb, z, h, logits, dlogits, dh, dz, demb, dW2, db2, dW1, db1, dC
+        self.changed: list[str] = []  # sentences
+        given = {name: getattr(p, name) for name in NAMES} | batch._asdict()
+        self.given = {name: (array, array.copy()) for name, array in given.items() if array is not None}
+
+    def watch(self, name: str, value: Array) -> None:
+        """Keep a copy; and say so if the operation that made this has written into what it was given."""
+        for other, (array, was) in list(self.given.items()):
+            if not np.array_equal(array, was, equal_nan=True):
+                maker = MADE_BY[name] if name in MADE_BY else LINKS[name.removeprefix("d")].backward
+                self.changed.append(f"{maker} changed {other}, which was given to it")
+                del self.given[other]
+        self.values[name] = value.copy()
+        if name != "z":  # tanh may write over it
+            self.given[name] = value, self.values[name]
+
+
+@dataclass
+class Witness:
+    """All that a watched step leaves behind, in arrays of its own: later steps do not change it."""
+
+    step: int
+    rate: float  # the learning rate
+    sizes: Sizes
+    batch: Batch
+    before: Parameters
+    after: Parameters
+    state_before: State
+    state_after: State
+    gradient: Parameters  # by hand, of the mean loss of the batch
+    threads: list[Thread]
+
+    @cached_property
+    def forward(self) -> dict[str, Array]:
+        """emb, z, h and logits, as training computed them."""
+        return {name: self.collect(name) for name in ("emb", "z", "h", "logits")}
+
+    @cached_property
+    def gradients(self) -> dict[str, Array]:
+        """The nine gradients by hand; demb is made up for where it was spared."""
+        inner: dict[str, Array] = {}
+        for name in INNER:
+            spared = name == "emb" and "demb" not in self.threads[0].values
+            inner[name] = ops.affine_backward_input(inner["z"], self.before.W1) if spared else self.collect("d" + name)
+        return inner | {name: getattr(self.gradient, name) for name in NAMES}
+
+    @cached_property
+    def loss(self) -> float:
+        """The mean loss of the batch, in nats."""
+        losses = ops.cross_entropy(self.forward["logits"], self.batch.targets)  # (B,)
+        return float(losses.mean(dtype=np.float64))
+
+    @property
+    def tanh(self) -> Array:
+        """tanh(z), which h is before dropout: (B, H)."""
+        return ops.tanh(self.collect("z"))
+
+    @property
+    def changed(self) -> list[str]:
+        """Sentences about operations that wrote into what they were given."""
+        return [sentence for thread in self.threads for sentence in thread.changed]
+
+    def collect(self, name: str) -> Array:
+        """A tensor of the whole batch, from the threads' shares of it."""
+        return np.concatenate([thread.values[name] for thread in self.threads])
