@@ -13,6 +13,7 @@ import autograd
 import autograd.numpy
 import numpy as np
 import pytest
+from trainer.step import by_hand, draw_masks, gradients, split_batch
 
 from trainer import checks, model, numerical, ops, optim
 from trainer.__main__ import main
@@ -21,7 +22,6 @@ from trainer.config import Check, Config, Data, Model, Train
 from trainer.model import INNER, NAMES, Batch, Parameters, Sizes
 from trainer.numerical import ORDER
 from trainer.ops import Array
-from trainer.step import by_hand, draw_masks, gradients, split_batch
 
 METHODS = ("central", "complex-step")
 OPTIMIZERS = ("sgd", "momentum", "adamw")

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from trainer.explain import explain
+from trainer.train import train
 
 from trainer import config, ops, runs
 from trainer.__main__ import main
 from trainer.errors import UserError
-from trainer.explain import explain
-from trainer.train import train
 
 
 @pytest.fixture(scope="module")

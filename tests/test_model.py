@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from itertools import product
 
 import autograd
@@ -10,12 +11,13 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 
-from trainer import model, step
+from trainer import batches, loop, model, ops, threads
 from trainer.config import Config, Data, Model, Train
-from trainer.model import INNER, NAMES, ONE_HOT_LIMIT, Activations, Batch, Parameters, Sizes
+from trainer.model import INNER, NAMES, Activations, Batch, Parameters, Sizes
 from trainer.ops import Array
+from trainer.witness import Witness, copy
 
-WAYS = ("by place and character", "one-hot product", "segments")  # how dC is summed
+WAYS = ("by place and character", "by way of demb")  # how dC and dW1 are summed
 SHAPES = list(product(WAYS, (0.0, 0.3), (0.0, 0.5), (1, 2, 3), range(2)))
 
 
@@ -26,14 +28,23 @@ def pool() -> Iterator[Executor]:
 
 
 def random_sizes(rng: np.random.Generator, way: str, B: int) -> Sizes:
-    """Sizes at which dC is summed that way over B examples (without dropout on the embeddings)."""
-    low, high = {WAYS[0]: (2, 32), WAYS[1]: (2, ONE_HOT_LIMIT), WAYS[2]: (ONE_HOT_LIMIT + 1, 300)}[way]
+    """Sizes at which dC and dW1 are summed that way over B examples (without dropout on the embeddings)."""
     while True:
-        K, D, H = (int(rng.integers(1, most + 1)) for most in (16, 32, 300))
-        sizes = Sizes(int(rng.integers(low, high + 1)), K, D, H)
-        a = Activations(sizes, B, np.float64)
-        if (a.eye is None, a.sums is None) == (way == WAYS[2], way != WAYS[0]):
-            return sizes
+        V, K, D, H = (int(rng.integers(1, most + 1)) for most in (300, 16, 32, 300))
+        p, batch = model.zeros(Sizes(V, K, D, 1), np.float64), Batch(np.zeros((B, K), int), np.zeros(B, int))
+        if V > 1 and model.spares_demb(p, batch) == (way == WAYS[0]):
+            return Sizes(V, K, D, H)
+
+
+def witness(p: Parameters, batch: Batch, sizes: Sizes, threads_: int, pool: Executor) -> Witness:
+    """A watched step of a training with so many threads."""
+    parts = threads.split_batch(sizes, len(batch.targets), str(p.flat.dtype), threads_)
+    for part in parts:
+        part.g.flat[...] = 99  # whatever the step before left behind
+    compute = partial(threads.gradients, parts, pool)
+    train = Train(learning_rate=1e-300)
+    loop.watched_step(train, sizes, copy(p, sizes), {}, 0, batch, compute)  # the next one writes over its arrays
+    return loop.watched_step(train, sizes, copy(p, sizes), {}, 1, batch, compute)
 
 
 def random_parameters(rng: np.random.Generator, sizes: Sizes) -> Parameters:
@@ -67,27 +78,24 @@ def by_autograd(p: Parameters, batch: Batch) -> dict[str, Array]:
     return result
 
 
-@pytest.mark.parametrize(("way", "emb_rate", "rate", "threads", "repeat"), SHAPES)
+@pytest.mark.parametrize(("way", "emb_rate", "rate", "threads_", "repeat"), SHAPES)
 def test_every_gradient_equals_autograds(
-    way: str, emb_rate: float, rate: float, threads: int, repeat: int, pool: Executor
+    way: str, emb_rate: float, rate: float, threads_: int, repeat: int, pool: Executor
 ) -> None:
-    rng = np.random.default_rng([SHAPES.index((way, emb_rate, rate, threads, repeat))])
-    B = int(rng.integers(8 * threads, 129))
-    sizes = random_sizes(rng, way, B // threads)
+    rng = np.random.default_rng([SHAPES.index((way, emb_rate, rate, threads_, repeat))])
+    B = int(rng.integers(8 * threads_, 129))
+    sizes = random_sizes(rng, way, B // threads_)
     V, K, D, H = sizes
     p = random_parameters(rng, sizes)
     # A third of the characters at most, so that rows of C are read twice, also within a context, and others never.
     contexts, targets = rng.integers(0, max(1, V // 3), (B, K)), rng.integers(0, V, B)
     batch = Batch(contexts, targets, mask(rng, (B, K * D), emb_rate), mask(rng, (B, H), rate))
 
-    g = model.zeros(sizes, np.float64)
-    g.flat[...] = 99  # whatever the step before left behind
-    parts = step.split_batch(sizes, B, "float64", threads, g)
-    assert len(parts) == threads
-    assert (parts[0].a.eye is None, parts[0].a.sums is None) == (way == "segments", way != WAYS[0])
-    for _ in range(2):  # the second pass writes over the first one's arrays
-        step.gradients(p, batch, parts, g, pool)
-    hand, expected = step.by_hand(p, batch, parts, g), by_autograd(p, batch)
+    if not emb_rate:
+        assert model.spares_demb(p, batch.rows(slice(B // threads_))) == (way == WAYS[0])
+    seen = witness(p, batch, sizes, threads_, pool)
+    assert (len(seen.threads), seen.changed) == (threads_, [])
+    hand, expected = seen.gradients, by_autograd(p, batch)
     assert set(hand) == set(expected) == {*NAMES, *INNER}
     for name, value in expected.items():
         assert hand[name].shape == value.shape
@@ -101,11 +109,45 @@ def test_the_loss_is_the_mean_over_all_parts(pool: Executor) -> None:
     batch = Batch(rng.integers(0, 5, (7, 2)), rng.integers(0, 5, 7))
     logits = np.tanh(p.C[batch.contexts].reshape(7, -1) @ p.W1 + p.b1) @ p.W2 + p.b2
     expected = np.mean([math.log(sum(np.exp(row))) - row[t] for row, t in zip(logits, batch.targets, strict=True)])
-    for threads in (1, 2, 3):
-        g = model.zeros(sizes, np.float64)
-        parts = step.split_batch(sizes, 7, "float64", threads, g)
-        step.gradients(p, batch, parts, g, pool)
-        assert step.batch_loss(parts, batch) == pytest.approx(expected, rel=1e-14)  # a few roundings
+    for threads_ in (1, 2, 3):
+        assert witness(p, batch, sizes, threads_, pool).loss == pytest.approx(expected, rel=1e-14)  # a few roundings
+
+
+@pytest.mark.parametrize(
+    "operation", ["tanh", "tanh_backward", "affine_backward_weight", "affine", "softmax", "dropout"]
+)
+def test_what_an_operation_returns_is_what_counts(
+    operation: str, pool: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, sizes, B = np.random.default_rng(0), Sizes(5, 2, 3, 7), 6
+    p = random_parameters(rng, sizes)
+    masks = mask(rng, (B, 6), 0.2), mask(rng, (B, 7), 0.2)
+    batch = Batch(rng.integers(0, 5, (B, 2)), rng.integers(0, 5, B), *masks)
+    right, real = witness(p, batch, sizes, 2, pool).gradients, getattr(ops, operation)
+
+    def returns_another_array(*given: Array) -> Array:
+        few = 3 if operation == "affine" else 1 if operation in ("tanh", "softmax") else 2
+        return np.array(real(*given[:few]))
+
+    monkeypatch.setattr(ops, operation, returns_another_array)
+    for name, gradient in witness(p, batch, sizes, 2, pool).gradients.items():
+        np.testing.assert_array_equal(gradient, right[name], err_msg=name)
+
+
+def test_an_operation_that_writes_into_what_it_is_given_is_named(
+    pool: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def careless(dh: Array, h: Array, out: Array) -> Array:
+        dh *= 1 - h * h
+        return dh
+
+    rng, sizes = np.random.default_rng(0), Sizes(5, 2, 3, 7)
+    p, batch = random_parameters(rng, sizes), Batch(rng.integers(0, 5, (6, 2)), rng.integers(0, 5, 6))
+    right = witness(p, batch, sizes, 1, pool).gradients
+    monkeypatch.setattr(ops, "tanh_backward", careless)
+    seen = witness(p, batch, sizes, 1, pool)
+    assert seen.changed == ["tanh_backward changed dh, which was given to it"]
+    np.testing.assert_array_equal(seen.gradients["h"], right["h"])  # as it was when its link was done
 
 
 @pytest.mark.parametrize("H", [1, 2, 10, 200, 3000])
@@ -113,9 +155,9 @@ def test_the_loss_is_the_mean_over_all_parts(pool: Executor) -> None:
 def test_the_first_loss_is_close_to_log_v(V: int, H: int) -> None:
     for seed in range(5 if H < 1000 else 1):
         rng, sizes = np.random.default_rng(seed), Sizes(V, 3, 10, H)
-        batch, a = Batch(rng.integers(0, V, (32, 3)), rng.integers(0, V, 32)), Activations(sizes, 32, np.float32)
-        model.forward(model.initial(sizes, np.float32, rng), batch, a)
-        assert abs(model.losses(a, batch).mean() - math.log(V)) <= 0.05
+        batch, room = Batch(rng.integers(0, V, (32, 3)), rng.integers(0, V, 32)), Activations(sizes, 32, np.float32)
+        logits = model.forward(model.initial(sizes, np.float32, rng), batch, room)
+        assert abs(ops.cross_entropy(logits, batch.targets).mean() - math.log(V)) <= 0.05
 
 
 def test_the_first_weights_have_their_sizes() -> None:
@@ -159,9 +201,9 @@ def test_views_of_one_flat_vector(sizes: Sizes, dtype: type) -> None:
 
 def test_nothing_of_the_flat_gradient_lies_outside_its_views(pool: Executor) -> None:
     rng, sizes = np.random.default_rng(0), Sizes(5, 2, 3, 7)
-    p, g = random_parameters(rng, sizes), model.zeros(sizes, np.float64)
+    p = random_parameters(rng, sizes)
     batch = Batch(rng.integers(0, 5, (9, 2)), rng.integers(0, 5, 9))
-    step.gradients(p, batch, step.split_batch(sizes, 9, "float64", 3, g), g, pool)
+    g = witness(p, batch, sizes, 3, pool).gradient
     size = float(np.linalg.norm(g.flat))
     for name in NAMES:
         getattr(g, name)[...] = 0
@@ -171,7 +213,7 @@ def test_nothing_of_the_flat_gradient_lies_outside_its_views(pool: Executor) -> 
 
 def test_dropout_masks_keep_the_mean() -> None:
     config = Config(Data("x"), Model(2, 50, 300), Train(batch_size=64, dropout=0.25, embedding_dropout=0.5))
-    emb, h = step.draw_masks(config, np.random.default_rng(0))
+    emb, h = batches.draw_masks(config, np.random.default_rng(0))
     assert emb is not None
     assert h is not None
     assert (emb.shape, h.shape, emb.dtype, h.dtype) == ((64, 100), (64, 300), np.float32, np.float32)
@@ -180,7 +222,7 @@ def test_dropout_masks_keep_the_mean() -> None:
     # The mean of n masks deviates by sqrt(rate / (1 - rate) / n), 0.0125 and 0.004: four times that.
     assert emb.mean() == pytest.approx(1, abs=0.05)
     assert h.mean() == pytest.approx(1, abs=0.017)
-    without = step.draw_masks(Config(Data("x"), train=Train(dropout=0.1)), np.random.default_rng(0))
+    without = batches.draw_masks(Config(Data("x"), train=Train(dropout=0.1)), np.random.default_rng(0))
     assert without[0] is None
     assert without[1] is not None
 
@@ -192,7 +234,7 @@ def test_dropout_masks_keep_the_mean() -> None:
 def test_context_dropout_rises_with_the_distance(K: int, embedding_dropout: float, kept: list[float]) -> None:
     B, D = 500, 40
     train = Train(batch_size=B, embedding_dropout=embedding_dropout, context_dropout=0.75)
-    emb, h = step.draw_masks(Config(Data("x"), Model(K, D, 2), train), np.random.default_rng(0))
+    emb, h = batches.draw_masks(Config(Data("x"), Model(K, D, 2), train), np.random.default_rng(0))
     assert h is None
     assert emb is not None
     assert emb.dtype == np.float32
@@ -203,7 +245,7 @@ def test_context_dropout_rises_with_the_distance(K: int, embedding_dropout: floa
 
 
 def test_a_rate_close_to_one_leaves_finite_masks() -> None:
-    mask = step.draw_mask(0.9999999, (1000, 1000), "float32", np.random.default_rng(0))
+    mask = batches.draw_mask(0.9999999, (1000, 1000), "float32", np.random.default_rng(0))
     # One entry in 2^16 is kept: of a million 15 in the mean, with a deviation of 4: five times that.
     assert set(np.unique(mask)) == {0, 1 << 16}
     assert np.count_nonzero(mask) == pytest.approx(15, abs=20)

@@ -13,10 +13,10 @@ from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
+from trainer.train import train
 
 from trainer import config, report, runs, text
 from trainer.errors import UserError
-from trainer.train import train
 
 ODD = ["a$b$", "<b>&", "\\frac", "é日", "💡'\"", "z\x1b[31m", "ab ba"]
 FIGURES = [

@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Outcome, Trainer
+from trainer.sample import sample
 
 from trainer import optim, runs, text
 from trainer.__main__ import main
 from trainer.errors import UserError
-from trainer.sample import sample
 
 ROOT = Path(__file__).parents[1]
 LONG_STEPS = "train.steps=1000000000"  # never reached: the process is stopped first

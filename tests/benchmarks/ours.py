@@ -8,19 +8,27 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from trainer import checks, model, numerical, optim, text
+from trainer import checks, loop, model, numerical, text, threads
 from trainer import config as configuration
+from trainer.batches import ahead, batches
 from trainer.config import Config
-from trainer.runs import Journal
-from trainer.sample import sample
-from trainer.step import by_hand, gradients
-from trainer.train import Run, start
+from trainer.loop import Step
+from trainer.runs.checkpoint import Checkpoint
+from trainer.runs.journal import Journal
+from trainer.runs.sampling import sample
+from trainer.runs.session import Session
+from trainer.runs.signals import Signals
+from trainer.runs.starting import gradients_of, start
+from trainer.text import Corpus
+from trainer.witness import Witness
 
 NAMES = Path(__file__).parents[2] / "data" / "names.txt"
 
@@ -36,19 +44,31 @@ def configure(shape: tuple[int, ...], optimizer: str = "sgd", mode: str = "lines
     return configuration.build(tree, "the benchmark")
 
 
-def begin(config: Config) -> Run:
-    """A run before its first step, without a folder."""
-    corpus = text.load(config.data, config.model.context)
-    return Run(start(config, corpus), corpus)
+class Training:
+    """A training before its first step, without a folder."""
+
+    def __init__(self, config: Config, pool: Executor) -> None:
+        self.corpus: Corpus = text.load(config.data, config.model.context)
+        self.checkpoint: Checkpoint = start(config, self.corpus)
+        self.config, self.pool = config, pool
+
+    def steps(self, watched: Callable[[int], bool] = lambda step: False) -> Iterator[Step]:
+        """The training loop alone: no logging, no checks, no evaluation."""
+        c = self.checkpoint
+        drawn = batches(self.corpus, self.config, 0)
+        if c.threads > 1:
+            drawn = ahead(drawn, self.pool)
+        gradients = gradients_of(c, self.pool)
+        return loop.steps(self.config.train, c.sizes, c.parameters, c.state, 0, drawn, gradients, watched)
+
+    def first(self) -> tuple[Witness, numerical.Point]:
+        """The first step, and where it stands in float64."""
+        witness = next(self.steps(lambda step: True)).witness
+        assert witness
+        return witness, numerical.point(witness.before, witness.batch, witness.sizes)
 
 
-def loop(run: Run, steps: int) -> None:
-    """The training loop alone: no logging, no checks, no evaluation."""
-    c = run.c
-    for step in range(c.step, c.step + steps):
-        batch = next(run.batches)
-        gradients(c.parameters, batch, run.parts, run.g, run.pool)
-        optim.update(run.config.train, c.parameters, run.g, c.state, step, run.scratch.flat)
+POOL = ThreadPoolExecutor(max(2, threads.cores()), initializer=np.seterr, initargs=("ignore",))
 
 
 def rate(steps: Callable[[int], object], seconds: float = 2.0) -> float:
@@ -71,8 +91,8 @@ def peak() -> float:
 
 def training(shape: tuple[int, ...], optimizer: str = "sgd") -> float:
     """Steps per second of the whole loop."""
-    run = begin(configure(shape, optimizer))
-    return rate(lambda n: loop(run, n))
+    steps = Training(configure(shape, optimizer), POOL).steps()
+    return rate(lambda n: deque(islice(steps, n), maxlen=0))
 
 
 def products(shape: tuple[int, ...]) -> float:
@@ -93,30 +113,23 @@ def products(shape: tuple[int, ...]) -> float:
     return rate(run)
 
 
-def first_step(shape: tuple[int, ...]) -> tuple[Run, numerical.Point, dict[str, Any]]:
-    """A run after its first step, where it stands in float64, and its gradients by hand."""
-    run = begin(configure(shape))
-    batch = next(run.batches)
-    gradients(run.c.parameters, batch, run.parts, run.g, run.pool)
-    at = numerical.point(run.c.parameters, batch, run.c.sizes)
-    return run, at, by_hand(run.c.parameters, batch, run.parts, run.g)
-
-
 def checking(shape: tuple[int, ...], method: str) -> tuple[float, float]:
     """Seconds to check every coordinate of all nine tensors at one step, and MB above the trainer's own."""
-    run, at, hand = first_step(shape)
+    witness, at = Training(configure(shape), POOL).first()
     check, before, times = configuration.Check(method=method), peak(), []
     for _ in range(3):
         began = time.perf_counter()
-        rows = checks.gradient_rows(at, hand, check, "float32", np.random.default_rng(0), run.pool)
+        rng = np.random.default_rng(0)
+        verdicts = checks.check_gradients(at, witness.gradients, check, "float32", rng, POOL.map)
         times.append(time.perf_counter() - began)
-        assert all(row["passed"] for row in rows)
+        assert all(verdict.passed for verdict in verdicts)
     return statistics.median(times), peak() - before
 
 
 def plain_loop(shape: tuple[int, ...]) -> float:
     """Seconds for central differences of the five parameters, one coordinate at a time through the whole pass."""
-    _, at, hand = first_step(shape)
+    witness, at = Training(configure(shape), POOL).first()
+    hand = witness.gradients
     p, rows = at.p, np.arange(shape[-1])
 
     def loss() -> float:
@@ -142,23 +155,24 @@ def plain_loop(shape: tuple[int, ...]) -> float:
 def encoding(path: str) -> tuple[float, float, float, float]:
     """Seconds to load a text and to the first gradients; peak MB, and bytes per character above 150 MB."""
     began = time.perf_counter()
-    config = configure((0, 12, 24, 400, 128), mode="stream", path=path)
-    corpus = text.load(config.data, config.model.context)
+    training = Training(configure((0, 12, 24, 400, 128), mode="stream", path=path), POOL)
     loaded = time.perf_counter() - began
-    run = Run(start(config, corpus), corpus)
-    gradients(run.c.parameters, next(run.batches), run.parts, run.g, run.pool)
+    next(training.steps())
     seconds = time.perf_counter() - began
-    run.losses(run.c, config.log.eval_examples, "train", "val")  # evaluations count in the memory
+    c, corpus = training.checkpoint, training.corpus
+    for split in ("train", "val"):  # evaluations count in the memory
+        positions = text.evenly(corpus, split, training.config.log.eval_examples)
+        threads.mean_loss(c.parameters, c.sizes, corpus, positions, POOL)
     return loaded, seconds, peak(), max(0, peak() - 150) * 1e6 / len(corpus.ids)
 
 
 def sampling(shape: tuple[int, ...], n: int) -> float:
     """Characters per second of n running texts."""
-    c = begin(configure(shape, mode="stream")).c
+    checkpoint = Training(configure(shape, mode="stream"), POOL).checkpoint
     length = 500 if n > 1 else 20_000
-    list(sample(c, n, length=100))
+    list(sample(checkpoint, n, length=100))
     began = time.perf_counter()
-    assert sum(map(len, sample(c, n, length=length))) == n * length
+    assert sum(map(len, sample(checkpoint, n, length=length))) == n * length
     return n * length / (time.perf_counter() - began)
 
 
@@ -167,36 +181,37 @@ def program(shape: tuple[int, ...]) -> dict[str, float]:
     terminal, end = pty.openpty()  # the progress bar wants a terminal
     threading.Thread(target=lambda: [None for _ in iter(lambda: os.read(terminal, 4096), b"")], daemon=True).start()
     sys.stderr = os.fdopen(end, "w")
-    run, n = begin(configure(shape)), 5000
-    log = run.config.log
+    training, n = Training(configure(shape), POOL), 5000
+    log = training.config.log
 
     def timed(work: Callable[[], object]) -> float:
         began = time.perf_counter()
         work()
         return time.perf_counter() - began
 
-    def logged() -> None:
-        batch = next(run.batches)
-        for step in range(n):
-            batch = run.step(batch, step)
+    with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
+        checkpoint = training.checkpoint
+        with Journal(Path(folder), checkpoint, quiet=False) as journal:
+            session = Session(checkpoint, training.corpus, journal, Signals(journal.say), POOL, None)
+            bare, logged = training.steps(), session.steps()
 
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        np.errstate(all="ignore"),
-        Journal(Path(folder), run.c) as run.journal,
-    ):
-        run.clock, run.mark, run.last = time.monotonic(), time.monotonic(), 0
-        loop(run, n)
-        rounds = []
-        for _ in range(7):
-            bare, full = timed(lambda: loop(run, n)), timed(logged)
-            run.c.best_loss = float("inf")  # best.npz is written, as early in a run
-            rounds.append((bare / n, full / bare, timed(run.evaluate), timed(lambda: run.save("checkpoint.npz"))))
-    bare, logging, evaluation, save = (statistics.median(column) for column in zip(*rounds, strict=True))
+            def listen() -> None:
+                for step in islice(logged, n):
+                    session.hear(step)
+
+            deque(islice(bare, n), maxlen=0)
+            rounds = []
+            for _ in range(7):
+                alone = timed(lambda: deque(islice(bare, n), maxlen=0))
+                full = timed(listen)
+                checkpoint.best_loss = float("inf")  # best.npz is written, as early in a run
+                evaluation, save = timed(lambda: session.evaluate(None)), timed(lambda: session.save("checkpoint.npz"))
+                rounds.append((alone / n, full / alone, evaluation, save))
+    step, logging, evaluation, save = (statistics.median(column) for column in zip(*rounds, strict=True))
     return {
         "logging %": 100 * (logging - 1),
-        "evaluations %": 100 * evaluation / (log.eval_every * bare),
-        "checkpoints %": 100 * save / (log.checkpoint_every * bare),
+        "evaluations %": 100 * evaluation / (log.eval_every * step),
+        "checkpoints %": 100 * save / (log.checkpoint_every * step),
         "evaluation ms": 1e3 * evaluation,
         "checkpoint ms": 1e3 * save,
     }

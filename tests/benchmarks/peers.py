@@ -9,7 +9,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from ours import first_step, rate
+from ours import POOL, Training, configure, rate
 
 RATE = 0.1
 Shape = tuple[int, ...]
@@ -109,7 +109,7 @@ def gradcheck(shape: Shape, threads: int) -> float:
     import torch
 
     torch.set_num_threads(threads)
-    at = first_step(shape)[1]
+    at = Training(configure(shape), POOL).first()[1]
     x, y = (torch.from_numpy(a) for a in at.batch[:2])
     p = [torch.tensor(a, requires_grad=True) for a in (at.p.C, at.p.W1, at.p.b1, at.p.W2, at.p.b2)]
 
