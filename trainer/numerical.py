@@ -21,7 +21,8 @@ ROOM = 1 << 18  # numbers in the largest array of a pass
 
 Step = float | complex  # how far a number is nudged
 Index = tuple[Any, ...]  # some entries of a tensor
-Pass = tuple[Index, Callable[[Step], Array]]  # entries, and the losses after a nudge of each of them in turn
+Losses = Callable[[Step], Array]  # the losses after a nudge of each of n numbers in turn
+Pass = tuple[Index, Losses]  # the numbers, and their losses
 Run = Callable[..., Iterable[Array]]  # map, or what else calls a function with each of many arguments
 
 
@@ -151,33 +152,32 @@ def gradients(
 ) -> dict[str, Array]:
     """The numerical gradient of each of the nine tensors, in its own shape, in float64.
 
-    central: (L(x + eps) - L(x - eps)) / 2 eps. complex-step: Im L(x + i eps) / eps, which subtracts nothing and so
-    loses nothing (Squire and Trapp 1998, doi:10.1137/S003614459631241X).
-
     `wanted` is "all", or how many entries of each tensor are drawn; the others are nan. Rows of C that the batch does
     not read are zero. `run` makes the passes: `map`, or that of a pool.
     """
-    B, result = len(at.emb), {}
+    result = {}
     for name in ORDER:
-        e = eps[name]
-
-        def slopes(one: Pass, e: float = e) -> Array:
-            losses = one[1]
-            central = method == "central"
-            found = (losses(e) - losses(-e)) / (2 * e) if central else losses(1j * e).imag / e  # (n,) or (B, n)
-            summed = found.sum(axis=0) if found.ndim == 2 else found  # (n,)
-            return np.asarray(summed / B)  # of the mean over the batch
-
         drawn = draw(at, name, wanted, rng)
-        values = np.full(drawn.shape, np.nan)
         todo = list(passes(at, name, drawn))
-        for (index, _), found in zip(todo, run(slopes, todo), strict=True):
-            values[index] = found
-        values[~drawn] = np.nan
-        result[name] = values
+        found = run(partial(slopes, method, eps[name]), [losses for _, losses in todo])
+        result[name] = np.full(drawn.shape, np.nan)
+        for (index, _), slope in zip(todo, found, strict=True):
+            result[name][index] = slope / len(at.emb)  # of the mean over the batch
+        result[name][~drawn] = np.nan
     absent = np.setdiff1d(np.arange(at.sizes.V), at.batch.contexts)
     result["C"][absent] = 0
     return result
+
+
+def slopes(method: str, eps: float, losses: Losses) -> Any:
+    """The derivatives of the summed losses by n nudged numbers: (n,).
+
+    central: (L(x + eps) - L(x - eps)) / 2 eps. complex-step: Im L(x + i eps) / eps, which subtracts nothing and so
+    loses nothing (Squire and Trapp 1998, doi:10.1137/S003614459631241X).
+    """
+    if method == "complex-step":
+        return np.atleast_2d(losses(1j * eps).imag / eps).sum(axis=0)
+    return np.atleast_2d((losses(eps) - losses(-eps)) / (2 * eps)).sum(axis=0)
 
 
 def draw(at: Point, name: str, wanted: int | str, rng: np.random.Generator) -> Array:
