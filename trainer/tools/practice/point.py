@@ -14,7 +14,7 @@ from trainer import model, numerical, ops
 from trainer.model import Batch, Sizes
 from trainer.ops import Array
 
-LINES = "emma olivia ava isabella sophia charlotte mia amelia harper evelyn abigail emily ella".split()
+LINES = ("emma", "olivia", "ava", "isabella", "sophia", "charlotte", "mia", "amelia", "harper", "evelyn", "abigail")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"  # ids 1 to 26; 0 is the boundary
 SIZES, B = Sizes(V=27, K=3, D=10, H=64), 32
 EPS = 1e-20  # of the complex step
@@ -63,12 +63,11 @@ def draw(seed: int = 0) -> tuple[model.Parameters, Batch]:
     p.b2[...] = 0.5 * rng.standard_normal(p.b2.shape)
 
     ids = [[LETTERS.index(character) + 1 for character in line] for line in LINES]
-    windows = []
+    windows = set()
     for line in ids:
         padded = [0] * SIZES.K + line + [0]
-        windows += [padded[start : start + SIZES.K + 1] for start in range(len(line) + 1)]
-    windows = sorted({tuple(window) for window in windows})
-    chosen = np.array(windows)[rng.permutation(len(windows))[:B]]  # (B, K + 1)
+        windows |= {tuple(padded[start : start + SIZES.K + 1]) for start in range(len(line) + 1)}
+    chosen = np.array(sorted(windows))[rng.permutation(len(windows))[:B]]  # (B, K + 1)
     return p, Batch(chosen[:, :-1].copy(), chosen[:, -1].copy())
 
 
@@ -96,7 +95,7 @@ def gradients(at: numerical.Point) -> dict[str, Array]:
 def given(at: numerical.Point) -> dict[str, Any]:
     """The arrays under the names of the practice file, and of the well-known lecture."""
     V, K, D, H = SIZES
-    shifted, exps, total = ops.softmax(at.logits)
+    _, exps, total = ops.softmax(at.logits)
     arrays = {"C": at.p.C, "W1": at.p.W1, "b1": at.p.b1, "W2": at.p.W2, "b2": at.p.b2}
     arrays |= {"X": at.batch.contexts, "Y": at.batch.targets}
     arrays |= {"emb": at.emb, "z": at.z, "h": at.h, "logits": at.logits}
