@@ -70,6 +70,14 @@ def overwritten(X: Array, demb: Array, V: int, D: int) -> Array:
     return dC
 
 
+def overwritten_in_part(X: Array, demb: Array, V: int, K: int, D: int) -> list[Array]:
+    """As `overwritten` for each place of the context, or for each example, and these added up."""
+    demb = demb.reshape(-1, K, D)
+    by_place = [overwritten(X[:, k], demb[:, k], V, D) for k in range(K)]
+    by_example = [overwritten(ids, each, V, D) for ids, each in zip(X, demb, strict=True)]
+    return [sum(by_place, np.zeros((V, D))), sum(by_example, np.zeros((V, D)))]
+
+
 def counts(X: Array, V: int) -> Array:
     return np.maximum(np.bincount(X.reshape(-1), minlength=V), 1)[:, None]
 
@@ -194,6 +202,8 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         Mistake(overwritten,
                 "dC[X] += demb: NumPy adds each character once, however often it stands in X; np.add.at(dC, X, ...)",
                 source="+="),
+        Mistake(overwritten_in_part,
+                "dC[X[:, k]] += demb[:, k]: NumPy adds a character that stands there twice only once; np.add.at"),
         Mistake(overwritten,
                 "dC[X] = demb: a repeated character was overwritten instead of added; the last one stays"),
         Mistake(lambda X, demb, V, D: overwritten(X[::-1, ::-1], demb.reshape(*X.shape, D)[::-1, ::-1], V, D),

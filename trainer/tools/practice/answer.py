@@ -9,7 +9,7 @@ import numpy as np
 from trainer.ops import Array
 from trainer.tools.practice.point import BLANKS, LINK_OF, Exercise, local
 from trainer.tools.practice.run import Program, Run, Taken, settled
-from trainer.tools.practice.source import line
+from trainer.tools.practice.source import line as line_of
 from trainer.tools.practice.values import as_array
 from trainer.tools.practice.verdict import Verdict, judge
 
@@ -30,6 +30,7 @@ class Answer:
 def answer(program: Program, exercise: Exercise, begin: Callable[[int], None] = lambda statement: None) -> Answer:
     """Run a learner's file, and judge each of its gradients where it is done."""
     run = settled(program, exercise, False, begin)
+    run.notes |= made_at_once(program, exercise, run)
     verdicts = [verdict(blank.link, program, exercise, run) for blank in BLANKS]
     if run.changed_given and any(each.word != "right" for each in verdicts):
         # `p[range(B), Y] -= 1` and then `dlogits = p / B` is right, though p is given: see what the change was for.
@@ -37,6 +38,17 @@ def answer(program: Program, exercise: Exercise, begin: Callable[[int], None] = 
         again = [verdict(blank.link, program, exercise, other) for blank in BLANKS]
         verdicts = [second if second.word == "right" else first for first, second in zip(verdicts, again, strict=True)]
     return Answer(verdicts, sorted(run.notes, key=lambda note: run.notes[note]))
+
+
+def made_at_once(program: Program, exercise: Exercise, run: Run) -> dict[str, int]:
+    """A word about each statement that makes a gradient out of another that it makes."""
+    notes = {}
+    for taken in run.taken.values():
+        if any(own_coming_in(link, taken, exercise) for link in taken.together):
+            line = program.tree.body[taken.statement].lineno
+            many = f"line {line} makes {len(taken.together)} gradients at once"
+            notes[f"{many}: each is judged with your own gradients coming in"] = line
+    return notes
 
 
 def verdict(link: str, program: Program, exercise: Exercise, run: Run) -> Verdict:
@@ -51,7 +63,7 @@ def verdict(link: str, program: Program, exercise: Exercise, run: Run) -> Verdic
 
 def of_name(name: str, taken: Taken, program: Program, exercise: Exercise, coarse: bool) -> Verdict:
     link = LINK_OF[name]
-    where = line(program.tree.body[taken.statement], name, program.text)
+    where = line_of(program.tree.body[taken.statement], name, program.text)
     if taken.failure:
         failed = taken.failure
         text = where.text if failed.line == where.number else program.line(failed.line)
@@ -59,16 +71,18 @@ def of_name(name: str, taken: Taken, program: Program, exercise: Exercise, coars
         return Verdict(f"d{link}", "ERROR", "\n".join(facts), line=failed.line, source=text)
 
     arrays: dict[str, Any] = {**exercise.given, **{f"d{key}": value for key, value in exercise.right.items()}}
-    right, note = exercise.right[link], ""
-    incoming = {f"d{other}" for other in taken.together} & set(next(b.takes for b in BLANKS if b.link == link))
-    own = {each: usable(taken.together[each[1:]], arrays[each]) for each in incoming}
-    own = {each: value for each, value in own.items() if value is not None}
-    if own:
-        arrays |= own
-        right = local(link, arrays)
-        note = f"judged with your own {' and '.join(sorted(own))} coming in, of the same statement"
+    own = own_coming_in(link, taken, exercise)
+    arrays |= own
+    right = local(link, arrays) if own else exercise.right[link]
     found = judge(link, taken.value, arrays, right, coarse, where.text)
-    return replace(found, line=where.number, source=where.text, note=note)
+    return replace(found, line=where.number, source=where.text)
+
+
+def own_coming_in(link: str, taken: Taken, exercise: Exercise) -> dict[str, Array]:
+    """The learner's gradients from which the same statement made this one."""
+    takes = next(blank.takes for blank in BLANKS if blank.link == link)
+    made = {f"d{other}": usable(value, exercise.right[other]) for other, value in taken.together.items()}
+    return {name: value for name, value in made.items() if name in takes and value is not None}
 
 
 def usable(value: Any, right: Array) -> Array | None:

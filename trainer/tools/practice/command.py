@@ -2,6 +2,7 @@
 
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,9 @@ from trainer.errors import UserError, printable
 from trainer.tools.practice import execute, process
 from trainer.tools.practice.answer import Answer
 from trainer.tools.practice.point import BLANKS, exercise
-from trainer.tools.practice.screen import blanks, heading, row, screen, totals
+from trainer.tools.practice.screen import MARGIN, blanks, heading, row, screen, totals
+
+PRINTED = 20  # lines shown of what a file prints
 
 
 def practice(files: Sequence[str], hints: int = 2) -> int:
@@ -42,9 +45,10 @@ def write_blanks(path: str) -> int:
 def judge_one(path: str, hints: int) -> int:
     found = process.judged(path)
     if found.printed:
-        print(
-            f"printed by {printable(path)}:", *map(printable, found.printed.splitlines()), sep="\n    ", file=sys.stderr
-        )
+        lines = found.printed.splitlines()
+        more = [f"... and {len(lines) - PRINTED} lines more"] if len(lines) > PRINTED else []
+        print(f"printed by {printable(path)}:", file=sys.stderr)
+        print(textwrap.indent("\n".join([*map(printable, lines[:PRINTED]), *more]), MARGIN), file=sys.stderr)
     print(screen(found, exercise(), hints))
     return 0 if found.right() == len(BLANKS) else 1
 

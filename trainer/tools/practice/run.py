@@ -109,7 +109,7 @@ class Run:
         except BaseException as error:  # also sys.exit()
             failed = failure(error, program.path, program.tree, line, self.names)
             if not program.targets[number]:
-                self.notes[f"line {failed.line}: {failed.what}"] = failed.line
+                self.notes[f"line {failed.line}: {failed.what}; the lines below it were run"] = failed.line
             return failed
         return None
 

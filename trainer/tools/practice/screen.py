@@ -53,7 +53,7 @@ def about_one(verdict: Verdict, hints: int) -> list[str]:
     if hints == 2 and verdict.sentence:
         said = f"{said}: {verdict.sentence}" if said else verdict.sentence
     place = verdict.place if hints == 1 or WROTE not in verdict.sentence else ""
-    for paragraph in (said, place, verdict.note):
+    for paragraph in (said, place):
         lines += folded(paragraph)
     return lines
 

@@ -26,7 +26,6 @@ class Verdict:
     place: str = ""  # where it is worst
     line: int = 0
     source: str = ""
-    note: str = ""  # how it was judged
 
 
 def judge(
@@ -42,8 +41,8 @@ def judge(
         return Verdict(name, "to do", f"from {', '.join(blank.takes)}: {blank.shape}")
     try:
         array = as_array(value)
-    except Exception as error:
-        return Verdict(name, "TYPE", f"a {type(value).__name__}, which NumPy makes no array of: {error}")
+    except Exception:
+        array = np.array(None)
     if array.dtype.kind not in "iuf":
         return Verdict(name, "TYPE", *of_type(value, array))
     rtol = COARSE if coarse or array.dtype in (np.float32, np.float16) else RTOL
@@ -58,7 +57,7 @@ def judge(
     finite = np.isfinite(array)
     if not finite.all():
         first = tuple(int(index) for index in np.argwhere(~finite)[0])
-        fact = f"{(~finite).sum()} of {array.size} entries are not finite, the first at {list(first)}: {array[first]}"
+        fact = f"{(~finite).sum()} of {array.size} entries are not finite, the first, {array[first]}, at {list(first)}"
         return Verdict(name, "WRONG", fact, "a division by zero, or the exponential of a large number?")
     if near(array, right, rtol):
         return Verdict(name, "right")
@@ -78,9 +77,9 @@ def in_all(array: Array, right: Array) -> str:
 def of_type(value: Any, array: Array) -> tuple[str, str]:
     """What kind of thing stands where an array should."""
     if value is None:
-        return "it is None", "a function without a return, or one that works in place, as np.add.at does?"
+        return "it is None", "made by what works in place, as np.add.at does, or has no return?"
     if callable(value):
-        return f"it is a {type(value).__name__}", "call it: its brackets are missing?"
+        return f"it is a {type(value).__name__}", "are its brackets missing?"
     if array.dtype == object:
         return f"it is a {type(value).__name__}, and no array of numbers", "are its rows of one length?"
     return f"it is of type {array.dtype}", "a gradient is made of real numbers"
@@ -90,9 +89,11 @@ def of_shape(link: str, array: Array, arrays: Mapping[str, Any], right: Array, s
     """How a wrong shape came about, and whether it is all that is wrong; "" where that cannot be told."""
     B = arrays["B"]
     if array.size == 1:
-        return "one number: the sum ran over everything"
+        return "one number; the sum ran over everything"
     if right.ndim == 2 and array.shape == right.shape[::-1]:
         return "it is transposed and " + besides(link, array.T, arrays, right, source, rtol)
+    if array.shape == (1, *right.shape):
+        return "is there a comma at the end of the line? It is " + besides(link, array[0], arrays, right, source, rtol)
     if array.size == right.size:
         numbers = besides(link, array.reshape(right.shape), arrays, right, source, rtol)
         return f"it has the right number of entries{', keepdims?' if right.ndim == 1 else ''}, and is {numbers}"
