@@ -91,12 +91,12 @@ def times(ratio: float, arrays: Mapping[str, Any], rtol: float) -> str:
     if abs(ratio + 1) <= 10 * rtol:
         return turned
     size = abs(ratio)
-    words = f"it is {size:.6g} times too large" if size > 1 else f"it is {1 / size:.6g} times too small"
-    for name, value, cause in RATIOS:
+    factor = max(size, 1 / size)
+    words = f"it is {factor:.6g} times too {'large' if size > 1 else 'small'}"
+    for value, name, cause in RATIOS:
         expected = value(arrays["B"], arrays["V"], arrays["K"])
         if abs(size - expected) <= 10 * rtol * expected:
-            words += f", and {name} is {expected:.6g}" if "B" in name or "V" in name or "K" in name else ""
-            words += f": {cause}"
+            words += f", and {name} is {factor:.6g}: {cause}" if name else f": {cause}"
             break
     return f"{turned}, and {words}" if ratio < 0 else words
 

@@ -225,18 +225,19 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
     ),
 }  # fmt: skip
 
-# Found whatever the link: this many times the right gradient. The first that fits is named.
-RATIOS: tuple[tuple[str, Callable[[int, int, int], float], str], ...] = (
-    ("2", lambda B, V, K: 2, "doubled"),
-    ("1/2", lambda B, V, K: 1 / 2, "halved"),
-    ("B", lambda B, V, K: B, "the 1/B of the mean is missing"),
-    ("1/B", lambda B, V, K: 1 / B, "the 1/B was taken once more"),
-    ("B/V", lambda B, V, K: B / V, "divided by V, not by B: the mean is over the examples"),
-    ("1/V", lambda B, V, K: 1 / V, "the mean is over the examples, not over the characters"),
-    ("1/(B V)", lambda B, V, K: 1 / (B * V), ".mean() over everything: the mean is over the examples alone"),
-    ("K", lambda B, V, K: K, "once for each place of the context"),
-    ("1/K", lambda B, V, K: 1 / K, "divided by the places of the context: they add up"),
-    ("1/ln 2", lambda B, V, K: 1 / np.log(2), "the loss is in natural logarithms, not to base 2"),
-    ("1/ln 10", lambda B, V, K: 1 / np.log(10), "the loss is in natural logarithms, not to base 10"),
-    ("B/(B-1)", lambda B, V, K: B / max(B - 1, 1), "divided by B - 1: the mean divides by B"),
+# Found whatever the link: the gradient is the right one times this factor; the size, if any, that is to be seen in the
+# factor; what was done. The first that fits is named.
+RATIOS: tuple[tuple[Callable[[int, int, int], float], str, str], ...] = (
+    (lambda B, V, K: 2, "", "doubled"),
+    (lambda B, V, K: 1 / 2, "", "halved"),
+    (lambda B, V, K: B, "B", "the 1/B of the mean is missing"),
+    (lambda B, V, K: 1 / B, "B", "the 1/B was taken once more"),
+    (lambda B, V, K: B / V, "", "divided by V, not by B; the mean is over the examples"),
+    (lambda B, V, K: 1 / V, "V", "the mean is over the examples, not over the characters"),
+    (lambda B, V, K: 1 / (B * V), "B V", ".mean() over everything; the mean is over the examples alone"),
+    (lambda B, V, K: K, "K", "once for each place of the context"),
+    (lambda B, V, K: 1 / K, "K", "divided by the places of the context; they add up"),
+    (lambda B, V, K: 1 / np.log(2), "", "the loss is in natural logarithms, not to base 2"),
+    (lambda B, V, K: 1 / np.log(10), "", "the loss is in natural logarithms, not to base 10"),
+    (lambda B, V, K: B / max(B - 1, 1), "", "divided by B - 1; the mean divides by B"),
 )

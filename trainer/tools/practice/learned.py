@@ -46,13 +46,20 @@ class Learned:
         try:
             execute.run(self.code, names)
         except (Exception, SystemExit) as error:
+            self.refuse_blanks(names)
             failed = failure(error, self.path, self.tree, 1, names)
             raise UserError(f"{failed.what}, line {failed.line} of {self.advice()}") from None
         shapes = {name: getattr(p, name).shape for name in ("C", "W1", "b1", "W2", "b2")}
         shapes |= {name: forward[name].shape for name in ("emb", "z", "h", "logits")}
+        self.refuse_blanks(names)
         found = {blank.link: self.found(blank.link, names, shapes[blank.link]) for blank in BLANKS}
         self.refuse_shared(found)
         return {link: array.astype(forward["logits"].dtype) for link, array in found.items()}
+
+    def refuse_blanks(self, names: Mapping[str, Any]) -> None:
+        for blank in BLANKS:
+            if names.get(blank.name) is ...:
+                raise UserError(f"{blank.name} is still to do, {self.advice()}")
 
     def found(self, link: str, names: Mapping[str, Any], shape: tuple[int, ...]) -> Array:
         """A gradient from the names that the file has left."""

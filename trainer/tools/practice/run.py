@@ -85,6 +85,7 @@ class Run:
         self.given = copied(self.names)
         self.names |= {"__name__": "__main__", "__file__": program.path}
         self.bound: dict[str, int] = {}  # the statement that last bound each gradient's name
+        self.fresh: set[str] = set()  # the names that the last statement bound
         self.replaced: set[str] = set()
         self.taken: dict[str, Taken] = {}  # by name
         self.last: dict[str, int] = {}  # the statement after which each name last changed
@@ -95,8 +96,10 @@ class Run:
 
     def statement(self, number: int) -> None:
         """Run a statement, and see to what it did."""
-        before = {name: (id(self.names[name]), trace(self.names[name])) for name in LINK_OF if name in self.names}
+        before = {name: trace(self.names[name]) for name in LINK_OF if name in self.names}
+        values = dict(self.names)
         failed = self.execute(number)
+        self.fresh = {name for name, value in self.names.items() if values.get(name) is not value}
         self.note_changes(number, before, failed)
         done = [name for name in LINK_OF if self.schedule.get(name) == number]
         self.take(number, done, failed)
@@ -117,10 +120,9 @@ class Run:
         """Which gradients are this statement's doing; those replaced that it changed in passing are put right."""
         changed = set()
         for name in LINK_OF.keys() & self.names.keys():
-            identity, content = before.get(name, (None, None))
-            if id(self.names[name]) != identity:
+            if name in self.fresh:
                 self.bound[name] = number
-            if trace(self.names[name]) != content:
+            if trace(self.names[name]) != before.get(name):
                 changed.add(name)
         targets = self.program.targets[number]
         mine = owners(changed, targets, self.names, self.bound) | (targets if failed else set())
@@ -144,14 +146,17 @@ class Run:
     def replace(self, name: str, before: list[Any]) -> None:
         """Bind the name, and every other name of its array, to the right values.
 
-        `before`: the gradients that were replaced earlier; an array that is one of them keeps its other names.
+        `before`: the gradients that were replaced earlier; an array that is one of them (`dz = d = dh`) keeps the
+        names that it had before this statement.
         """
         old, new = self.names.get(name), self.replacement(name)
         self.names[name] = new
-        if not isinstance(old, np.ndarray | list) or any(shared(old, each) for each in before):
+        if not isinstance(old, np.ndarray | list):
             return
-        for other, value in list(self.names.items()):
-            if shared(value, old) and other not in self.given and other not in self.replaced:
+        others = self.fresh if any(shared(old, each) for each in before) else self.names.keys()
+        for other in others - self.given.keys() - self.replaced:
+            value = self.names[other]
+            if shared(value, old):
                 seen = seen_through(value, old, new)
                 self.names[other] = seen.copy() if other in LINK_OF else seen
 

@@ -93,7 +93,7 @@ def failure(error: BaseException, path: str, tree: ast.Module, first: int, names
         text = printable(str(error))[:LONGEST]
     except Exception:
         text = ""
-    text = re.sub(r"Input operand .*->\S+ ", "... ", text)  # the gufunc signature of a product
+    text = re.sub(r"Input operand \d has a mismatch .*->\S+ ", "... ", text)  # what NumPy says of a product
     missing, hint = getattr(error, "name", None), ""
     if isinstance(error, NameError) and isinstance(missing, str):
         close = difflib.get_close_matches(missing, [name for name in local if not name.startswith("_")], 1)

@@ -92,7 +92,7 @@ def of_shape(link: str, array: Array, arrays: Mapping[str, Any], right: Array, s
         return "one number; the sum ran over everything"
     if right.ndim == 2 and array.shape == right.shape[::-1]:
         return "it is transposed and " + besides(link, array.T, arrays, right, source, rtol)
-    if array.shape == (1, *right.shape):
+    if right.ndim == 2 and array.shape == (1, *right.shape):
         return "is there a comma at the end of the line? It is " + besides(link, array[0], arrays, right, source, rtol)
     if array.size == right.size:
         numbers = besides(link, array.reshape(right.shape), arrays, right, source, rtol)
