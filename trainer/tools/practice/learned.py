@@ -111,12 +111,12 @@ def refuse_dropout(config: Config) -> None:
 def given(p: Parameters, batch: Batch, forward: Mapping[str, Array], lecture: bool) -> dict[str, Any]:
     """The names of the practice file for a step of training, each array a copy."""
     (B, K), (V, D) = batch.contexts.shape, p.C.shape
-    _, exps, total = ops.softmax(forward["logits"])
-    y = np.zeros_like(exps)
+    probs = ops.softmax(forward["logits"])  # (B, V)
+    y = np.zeros_like(probs)
     y[np.arange(B), batch.targets] = 1
     names: dict[str, Any] = {name: getattr(p, name).copy() for name in ("C", "W1", "b1", "W2", "b2")}
     names |= {name: forward[name].copy() for name in ("emb", "z", "h", "logits")}
-    names |= {"X": batch.contexts.copy(), "Y": batch.targets.copy(), "p": exps / total[:, None], "y": y}
+    names |= {"X": batch.contexts.copy(), "Y": batch.targets.copy(), "p": probs, "y": y}
     names |= {"Xb": names["X"], "Yb": names["Y"], "hpreact": names["z"], "embcat": names["emb"]}
     if lecture:
         names["emb"] = names["emb"].reshape(B, K, D)

@@ -5,7 +5,6 @@ times its initial size: at the ordinary start the biases are zero, and there som
 """
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,24 +81,16 @@ def exercise(seed: int = 0) -> Exercise:
 def gradients(at: numerical.Point) -> dict[str, Array]:
     """Each link's numerical gradient, in full; nobody's derivative is taken on trust."""
     eps = dict.fromkeys(numerical.ORDER, EPS)
-    with ThreadPoolExecutor(1) as pool:
-        found = numerical.numerical(at, "all", "complex-step", eps, np.random.default_rng(0), pool)
-    shapes = SIZES.shapes() | {"logits": at.logits.shape, "h": at.h.shape, "z": at.z.shape, "emb": at.emb.shape}
-    right = {}
-    for name, (index, values) in found.items():
-        right[name] = np.zeros(shapes[name])
-        right[name][tuple(index[-right[name].ndim :])] = values
-    return right
+    return numerical.gradients(at, "complex-step", eps, "all", np.random.default_rng())
 
 
 def given(at: numerical.Point) -> dict[str, Any]:
     """The arrays under the names of the practice file, and of the well-known lecture."""
     V, K, D, H = SIZES
-    _, exps, total = ops.softmax(at.logits)
     arrays = {"C": at.p.C, "W1": at.p.W1, "b1": at.p.b1, "W2": at.p.W2, "b2": at.p.b2}
     arrays |= {"X": at.batch.contexts, "Y": at.batch.targets}
     arrays |= {"emb": at.emb, "z": at.z, "h": at.h, "logits": at.logits}
-    arrays |= {"p": exps / total[:, None], "y": np.eye(V)[at.batch.targets]}
+    arrays |= {"p": ops.softmax(at.logits), "y": np.eye(V)[at.batch.targets]}
     arrays |= {"Xb": at.batch.contexts, "Yb": at.batch.targets, "hpreact": at.z, "embcat": at.emb}
     sizes = {"B": len(at.emb), "K": K, "D": D, "H": H, "V": V, "n": len(at.emb)}
     return {**arrays, **sizes, "np": np}
@@ -128,7 +119,7 @@ def local(link: str, arrays: Mapping[str, Any]) -> Array:
         "W1": ("dz", lambda x: ops.affine(emb, x, b1)),
         "b1": ("dz", lambda x: ops.affine(emb, W1, x)),
         "emb": ("dz", lambda x: ops.affine(x, W1, b1)),
-        "C": ("demb", lambda x: model.embed(x, arrays["X"], None)),
+        "C": ("demb", lambda x: model.embed(x, Batch(arrays["X"], arrays["Y"]))),
     }
     incoming, operation = operations[link]
     x = arrays[link].astype(np.complex128)
