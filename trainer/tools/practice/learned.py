@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from trainer import ops
+from trainer import loop, model, ops
 from trainer.config import Config
 from trainer.errors import UserError, printable
-from trainer.model import Batch, Parameters
+from trainer.model import INNER, NAMES, Activations, Batch, Parameters, Sizes
 from trainer.ops import Array
 from trainer.tools.practice import execute, source
 from trainer.tools.practice.point import BLANKS, LINK_OF
@@ -49,8 +49,7 @@ class Learned:
             self.refuse_blanks(names)
             failed = failure(error, self.path, self.tree, 1, names)
             raise UserError(f"{failed.what}, line {failed.line} of {self.advice()}") from None
-        shapes = {name: getattr(p, name).shape for name in ("C", "W1", "b1", "W2", "b2")}
-        shapes |= {name: forward[name].shape for name in ("emb", "z", "h", "logits")}
+        shapes = {name: getattr(p, name).shape for name in NAMES} | {name: forward[name].shape for name in INNER}
         self.refuse_blanks(names)
         found = {blank.link: self.found(blank.link, names, shapes[blank.link]) for blank in BLANKS}
         self.refuse_shared(found)
@@ -114,10 +113,31 @@ def given(p: Parameters, batch: Batch, forward: Mapping[str, Array], lecture: bo
     probs = ops.softmax(forward["logits"])  # (B, V)
     y = np.zeros_like(probs)
     y[np.arange(B), batch.targets] = 1
-    names: dict[str, Any] = {name: getattr(p, name).copy() for name in ("C", "W1", "b1", "W2", "b2")}
-    names |= {name: forward[name].copy() for name in ("emb", "z", "h", "logits")}
+    names: dict[str, Any] = {name: getattr(p, name).copy() for name in NAMES}
+    names |= {name: forward[name].copy() for name in INNER}
     names |= {"X": batch.contexts.copy(), "Y": batch.targets.copy(), "p": probs, "y": y}
     names |= {"Xb": names["X"], "Yb": names["Y"], "hpreact": names["z"], "embcat": names["emb"]}
     if lecture:
         names["emb"] = names["emb"].reshape(B, K, D)
     return {**names, "B": B, "n": B, "K": K, "D": D, "H": len(p.W2), "V": V, "np": np}
+
+
+def gradients(backward: Learned, sizes: Sizes, batch_size: int, dtype: str) -> loop.Gradients:
+    """The gradients of a step for the training loop: our forward pass, the learner's backward pass."""
+    room, g = Activations(sizes, batch_size, dtype), model.zeros(sizes, dtype)
+
+    def of_batch(p: Parameters, batch: Batch, new_watch: loop.NewWatch) -> Parameters:
+        watch, forward = new_watch(), {}
+
+        def keep(name: str, value: Array) -> None:
+            watch(name, value)
+            forward[name] = value.copy()  # the model writes h over z
+
+        model.forward(p, batch, room, keep)
+        for link, gradient in backward(p, batch, forward).items():
+            if link in NAMES:
+                getattr(g, link)[...] = gradient
+            watch(f"d{link}", gradient)
+        return g
+
+    return of_batch
