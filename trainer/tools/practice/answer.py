@@ -88,10 +88,10 @@ def own_coming_in(link: str, taken: Taken, exercise: Exercise) -> dict[str, Arra
 def usable(value: Any, right: Array) -> Array | None:
     """A learner's gradient as it can come into the next link, else None."""
     try:
-        array = as_array(value)
+        array = as_array(value).reshape(right.shape)
         if array.dtype.kind not in "iuf":
             return None
-        array = array.astype(np.float64).reshape(right.shape)
+        array = array.astype(np.float64)
     except Exception:
         return None
     return array if np.isfinite(array).all() else None

@@ -18,7 +18,7 @@ import numpy as np
 from trainer.ops import Array
 from trainer.tools.practice import execute, source
 from trainer.tools.practice.point import LINK_OF, Exercise, copied
-from trainer.tools.practice.values import Failure, failure, same_numbers, seen_through, shared, trace
+from trainer.tools.practice.values import Failure, failure, same_numbers, seen_through, shared, snapshot, trace
 
 RUNS = 12  # at most
 
@@ -202,7 +202,3 @@ def owners(changed: set[str], targets: set[str], names: Mapping[str, Any], bound
             if this < that and shared(names[one], names[other]):
                 mine.discard(one)
     return mine
-
-
-def snapshot(value: Any) -> Any:
-    return value.copy() if isinstance(value, np.ndarray) else value

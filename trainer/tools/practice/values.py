@@ -16,6 +16,7 @@ from trainer.tools.practice.source import names_at
 
 CLOSE = 1e-5  # a given name may be bound to the same numbers, rounded to float32
 LONGEST = 300  # characters of a message
+LARGEST = 1 << 24  # bytes of an array that is looked into: a gradient has some thousands
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def trace(value: Any) -> Any:
         array = as_array(value)
     except Exception:
         return id(value)
-    if array.dtype == object:
+    if array.dtype == object or array.nbytes > LARGEST:
         return id(value)
     return array.shape, array.dtype, array.tobytes()
 
@@ -60,8 +61,13 @@ def same_numbers(value: Any, given: Any) -> bool:
 def shared(x: Any, y: Any) -> bool:
     """Whether two names have one memory."""
     if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
-        return np.shares_memory(x, y)
+        return x is y or np.may_share_memory(x, y)
     return x is y
+
+
+def snapshot(value: Any) -> Any:
+    """The value as it is, whatever is written into it later."""
+    return value.copy() if isinstance(value, np.ndarray) and value.nbytes <= LARGEST else value
 
 
 def seen_through(view: Any, old: Any, new: Array) -> Any:
@@ -70,7 +76,7 @@ def seen_through(view: Any, old: Any, new: Array) -> Any:
         return new
     if not (isinstance(view, np.ndarray) and isinstance(old, np.ndarray) and view.dtype == old.dtype):
         return view
-    if not (old.flags.c_contiguous and old.shape == new.shape and np.shares_memory(view, old)):
+    if not (old.flags.c_contiguous and old.shape == new.shape and shared(view, old)):
         return view
     first = (view.__array_interface__["data"][0] - old.__array_interface__["data"][0]) // old.itemsize
     steps = [stride // old.itemsize for stride in view.strides]

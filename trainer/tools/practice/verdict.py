@@ -9,7 +9,7 @@ import numpy as np
 from trainer.diagnosis import near, what_was_done
 from trainer.ops import Array
 from trainer.tools.practice.point import BLANKS
-from trainer.tools.practice.values import as_array
+from trainer.tools.practice.values import LARGEST, as_array
 
 RTOL, COARSE = 1e-9, 1e-5  # of the norm: a formula in float64, and where something is float32
 WROTE = "you wrote"
@@ -46,11 +46,11 @@ def judge(
     if array.dtype.kind not in "iuf":
         return Verdict(name, "TYPE", *of_type(value, array))
     rtol = COARSE if coarse or array.dtype in (np.float32, np.float16) else RTOL
-    array = array.astype(np.float64)
-
     deep = (arrays["B"], arrays["K"], arrays["D"])
     if link == "emb" and array.shape == deep:
         array = array.reshape(right.shape)
+    if array.size <= LARGEST:
+        array = array.astype(np.float64)
     if array.shape != right.shape:
         fact = f"shape {array.shape}, should be {right.shape}, that of {link}"
         return Verdict(name, "SHAPE", fact, of_shape(link, array, arrays, right, source, rtol))
