@@ -59,6 +59,7 @@ def test_what_was_given_and_changed_is_said(here: Practice, capsys: pytest.Captu
     assert here.p.min() > 0
 
 
+@pytest.mark.long  # for the seconds in which PyTorch is imported
 def test_a_tensor_of_pytorch_is_taken(here: Practice, capsys: pytest.CaptureFixture[str]) -> None:
     torch = pytest.importorskip("torch")
     dz = torch.tensor(vars(here)["z"], requires_grad=True)
