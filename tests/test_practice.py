@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from conftest import Trainer
 
 from trainer.errors import UserError
 from trainer.tools.practice.answer import Answer, answer
@@ -166,3 +167,26 @@ def test_bad_usage_is_an_error(tmp_path: Path) -> None:
         practice(["mine.py"], 3)
     with pytest.raises(UserError, match="no file"):
         practice([])
+
+
+def test_the_command(tmp_path: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert trainer("practice", "mine.py") == (
+        0,
+        "wrote mine.py: fill in its 9 lines, one or more, and run the same command again\n",
+        "",
+    )
+    status, out, err = trainer("practice", "mine.py", "--hints", "0")
+    assert (status, out.splitlines()[-1], err) == (1, "0 of 9 right", "")
+    Path("mine.py").write_text((EXAMPLES / "right.txt").read_text() + "print('dz', dz.shape)\n")
+    status, out, err = trainer("practice", "mine.py")
+    assert (status, out.splitlines()[-1], err) == (0, "9 of 9 right", "printed by mine.py:\n        dz (32, 64)\n")
+    Path("mine.py").write_text("dlogits = (p - y / B")
+    assert trainer("practice", "mine.py") == (
+        2,
+        "",
+        "error: '(' was never closed, line 1 of mine.py; correct the line\n",
+    )
+    for bad in (["practice"], ["practice", "mine.py", "--hints", "3"]):
+        status, out, err = trainer(*bad)
+        assert (status, out, len(err.splitlines())) == (2, "", 1)
