@@ -905,14 +905,17 @@ def test_no_source_runs_what_it_reads() -> None:
     methods = {"os": "system popen execv execve spawnv fork posix_spawn", "yaml": "load unsafe_load full_load load_all"}
     sources = sorted((ROOT / "trainer").rglob("*.py"))
     assert len(sources) > 8
+    # The learner's own backward pass, a file that is named on the command line, is run, and in a process of its own.
+    excepted = {"tools/practice/execute.py": {"exec", "compile"}, "tools/practice/process.py": {"subprocess"}}
     for path in sources:
+        allowed = excepted.get(path.relative_to(ROOT / "trainer").as_posix(), set())
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             where = f"{path.name}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Import | ast.ImportFrom):
                 imported = {alias.name for alias in node.names} | {getattr(node, "module", None) or ""}
-                assert not {name.partition(".")[0] for name in imported} & modules, where
+                assert not {name.partition(".")[0] for name in imported} & (modules - allowed), where
             if isinstance(node, ast.Name):
-                assert node.id not in names, where
+                assert node.id not in names - allowed, where
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 assert node.attr not in methods.get(node.value.id, "").split(), where
             if isinstance(node, ast.Call):

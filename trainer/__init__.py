@@ -34,6 +34,7 @@ _EXPORTS = {
     "check": ("trainer.runs.inspection", "check"),
     "load_checkpoint": ("trainer.runs.checkpoint", "load"),
     "sample": ("trainer.runs.sampling", "sample"),
+    "practice": ("trainer.tools.practice.notebook", "practice"),
     "Interrupted": ("trainer.errors", "Interrupted"),
 }
 __all__ = list(_EXPORTS)

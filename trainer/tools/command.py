@@ -28,7 +28,7 @@ def parser(command: str, about: str, example: str) -> Parser:
 def train_command(arguments: Sequence[str]) -> None:
     command = parser(
         "",
-        "Train a character-level language model. Other commands: sample, report, explain (each with --help).",
+        "Train a character-level language model. Other commands: sample, report, explain, practice (each with --help).",
         "python -m trainer --config configs/names.yaml train.steps=5000 --check",
     )
     what = command.add_mutually_exclusive_group(required=True)
@@ -122,10 +122,33 @@ def explain_command(arguments: Sequence[str]) -> None:
     explain.explain(given.run, given.context, given.target, given.logits)
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+def practice_command(arguments: Sequence[str]) -> int:
+    command = parser(
+        "practice",
+        "Write the nine derivatives yourself, and be told which is wrong and what was done instead. A file that does"
+        " not exist is written with blanks; several make a table. What stands in a file is run: it is your own code.",
+        "python -m trainer practice mine.py",
+    )
+    command.add_argument("files", nargs="+", metavar="FILE", help="a backward pass in Python")
+    command.add_argument(
+        "--hints",
+        type=int,
+        default=2,
+        choices=(0, 1, 2),
+        help="0 the verdict, 1 the place too, 2 also what was done (default)",
+    )
+    given = command.parse_intermixed_args(arguments)
+
+    from trainer.tools.practice.command import practice
+
+    return practice(given.files, given.hints)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
     "sample": sample_command,
     "report": report_command,
     "explain": explain_command,
+    "practice": practice_command,
 }
 
 
@@ -144,9 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if any("\ud800" <= c <= "\udfff" for c in word):
                 raise UserError(f"{word!a} is not UTF-8, on the command line; write it in UTF-8")
         command = COMMANDS.get(given[0]) if given else None
-        (command or train_command)(given[1:] if command else given)
+        status = (command or train_command)(given[1:] if command else given)
         sys.stdout.flush()
-        return 0
+        return status or 0
     except UserError as error:
         status, message = 2, f"error: {error}"
     except MemoryError:

@@ -1,0 +1,1 @@
+"""Practice: the learner's own backward pass, judged link by link."""
