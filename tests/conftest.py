@@ -1,13 +1,43 @@
-"""What several tests ask for."""
+"""What several tests ask for: the program in this process or in one of its own, small runs, and what they left."""
 
+import json
+import os
+import random
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from trainer import optim, runs
 from trainer.__main__ import main
 
-Outcome = tuple[int, str, str]
+Outcome = tuple[int, str, str]  # exit status, standard output, standard error
 Trainer = Callable[..., Outcome]
+Rows = list[dict[str, Any]]
+
+ROOT = Path(__file__).parents[1]
+TIMES = ("seconds", "steps_per_second")
+LONG_STEPS = "train.steps=1000000000"  # never reached: the process is stopped first
+SMALL = (
+    "data.path=text.txt model.hidden=8 model.embedding=3 train.batch_size=4 train.steps=24"
+    " log.every=1 log.eval_every=7 log.checkpoint_every=2 log.samples=3"
+)
+SETTINGS = {
+    "sgd": "",
+    "momentum": "train.momentum=0.9 train.schedule=step train.warmup_steps=5 train.dropout=0.2",
+    "adamw": "train.optimizer=adamw train.schedule=constant train.weight_decay=0.1 train.embedding_dropout=0.2",
+    "checked": "train.optimizer=adamw check.enabled=true check.every=3 check.coordinates=4 train.dropout=0.2",
+    "stream": "data.mode=stream model.dtype=float64 train.momentum=0.5 log.every=3 log.checkpoint_every=3",
+    # 128 * (3 * 40 + V) * 1100 multiplications are more than 2**24: a batch is split over two threads
+    "threads": "train.batch_size=128 model.hidden=1100 model.embedding=40 train.steps=12 log.checkpoint_every=1",
+}
+
+
+class Killed(BaseException):
+    """Stands for a kill inside this process: nothing in the program catches it."""
 
 
 @pytest.fixture
@@ -19,3 +49,111 @@ def trainer(capsys: pytest.CaptureFixture[str]) -> Trainer:
         return status, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a text of 60 lines, seeded."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    rng = random.Random(1)
+    lines = ("".join(rng.choices("abcdefgh", k=rng.randint(2, 7))) for _ in range(60))
+    (here / "text.txt").write_text("\n".join(lines) + "\n")
+    return here
+
+
+def start_process(*arguments: str, options: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
+    """The program in a process of its own; the options are Python's."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, *options, "-m", "trainer", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+# Small runs
+
+
+def fresh(name: str, *settings: str) -> list[str]:
+    """The arguments that train a small model under runs/NAME, with settings of which one may hold several."""
+    Path("small.yaml").write_text("data: {path: text.txt}\n")
+    return ["--config", "small.yaml", "--name", name, *SMALL.split(), *" ".join(settings).split()]
+
+
+def folder(name: str) -> Path:
+    """The folder of the only run of that name."""
+    (found,) = Path("runs", name).iterdir()
+    return found
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], None]) -> None:
+    """Do something in the middle of a step, before its update."""
+    update = optim.update
+
+    def wrapped(train: Any, p: Any, g: Any, state: Any, at: int, scratch: Any) -> None:
+        if at == step:
+            act()
+        update(train, p, g, state, at, scratch)
+
+    monkeypatch.setattr(optim, "update", wrapped)
+
+
+# What they left
+
+
+def rows(path: Path, event: str | None = None) -> Rows:
+    """The whole rows of metrics.jsonl, of one event or all; NaN and Infinity, which are not JSON, are refused."""
+
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is not JSON")
+
+    data = (path / "metrics.jsonl").read_bytes()
+    whole = data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
+    found = [json.loads(line, parse_constant=refuse) for line in whole]
+    return [row for row in found if event in (None, row["event"])]
+
+
+def timeless(path: Path) -> Rows:
+    """The rows without what the clock wrote into them."""
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows(path)]
+
+
+def values(path: Path) -> dict[str, Any]:
+    """All that a checkpoint holds, without times, arrays as bytes."""
+    checkpoint = runs.load(path)
+    left_out = ("parameters", "state", "seconds", "metrics_length")
+    kept = {key: value for key, value in vars(checkpoint).items() if key not in left_out}
+    state = {name: (vector.dtype, vector.tobytes()) for name, vector in checkpoint.state.items()}
+    return kept | {"flat": checkpoint.parameters.flat.tobytes(), "state": state}
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Every file below a folder but the story for people, which tells of each attempt."""
+    return {str(file): file.read_bytes() for file in path.rglob("*") if file.is_file() and file.name != "train.log"}
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Two finished runs agree in every number that is not a time."""
+    assert timeless(one) == timeless(other)
+    for file in ("checkpoint.npz", "best.npz"):
+        assert values(one / file) == values(other / file)
+    assert (one / "samples.txt").read_bytes() == (other / "samples.txt").read_bytes()
+
+
+def assert_readable(path: Path) -> None:
+    """Whatever exists of a run, written to at this moment or not, can be read."""
+    for file in ("checkpoint.npz", "best.npz"):
+        if (path / file).exists():
+            runs.load(path / file)
+    if (path / "metrics.jsonl").exists():
+        rows(path)
+        runs.read_metrics(path)
+    assert all((path / file).stat().st_size for file in ("config.yaml", "samples.txt") if (path / file).exists())
+
+
+def assert_one_line(outcome: Outcome, status: int, *words: str) -> None:
+    """The exit status, and one last line with these words on standard error, and no other `error:` or `failed:`."""
+    code, _, err = outcome
+    told = [line for line in err.splitlines() if line.startswith(("error: ", "failed: "))]
+    assert (code, told, err.splitlines()[-1:]) == (status, told[:1], told[:1])
+    assert all(word in told[0] for word in words), told

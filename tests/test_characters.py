@@ -1,0 +1,85 @@
+"""Whatever a text, a file name or an argument holds, what is printed are whole lines that a terminal can show."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Trainer, assert_one_line, folder, fresh, rows
+
+from trainer import runs
+from trainer.sample import sample
+
+pytestmark = pytest.mark.usefixtures("place")
+
+
+STRANGE = [
+    "\x1b[31mred",
+    "\u202eright",
+    "\N{WOMAN}\u200d\N{ROCKET}",
+    "\u2028line",
+    "\x85next",
+    "\x07\x08\x7f",
+    "tab\there",
+    "a\rb",
+]
+
+
+@pytest.mark.parametrize("mode", ["lines", "stream"])
+def test_any_character_leaves_lines_and_rows_whole(
+    mode: str, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path("str\x1bange\u202e.txt")
+    path.write_bytes("\n".join(STRANGE * 20).encode())
+    status, out, err = trainer(
+        *fresh("strange", f"data.mode={mode}", 'data.path="str\\x1bange\\u202e.txt"', "log.samples=30")
+    )
+    assert status == 0
+    assert all(character.isprintable() for character in (out + err).replace("\n", ""))
+    assert all(c.isprintable() for c in (folder("strange") / "train.log").read_text("utf-8").replace("\n", ""))
+    assert rows(folder("strange"))[-1]["event"] == "end"
+    c = runs.load(folder("strange") / "best.npz")
+    drawn = list(sample(c, 30, seed=c.config.seed))
+    assert any(not character.isprintable() for line in drawn for character in line)
+    assert (folder("strange") / "samples.txt").read_bytes() == "".join(line + "\n" for line in drawn).encode()
+    # To a file or a pipe, sampled text is exactly what the model wrote; a terminal shows what it would obey.
+    end = "\n" if mode == "lines" else "\n\n"
+    assert trainer("sample", "-n", "5", "--seed", "3")[1] == "".join(t + end for t in sample(c, 5, seed=3))
+    assert trainer("sample", "-n", "1", "--seed", "3")[1] == "".join(t + "\n" for t in sample(c, 1, seed=3))
+    for n in ("1", "5"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.stdout, "isatty", lambda: True)
+            status, out, _ = trainer("sample", "-n", n, "--seed", "3")
+        assert status == 0
+        assert out.replace("\n", "").isprintable()
+
+
+TYPED: list[list[str]] = [
+    ["--config", "no\nsuch\x1b[31m.yaml"],
+    ["--config", "a" * 5000],
+    ["--config", "a\0b"],
+    ["--config", "small.yaml", "data.path=" + "a" * 5000],
+    ["--config", "small.yaml", 'data.path="no\\nsuch\\e.txt"'],
+    ["--config", "small.yaml", "train.steps=\udcff"],
+    ["--config", "small.yaml", "tr\x1b\nain.steps=3"],
+    ["--config", "small.yaml", "\x1b\n"],
+    ["--resume", "no\nsuch\x1b"],
+    ["--resume", "a" * 5000],
+    ["--resume", "a\0b"],
+    ["--resume", "runs", "train.steps=\udcff"],
+    ["sample", "a" * 5000],
+    ["sample", "a\nb\x1b"],
+    ["sample", "--prompt", "\x1b\n"],
+    ["sample", "--prompt", "\udcff"],
+    ["sample", "-n", "\x1b\n"],
+    ["\x1b\n"],
+    [],
+]
+
+
+def test_whatever_is_typed_an_error_is_one_printable_line(trainer: Trainer) -> None:
+    assert trainer(*fresh("run", "train.steps=1"))[0] == 0
+    for arguments in TYPED:
+        outcome = trainer(*arguments)
+        assert_one_line(outcome, 2)
+        assert len(outcome[2].splitlines()) == 1
+        assert outcome[2][:-1].isprintable()

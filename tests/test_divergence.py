@@ -1,0 +1,28 @@
+"""Training that diverges says what happened, and spares the last good checkpoint."""
+
+import math
+
+import numpy as np
+import pytest
+from conftest import SETTINGS, Trainer, assert_one_line, folder, fresh, rows
+
+from trainer import runs
+
+pytestmark = pytest.mark.usefixtures("place")
+
+
+@pytest.mark.parametrize("settings", ["", "train.optimizer=adamw", "log.every=50", SETTINGS["threads"]], ids=len)
+@pytest.mark.parametrize("rate", ["1e6", "1e30"])
+@pytest.mark.filterwarnings("error")
+def test_divergence_says_what_happened_and_spares_the_checkpoint(settings: str, rate: str, trainer: Trainer) -> None:
+    outcome = trainer(*fresh("wild", f"train.learning_rate={rate}", settings))
+    path = folder("wild")
+    saved = runs.load(path / "checkpoint.npz")
+    assert_one_line(outcome, 1, "diverged at step", "learning rate", str(path / "checkpoint.npz"), "try ")
+    assert any(f"{what} is" in outcome[2] for what in ("loss", "a parameter", "gradient of C", "gradient of W2"))
+    step = int(outcome[2].rpartition("at step ")[2].partition(":")[0])
+    assert saved.step <= step
+    assert np.isfinite(saved.parameters.flat).all()
+    assert all(np.isfinite(vector).all() for vector in saved.state.values())
+    for row in rows(path):
+        assert all(math.isfinite(row[key]) for key in ("loss", "grad_norm") if key in row)
