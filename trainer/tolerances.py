@@ -8,6 +8,7 @@ import numpy as np
 from trainer.config import Check
 from trainer.model import NAMES
 from trainer.numerical import ORDER, Point
+from trainer.ops import Array
 
 ROUNDING = float(np.finfo(np.float64).eps)
 
@@ -24,43 +25,75 @@ class Tolerances(NamedTuple):
 def tolerances(at: Point, check: Check, dtype: str) -> Tolerances:
     """Bounds on rounding and truncation, from the sizes of the numbers at hand.
 
-    s: how far the logits move when an entry moves by 1 (by Cauchy-Schwarz, with tanh' <= 1).
-    t: the same, or how far z moves, if that is more; the quotient is taken over eps = eps0 / t.
-    A: the sum of the magnitudes that go into a logit, through both layers; a rounding unit u makes an
-    error of u A in the logits, hence in the logarithm of p, and of at most u A / B in an example's dlogits.
+    By hand. A rounding unit u of the training type makes an error of u A in the logits, hence in the logarithm of p,
+    and of at most u A / B in an example's dlogits; A is the sum of the magnitudes that go into the log-sum-exp. That is
+    an error of u A s / B by a tensor whose entries move the logits by s. To dW2 comes the rounding of h itself, u times
+    the magnitudes that go into z. Errors of the examples that an entry touches are independent: they add up as their
+    root. Below the smallest normal number, digits are lost whatever the size of the result.
 
-    By hand, the error is u_dtype A s / B for each example. The central difference rounds by
-    u_float64 A / eps and truncates by (eps t)^2 t; their sum is least near eps0 = u^(1/3). A complex step does
-    neither. Errors of the examples that an entry touches are independent: they add up as their root.
-    The factor 8 is for the length of the chain.
+    Numerically. The central difference rounds by u_float64 A / eps and truncates by (eps t)^2 t; their sum is least
+    near eps = u_float64^(1/3) / t. A complex step does neither.
     """
-    B, K = at.batch.contexts.shape
-    p, u = at.p, float(np.finfo(dtype).eps)
-    masks = at.batch.emb_mask, at.batch.h_mask
-    kept_emb, kept_h = (1.0 if mask is None else max(1.0, float(mask.max())) for mask in masks)
-    h, emb = float(abs(at.h).max()), float(abs(at.emb).max())
+    sizes = magnitudes(at)
+    B, info, complex_step = len(at.emb), np.finfo(dtype), check.method == "complex-step"
+    u, smallest = float(info.eps), float(info.smallest_normal)
+    eps, rtol, atol = {}, {}, {}
+    for name in ORDER:
+        t = sizes.moves[name]
+        e = 1e-20 if complex_step else ROUNDING ** (1 / 3) / t
+        eps[name] = e = e if check.eps == "auto" else float(check.eps)
+        quotient = ROUNDING * sizes.into_loss / e + (e * t) ** 2 * t
+        if complex_step:
+            quotient = sizes.rounding(name, ROUNDING)
+        touched = B if name in NAMES else 1
+        rtol[name] = sizes.chain * (u * sizes.into_loss + (0 if complex_step else (e * t) ** 2))
+        atol[name] = sizes.chain * (sizes.rounding(name, u) + quotient) * math.sqrt(touched) / B + smallest * t
+    if check.rtol != "auto":
+        rtol = dict.fromkeys(ORDER, float(check.rtol))
+    if check.atol != "auto":
+        atol = dict.fromkeys(ORDER, float(check.atol))
+    return Tolerances(eps, rtol, atol, sizes.chain * ROUNDING * sizes.into_loss)
+
+
+class Magnitudes(NamedTuple):
+    """How large the numbers of a step are, and how far one moves another."""
+
+    into_h: float  # the sum of the magnitudes that go into z, times what dropout scales h by
+    into_loss: float  # and into the log-sum-exp, through both layers
+    moves_logits: dict[str, float]  # how far the logits move when an entry moves by 1, at most
+    moves: dict[str, float]  # the same, or how far z moves if that is more; at least 1
+    chain: float  # roundings in a row: of eight operations, or of the longest sum, which add up as their root
+
+    def rounding(self, name: str, u: float) -> float:
+        """What rounding by u does to an entry of a tensor's gradient, times B, for one example."""
+        of_h = self.into_h if name == "W2" else 0.0
+        return u * (self.into_loss * self.moves_logits[name] + of_h)
+
+
+def magnitudes(at: Point) -> Magnitudes:
+    """Bounds by Cauchy-Schwarz, with tanh' <= 1."""
+    (B, K), (V, H) = at.batch.contexts.shape, at.p.W2.shape[::-1]
+    p, emb, h = at.p, float(abs(at.emb).max()), float(abs(at.h).max())
+    kept_emb, kept_h = kept(at.batch.emb_mask), kept(at.batch.h_mask)
     out_of_unit, into_logit = np.linalg.norm(p.W2, axis=1).max(), np.linalg.norm(p.W2, axis=0).max()
     out_of_emb = np.linalg.norm(p.W1, axis=1).max()
-    z_sum = float((abs(at.emb) @ abs(p.W1) + abs(p.b1)).max())
-    A = 1 + float((abs(at.h) @ abs(p.W2) + abs(p.b2)).max()) + z_sum * max(1.0, kept_h * into_logit)
+    into_z = float((abs(at.emb) @ abs(p.W1) + abs(p.b1)).max())
+    into_logits = float((abs(at.h) @ abs(p.W2) + abs(p.b2)).max())
 
     s = {"logits": 1.0, "h": out_of_unit, "z": out_of_unit * kept_h, "W2": h, "b2": 1.0}
     s |= {"emb": out_of_emb * kept_h * into_logit, "W1": emb * s["z"], "b1": s["z"]}
     s["C"] = s["emb"] * kept_emb * K
     t = {name: max(1.0, s[name]) for name in ORDER}
     t |= {"emb": max(t["emb"], out_of_emb), "W1": max(t["W1"], emb), "C": max(t["C"], out_of_emb * kept_emb * K)}
-    touched = {name: B if name in NAMES else 1 for name in ORDER}
+    return Magnitudes(
+        into_h=kept_h * into_z,
+        into_loss=1 + math.log(V) + into_logits + into_z * max(1.0, kept_h * into_logit),
+        moves_logits=s,
+        moves=t,
+        chain=max(8.0, math.sqrt(max(V, len(p.W1), H, B))),
+    )
 
-    complex_step = check.method == "complex-step"
-    eps, rtol, atol = {}, {}, {}
-    for name in ORDER:
-        auto = 1e-20 if complex_step else ROUNDING ** (1 / 3) / t[name]
-        eps[name] = e = auto if check.eps == "auto" else float(check.eps)
-        quotient = ROUNDING * A * s[name] if complex_step else ROUNDING * A / e + (e * t[name]) ** 2 * t[name]
-        rtol[name] = 8 * (u * A + (0 if complex_step else (e * t[name]) ** 2))
-        atol[name] = 8 * (u * A * s[name] + quotient) * math.sqrt(touched[name]) / B
-    if check.rtol != "auto":
-        rtol = dict.fromkeys(ORDER, float(check.rtol))
-    if check.atol != "auto":
-        atol = dict.fromkeys(ORDER, float(check.atol))
-    return Tolerances(eps, rtol, atol, 8 * ROUNDING * A)
+
+def kept(mask: Array | None) -> float:
+    """What dropout multiplies a kept entry by, at most; 1 without dropout."""
+    return 1.0 if mask is None else max(1.0, float(mask.max()))

@@ -1,0 +1,49 @@
+"""What else can be wrong in a step, beside its gradients: each part of it against a plain transcription of what it is.
+
+Slow and obvious on purpose, in float64, and never the code that trains: `batch` (what the step was fed), `dropout` (its
+masks), `forward` (its tensors and its loss), `update` (its move) and `evaluation`; `slopes` sees all nine gradients at
+the price of a few forward passes, and `start` looks at the model before its first step.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from trainer import checks, numerical
+from trainer.config import Config
+from trainer.numerical import Run
+from trainer.referee import batch, dropout, forward, slopes, update
+from trainer.text import Corpus
+from trainer.verdicts import Verdict
+from trainer.witness import Witness
+
+
+def examine(
+    witness: Witness, corpus: Corpus, config: Config, rng: np.random.Generator, seen: dict[int, int], run: Run = map
+) -> list[Verdict]:
+    """All that is checked of a step but the first loss: verdicts in the order in which blame is laid.
+
+    `seen` remembers the batches and masks of the steps before, and is empty at first.
+    """
+    at = numerical.point(witness.before, witness.batch, witness.sizes)
+    return [
+        *forward.examine(witness),
+        batch.examine(witness, corpus, rng, seen),
+        *dropout.examine(witness, config, seen),
+        checks.sum_to_zero(witness.gradients["logits"]),
+        *gradients(witness, at, config, rng, run),
+        update.examine(witness, at, config.train),
+    ]
+
+
+def gradients(
+    witness: Witness, at: numerical.Point, config: Config, rng: np.random.Generator, run: Run
+) -> list[Verdict]:
+    """The rows `gradient` and what goes with them; slopes where those are asked for, and everything if one is wrong."""
+    check, by_hand = config.check, witness.gradients
+    if check.coordinates == "directions":
+        rows = slopes.examine(at, by_hand, check, config.model.dtype, rng)
+        if all(row.passed for row in rows):
+            return [*rows]
+        check = replace(check, coordinates="all")
+    return checks.check_gradients(at, by_hand, check, config.model.dtype, rng, run)

@@ -1,0 +1,156 @@
+"""The dropout masks of a step: their values are 0 or 1 / (1 - rate), and they keep what chance allows.
+
+Of n entries that are each kept with chance q, n q are kept on average, and farther off than sqrt(n ln(2 N) / 2) with a
+chance below 1 / N (Hoeffding 1963, doi:10.1080/01621459.1963.10500830). N is 10^9 for each group of entries with one
+rate: all of h, and of emb one for each place of the context, which have rates of their own with context_dropout.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.config import Config, Train
+from trainer.ops import Array
+from trainer.referee.instead import recall, unit
+from trainer.verdicts import Verdict
+from trainer.witness import Witness
+
+CHANCES = 1 << 16  # rates are met to within one of so many equal chances, for masks are drawn with 16 bits
+NEVER = 1e9
+LOOSE = 1e-4  # how well the scale of a known mistake has to fit, for it may know nothing of the 16 bits
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Dropout(Verdict):
+    """One mask. `found` says what is wrong and where to look; empty if it passed."""
+
+    place: str  # emb or h
+    kept: int  # entries of the group that is farthest from its expectation
+    expected: float
+    bound: float
+    found: str
+
+    @property
+    def severity(self) -> float:
+        return abs(self.kept - self.expected) / (self.bound or 1)
+
+
+def rates(train: Train, K: int) -> list[float]:
+    """The share that is dropped at each place of a context of K, the farthest first.
+
+    `context_dropout` rises evenly from 0 at the nearest character to its full value at the farthest; where
+    `embedding_dropout` is given too, the shares that the two keep are multiplied.
+    """
+    shares = []
+    for k in range(K):
+        distance = (K - 1 - k) / (K - 1) if K > 1 else 0
+        kept = (1 - train.embedding_dropout) * (1 - train.context_dropout * distance)
+        shares.append(1 - kept)
+    return shares
+
+
+def kept_share(rate: float) -> float:
+    """The chance to be kept that a rate comes to with 16 bits; never zero."""
+    dropped = min(round(rate * CHANCES), CHANCES - 1)
+    return (CHANCES - dropped) / CHANCES
+
+
+def examine(witness: Witness, config: Config, seen: dict[int, int]) -> list[Dropout]:
+    """The rows `dropout` of a checked step, one for each place that drops or should; `seen` holds earlier masks."""
+    train, K = config.train, config.model.context
+    rows = []
+    wanted = {"emb": rates(train, K), "h": [train.dropout]}
+    drops = {"emb": bool(train.embedding_dropout or train.context_dropout), "h": bool(train.dropout)}
+    groups = sum(len(wanted[place]) for place in wanted if drops[place])
+    for place, mask in (("emb", witness.batch.emb_mask), ("h", witness.batch.h_mask)):
+        if mask is not None or drops[place]:
+            rows.append(judge(place, mask, wanted[place], groups, drops[place], repeated(witness, mask, seen)))
+    return rows
+
+
+def repeated(witness: Witness, mask: Array | None, seen: dict[int, int]) -> str:
+    """Words for a mask that an earlier checked step had, entry by entry, where chance does not give one twice."""
+    if mask is None:
+        return ""
+    kept = float((mask != 0).mean())
+    if not 0 < kept < 1:
+        return ""
+    surprise = -mask.size * (kept * math.log(kept) + (1 - kept) * math.log(1 - kept))  # its entropy, nats
+    first = recall(seen, mask != 0, witness.step, surprise)
+    return f"it is the mask of step {first}" if first is not None else ""
+
+
+def judge(place: str, mask: Array | None, wanted: list[float], groups: int, drops: bool, again: str) -> Dropout:
+    """The row of one mask (B, n), whose columns have as many rates as `wanted`, side by side."""
+    if mask is None or not drops:
+        found = f"{place} is not dropped, though a rate is given" if drops else f"{place} is dropped, and no rate given"
+        return row(place, 0, 0.0, 0.0, found)
+    parts = np.split(mask.astype(np.float64), len(wanted), axis=1)  # one (B, n / groups) for each rate
+    n = parts[0].size
+    bound = math.sqrt(n * math.log(2 * NEVER * groups) / 2)
+    kept = [int((part != 0).sum()) for part in parts]
+    expected = [n * kept_share(rate) for rate in wanted]
+    farthest = max(range(len(parts)), key=lambda k: abs(kept[k] - expected[k]))
+    far = [abs(k - e) > bound for k, e in zip(kept, expected, strict=True)]
+    values = [wrong_values(part, rate, unit(mask.dtype)) for part, rate in zip(parts, wanted, strict=True)]
+    found = again
+    if any(values) or any(far):
+        found = known(parts, wanted, bound, unit(mask.dtype)) or next(filter(None, values), "")
+        at = f" at place {farthest} of the context" if len(parts) > 1 else ""
+        found = found or f"{kept[farthest]} of {n} entries are kept{at}, {expected[farthest]:.0f} are expected"
+    return row(place, kept[farthest], expected[farthest], bound, found)
+
+
+def row(place: str, kept: int, expected: float, bound: float, found: str) -> Dropout:
+    words = f"the dropout mask of {place} is wrong: look at draw_masks in batches.py: {found}" if found else ""
+    return Dropout(
+        name="dropout", passed=not found, place=place, kept=kept, expected=expected, bound=bound, found=words
+    )  # fmt: skip
+
+
+def wrong_values(part: Array, rate: float, u: float) -> str:
+    """Words for a mask that holds something else than 0 and 1 / (1 - rate)."""
+    kept = 1 / kept_share(rate)
+    wrong = part[(part != 0) & ~(np.abs(part - kept) <= 2 * u * kept)]
+    return f"it holds {wrong[0]:.6g}, should be 0 or 1 / (1 - rate) = {kept:.6g}" if len(wrong) else ""
+
+
+def known(parts: list[Array], wanted: list[float], bound: float, u: float) -> str:
+    """The first known mistake that explains values and counts, in words."""
+    for words, others, scales in mistakes(wanted):
+        values = all(
+            np.isin(part, (0, 1)).all() if scale is None else not wrong_values(part, 1 - scale, LOOSE)
+            for part, scale in zip(parts, scales, strict=True)
+        )
+        counts = all(
+            abs(int((part != 0).sum()) - part.size * kept_share(rate)) <= bound
+            for part, rate in zip(parts, others, strict=True)
+        )
+        if values and counts:
+            return words
+    K, mask = len(parts), np.concatenate(parts, axis=1)
+    if all(not wrong_values(mask[:, k::K], rate, u) for k, rate in enumerate(wanted)):
+        return "the rates of the places are laid out column by column, not D columns for each"
+    return ""
+
+
+def mistakes(wanted: list[float]) -> Iterator[tuple[str, list[float], list[float | None]]]:
+    """Mistakes in words, the rates they drop at, and the share by which they divide what is kept; None: by nothing."""
+    kept: list[float | None] = [1 - rate for rate in wanted]
+    other = [1 - rate for rate in wanted]
+    mean = [sum(wanted) / len(wanted)] * len(wanted)
+    yield "what is kept is not scaled by 1 / (1 - rate)", wanted, [None] * len(wanted)
+    yield "what is kept is scaled by 1 / rate", wanted, [*wanted]
+    yield "it keeps what it should drop", other, kept
+    yield "it keeps what it should drop, and scales by 1 / rate", other, [*wanted]
+    yield "it keeps what it should drop, and does not scale", other, [None] * len(wanted)
+    yield "nothing is dropped, and all is scaled", [0.0] * len(wanted), kept
+    yield "all is dropped", [1.0] * len(wanted), kept
+    if len(set(wanted)) > 1:
+        turned: list[float | None] = [1 - rate for rate in wanted[::-1]]
+        yield "the rates are reversed: the nearest character is dropped most", wanted[::-1], turned
+        yield "the rates are reversed, their scales are not", wanted[::-1], kept
+        yield "one rate is taken for all places", mean, [1 - rate for rate in mean]
+        yield "the farthest place's rate is taken for all", [wanted[0]] * len(wanted), [1 - wanted[0]] * len(wanted)

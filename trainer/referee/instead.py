@@ -1,0 +1,120 @@
+"""How far what was found is from what should be, and which known mistake gives what was found.
+
+A bound is an array of the shape of what it bounds. Every entry must keep it: |found - right| <= bound.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.ops import Array
+
+Mistake = tuple[str, Callable[[], Array]]  # in words, and what it gives
+
+
+class Worst(NamedTuple):
+    """The entry that exceeds its bound by the largest factor, or comes nearest to it."""
+
+    passed: bool
+    place: tuple[int, ...]
+    found: float
+    right: float
+    error: float
+    bound: float
+
+    def __str__(self) -> str:
+        place = ", ".join(map(str, self.place))
+        return f"worst at [{place}]: {self.found:.6e}, should be {self.right:.6e}"
+
+
+def unit(dtype: npt.DTypeLike) -> float:
+    """The distance from 1 to the next number of a type: twice the relative error of one rounding."""
+    return float(np.finfo(dtype).eps)
+
+
+def sum_of(n: int) -> float:
+    """How many roundings a sum of n terms may be off by, in units of the sum of their magnitudes.
+
+    n at most; and where n is large, eight times sqrt(n), for roundings that go either way add up as their root
+    (Higham and Mary 2019, doi:10.1137/18M1226312, where eight stands for odds below 1 in 10^13).
+    """
+    return min(n, 8 * math.sqrt(n)) + 1
+
+
+def room(bound: Array, right: Array, dtype: npt.DTypeLike) -> Array:
+    """A bound with room for what the type cannot hold: small numbers lose their digits, large ones are infinite.
+
+    A right value that is not finite bounds nothing either.
+    """
+    info = np.finfo(dtype)
+    held = np.abs(right) < 0.99 * float(info.max)  # False for nan
+    return np.where(held, bound + 16 * float(info.smallest_subnormal), np.inf)
+
+
+def worst(found: Array, right: Array, bound: Array) -> Worst:
+    """Hold every entry against its bound. What is not finite, where it should be, exceeds every bound."""
+    error = np.abs(found - right)  # of any shape
+    excess = np.where(np.isinf(bound), 0.0, np.where(np.isfinite(found), error / bound, np.inf))
+    place = np.unravel_index(int(np.argmax(excess)), excess.shape)
+    return Worst(
+        passed=bool(excess[place] <= 1),
+        place=tuple(int(i) for i in place),
+        found=float(found[place]),
+        right=float(right[place]),
+        error=float(error[place]),
+        bound=float(bound[place]),
+    )
+
+
+def same(found: Array, other: Array, bound: Array) -> bool:
+    """Whether two arrays agree within a bound, entry by entry."""
+    return found.shape == other.shape and bool((np.abs(found - other) <= bound).all())
+
+
+def mistake(found: Array, bound: Array, known: Iterable[Mistake]) -> str:
+    """The first known mistake that gives what was found, in words; empty if none does."""
+    for words, made in known:
+        if same(found, made(), bound):
+            return words
+    return ""
+
+
+def ratio(found: Array, right: Array, bound: Array) -> float | None:
+    """The constant that turns what is right into what was found, if there is one."""
+    counts = np.isfinite(bound) & np.isfinite(found) & np.isfinite(right)
+    square = float((right[counts] ** 2).sum())
+    if square == 0 or not np.isfinite(square):
+        return None
+    factor = float((found[counts] * right[counts]).sum()) / square
+    return factor if same(found[counts], factor * right[counts], max(1.0, abs(factor)) * bound[counts]) else None
+
+
+def times(factor: float) -> str:
+    """A constant factor in words."""
+    nearest = round(factor) or factor
+    if abs(factor) < 1e-6:
+        return "all zero"
+    if abs(factor + 1) < 1e-3:
+        return "turned round in sign"
+    if abs(factor - nearest) < 1e-3 * abs(factor):
+        return f"{nearest:g} times what it should be"
+    return f"{factor:.4g} times what it should be"
+
+
+NEVER = 1e9  # what chance does less often than once in so many tries counts as impossible
+MOST = 200_000  # draws that are remembered
+
+
+def recall(seen: dict[int, int], drawn: Array, step: int, surprise: float) -> int | None:
+    """The earlier step that drew the very same, or None; this step's draw is remembered.
+
+    `surprise` is minus the logarithm of the chance to draw just this. With n draws there are n * n / 2 pairs that could
+    agree, so that only what is rare enough for all of them is looked at.
+    """
+    if surprise < math.log(NEVER) + 2 * math.log(MOST) or len(seen) >= MOST:
+        return None
+    first = seen.setdefault(hash(drawn.tobytes()), step)
+    return None if first == step else first

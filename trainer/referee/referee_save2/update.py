@@ -1,0 +1,117 @@
+"""The update: the real move of the parameters, held against the rule's own formula in float64, entry by entry.
+
+What the rule remembers is judged first; then the move is computed from that memory as training stored it, so that a
+slip is found where it was made and what underflows in storage (AdamW's v, where |g| is below 1e-22) is no slip.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer import model
+from trainer.config import Train
+from trainer.model import NAMES, Sizes
+from trainer.ops import Array
+from trainer.referee import update_mistakes
+from trainer.referee.instead import Worst, room, unit, worst
+from trainer.referee.passes import all_losses
+from trainer.referee.rule import BETA1, BETA2, Move, direction, learning_rate, memory, move_of, moved
+from trainer.verdicts import Verdict
+from trainer.witness import Witness
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Update(Verdict):
+    """The move of a step. `found` says what is wrong and where to look; empty if it passed."""
+
+    predicted: float  # the change of the loss to first order
+    loss_before: float  # of the batch, in float64, nats
+    loss_after: float
+    tensor: str  # of the worst entry: a parameter, or what the rule remembers (velocity, m, v)
+    max_abs_error: float  # of that tensor
+    atol: float  # the bound of the worst entry
+    found: str
+
+    @property
+    def severity(self) -> float:
+        return self.loss_after - self.loss_before
+
+
+# How far rounding may take training from it. u is the distance from 1 to the next number of the training type.
+
+
+def memory_bound(move: Move, name: str, u: float) -> Array:
+    """Two products and a sum, and a constant that is rounded: half a unit each."""
+    if name == "v":
+        size = BETA2 * move.before["v"] + move.g**2
+    else:
+        factor = BETA1 if name == "m" else move.train.momentum
+        size = np.abs(factor * move.before[name]) + np.abs(move.g)
+    return np.asarray(4 * u * size)
+
+
+def parameter_bound(move: Move, along: Array, rate: float, u: float) -> Array:
+    """The decay's factor, its product and the last difference round by the size of p; the rest by that of the move.
+
+    AdamW rounds its move at most eight times. The rate itself is off by what cos loses near the end of its half wave.
+    """
+    lost = 8 * unit(np.float64) * move.train.learning_rate
+    decay = 1 + rate * move.train.weight_decay  # a decay above 1 turns p round and may lengthen it
+    return 2 * u * decay * np.abs(move.p) + (8 * u * rate + lost) * np.abs(along)
+
+
+# The verdict.
+
+
+def examine(witness: Witness, train: Train) -> Update:
+    """The row `update` of a checked step."""
+    move, dtype = move_of(witness, train), witness.before.flat.dtype
+    u = unit(dtype)
+    after = witness.after.flat.astype(np.float64)
+    loss_before = float(all_losses(witness.before, witness.batch).mean())
+    loss_after = float(all_losses(witness.after, witness.batch).mean())
+
+    wrong = ""
+    for tensor, right in memory(move).items():
+        bound = room(memory_bound(move, tensor, u), right, dtype)
+        at = worst(move.after[tensor], right, bound)
+        if not at.passed:
+            wrong = update_mistakes.of_memory(move, tensor, right, bound)
+            break
+    else:
+        rate, along = learning_rate(train, witness.step), direction(move)
+        right = moved(move, along, rate, train.weight_decay)
+        bound = room(parameter_bound(move, along, rate, u), right, dtype)
+        at = worst(after, right, bound)
+        tensor = locate(move.sizes, at.place[0])[0]
+        if not at.passed:
+            wrong = update_mistakes.of_parameters(move, after, bound)
+    where = f"worst at {place_of(move.sizes, at)}: {at.found:.6e}, should be {at.right:.6e}"
+    return Update(
+        name="update",
+        passed=at.passed,
+        predicted=float(move.g @ (after - move.p)),
+        loss_before=loss_before,
+        loss_after=loss_after,
+        tensor=tensor,
+        max_abs_error=at.error,
+        atol=at.bound,
+        found="" if at.passed else f"the update is not what {move.rule} says: {wrong}; {where}",
+    )
+
+
+def locate(sizes: Sizes, place: int) -> tuple[str, list[int]]:
+    """The parameter, and the entry in it, at a place of the flat vector."""
+    marked = model.zeros(sizes, np.int8)
+    marked.flat[place] = 1
+    for name in NAMES:
+        found = np.argwhere(getattr(marked, name))
+        if len(found):
+            return name, [int(i) for i in found[0]]
+    raise IndexError(place)
+
+
+def place_of(sizes: Sizes, at: Worst) -> str:
+    """The place of the worst entry as people write it."""
+    name, place = locate(sizes, at.place[0])
+    return f"{name}{place}"

@@ -1,0 +1,61 @@
+"""What lies between right operations and a wrong gradient: writing into what was given, and the sum over threads."""
+
+import numpy as np
+
+from trainer.model import NAMES
+from trainer.ops import Array
+from trainer.referee.instead import mistake, ratio, room, times, unit, worst
+from trainer.witness import Witness
+
+
+def remarks(witness: Witness) -> list[str]:
+    """Sentences that explain a wrong gradient better than the operation that made it; empty where there are none."""
+    return [*witness.changed, *wrong_sums(witness)]
+
+
+def wrong_sums(witness: Witness) -> list[str]:
+    """The gradients of the parameters against the sum of those that the threads left behind."""
+    dtype = witness.before.flat.dtype
+    sentences = []
+    for name in NAMES:
+        parts = [thread.values["d" + name].astype(np.float64) for thread in witness.threads]
+        found, right = witness.gradients[name].astype(np.float64), np.sum(parts, axis=0)
+        bound = room(len(parts) * unit(dtype) * np.sum(np.abs(parts), axis=0), right, dtype)
+        if not worst(found, right, bound).passed:
+            sentences.append((name, explain(found, right, parts, bound, getattr(witness.before, name))))
+    if not sentences:
+        return []
+    names, words = zip(*sentences, strict=True)
+    said = next(filter(None, words), "")
+    where = f"look at gradients in threads.py, which adds up {len(witness.threads)} parts"
+    which = ", ".join("d" + name for name in names)
+    return [f"what the threads computed and what came of it are not the same in {which}: {where}{said and ': '}{said}"]
+
+
+def explain(found: Array, right: Array, parts: list[Array], bound: Array, p: Array) -> str:
+    """What was done instead of a sum, where it can be told."""
+    words = mistake(
+        found,
+        bound,
+        [
+            ("only the first part counts", lambda: parts[0]),
+            ("only the last part counts", lambda: parts[-1]),
+            ("it is the mean of the parts, not their sum", lambda: right / len(parts)),
+            ("the parts are taken off each other", lambda: 2 * parts[0] - right),
+            ("the last part counts twice", lambda: right + parts[-1]),
+            ("the first part counts twice", lambda: right + parts[0]),
+            ("it was divided by its norm", lambda: right / (np.linalg.norm(right) or 1)),
+        ],
+    )
+    if words:
+        return words
+    factor = ratio(found, right, bound)
+    if factor is not None:
+        return f"it is {times(factor)}"
+    added = ratio(found - right, p.astype(np.float64), bound)
+    if added is not None:
+        return f"{added:.4g} times the parameters was added (weight decay in the gradient?)"
+    wrong = np.abs(found - right) > bound
+    if wrong.any() and np.ptp(np.abs(found[wrong])) < 1e-6 * np.abs(found[wrong]).max():
+        return f"it was cut off at {np.abs(found[wrong]).max():.4g}"
+    return f"{int(wrong.sum())} of {wrong.size} entries differ"
