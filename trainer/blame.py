@@ -1,24 +1,32 @@
 """What verdicts mean, in words for people: which link is broken, and what is worth a warning."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+
+from trainer import diagnosis, numerical, ops
 from trainer.config import Config
 from trainer.links import LINKS
-from trainer.model import NAMES
+from trainer.model import INNER, NAMES
+from trainer.numerical import Point, Run
 from trainer.verdicts import Descent, Direction, Gradient, InitialLoss, SumToZero, Verdict
+from trainer.witness import Witness
 
 
-def blame(verdicts: Sequence[Verdict], config: Config) -> str | None:
-    """Which link is broken; None if every verdict that can fail has passed."""
+def blame(verdicts: Sequence[Verdict], config: Config, remarks: Sequence[str] = (), done: str = "") -> str | None:
+    """Which link is broken; None if every verdict that can fail has passed and there is no remark.
+
+    `remarks` are sentences that explain a failure better than the operation it is found in; `done` says what stands in
+    place of the first wrong gradient.
+    """
     failed = [verdict for verdict in verdicts if not verdict.passed and not isinstance(verdict, InitialLoss)]
-    if not failed:
+    if not failed and not remarks:
         return None
-    wrong = [verdict.tensor for verdict in failed if isinstance(verdict, Gradient)]
-    if set(wrong) == set(NAMES):
-        return (
-            "every inner gradient is right and every parameter's is wrong: look at gradients, which adds up the parts"
-        )
-    return describe(failed[0], config)
+    told = describe(failed[0], config) if failed else ""
+    if failed and isinstance(failed[0], Gradient) and done:
+        told = f"{told}; {done}"
+    return "; ".join([*remarks, *filter(None, [told])])
 
 
 def describe(verdict: Verdict, config: Config) -> str:
@@ -41,7 +49,7 @@ def describe(verdict: Verdict, config: Config) -> str:
                 "a small step against the gradient does not lower the loss as predicted: look at the gradients of the"
                 f" parameters; predicted {predicted:.3e}, actual {actual:.3e}"
             )
-    return repr(verdict)
+    return str(verdict.row().get("found") or verdict)  # the referee's verdicts say it themselves
 
 
 def describe_gradient(verdict: Gradient, config: Config) -> str:
@@ -59,9 +67,38 @@ def describe_gradient(verdict: Gradient, config: Config) -> str:
     )
 
 
-def warning(verdicts: Sequence[Verdict]) -> str | None:
+def warning(verdicts: Sequence[Verdict], config: Config) -> str | None:
     """What is no failure but worth a word, with its likely cause."""
     for verdict in verdicts:
-        if isinstance(verdict, InitialLoss) and not verdict.passed:
+        row = verdict.row()
+        if verdict.name == "initial_loss" and not verdict.passed:
             return "the first loss is not close to log V: the output weights are too large at the start"
+        if verdict.name == "update" and verdict.passed and row["loss_after"] > row["loss_before"]:
+            against = row["predicted"] < 0
+            cause = "the learning rate is too high" if against else f"{config.train.optimizer} moved with the gradient"
+            return f"the update went uphill, {row['loss_before']:.4f} -> {row['loss_after']:.4f}: {cause}"
     return None
+
+
+def what_was_done(verdicts: Sequence[Verdict], witness: Witness, run: Run) -> str:
+    """What stands in place of the first wrong gradient, where it can be told; else empty."""
+    wrong = next((verdict for verdict in verdicts if isinstance(verdict, Gradient) and not verdict.passed), None)
+    if wrong is None:
+        return ""
+    name, at = wrong.tensor, numerical.point(witness.before, witness.batch, witness.sizes)
+    rng, eps = np.random.default_rng(0), dict.fromkeys(numerical.ORDER, 1e-20)
+    right = numerical.gradients(at, "complex-step", eps, "all", rng, run, [name])[name]
+    rounding = 1e-5 if witness.before.flat.dtype == np.float32 else 1e-9  # of a norm
+    told = diagnosis.what_was_done(name, witness.gradients[name], right, arrays(at, witness), rtol=rounding)
+    return told or ""
+
+
+def arrays(at: Point, witness: Witness) -> dict[str, Any]:
+    """The step under the names of the table of mistakes."""
+    V, K, D, H = at.sizes
+    batch, B = at.batch, len(at.emb)
+    y = np.eye(V)[batch.targets]  # (B, V)
+    found: dict[str, Any] = {"B": B, "K": K, "D": D, "H": H, "V": V, "X": batch.contexts, "Y": batch.targets, "y": y}
+    found |= {name: getattr(at.p, name) for name in NAMES} | {name: getattr(at, name) for name in INNER}
+    found |= {"d" + name: gradient.astype(np.float64) for name, gradient in witness.gradients.items()}
+    return found | {"p": ops.softmax(at.logits)}

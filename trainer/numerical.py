@@ -6,7 +6,7 @@ in every example at once. A weight reaches one unit alone, so that unit is compu
 while the others stand still.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -148,15 +148,16 @@ def nudged_embedding(at: Point, v: int, d: int, step: Step) -> Array:
 
 
 def gradients(
-    at: Point, method: str, eps: dict[str, float], wanted: int | str, rng: np.random.Generator, run: Run = map
-) -> dict[str, Array]:
-    """The numerical gradient of each of the nine tensors, in its own shape, in float64.
+    at: Point, method: str, eps: dict[str, float], wanted: int | str, rng: np.random.Generator, run: Run = map,
+    names: Sequence[str] = ORDER,
+) -> dict[str, Array]:  # fmt: skip
+    """The numerical gradients of some of the nine tensors, each in its own shape, in float64.
 
     `wanted` is "all", or how many entries of each tensor are drawn; the others are nan. Rows of C that the batch does
     not read are zero. `run` makes the passes: `map`, or that of a pool.
     """
     result = {}
-    for name in ORDER:
+    for name in names:
         drawn = draw(at, name, wanted, rng)
         todo = list(passes(at, name, drawn))
         found = run(partial(slopes, method, eps[name]), [losses for _, losses in todo])
@@ -164,8 +165,9 @@ def gradients(
         for (index, _), slope in zip(todo, found, strict=True):
             result[name][index] = slope / len(at.emb)  # of the mean over the batch
         result[name][~drawn] = np.nan
-    absent = np.setdiff1d(np.arange(at.sizes.V), at.batch.contexts)
-    result["C"][absent] = 0
+        if name == "C":
+            absent = np.setdiff1d(np.arange(at.sizes.V), at.batch.contexts)
+            result[name][absent] = 0
     return result
 
 

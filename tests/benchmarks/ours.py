@@ -26,7 +26,7 @@ from trainer.runs.journal import Journal
 from trainer.runs.sampling import sample
 from trainer.runs.session import Session
 from trainer.runs.signals import Signals
-from trainer.runs.starting import gradients_of, start
+from trainer.runs.starting import begin, gradients_of
 from trainer.text import Corpus
 from trainer.witness import Witness
 
@@ -49,7 +49,7 @@ class Training:
 
     def __init__(self, config: Config, pool: Executor) -> None:
         self.corpus: Corpus = text.load(config.data, config.model.context)
-        self.checkpoint: Checkpoint = start(config, self.corpus)
+        self.checkpoint: Checkpoint = begin(config, self.corpus)
         self.config, self.pool = config, pool
 
     def steps(self, watched: Callable[[int], bool] = lambda step: False) -> Iterator[Step]:

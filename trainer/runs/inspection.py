@@ -2,20 +2,24 @@
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from trainer import blame, checks, loop, numerical, text, threads
+from trainer import blame, checks, loop, referee, text, threads
 from trainer.batches import CHECKS, batches
 from trainer.config import Config
 from trainer.errors import RunFailed
+from trainer.model import Parameters
 from trainer.numerical import Run
+from trainer.ops import Array
+from trainer.referee import evaluation, start, sums
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.journal import Journal
-from trainer.runs.starting import check_initial_loss, gradients_of, start
+from trainer.runs.starting import begin, check_initial_loss, gradients_of
+from trainer.text import Corpus
 from trainer.verdicts import Gradient, Verdict
 from trainer.witness import Witness
 
@@ -25,8 +29,9 @@ WRITTEN = 100  # checked steps whose verdicts are all written
 class Inspector:
     """Makes the checks of a run."""
 
-    def __init__(self, checkpoint: Checkpoint, journal: Journal, run: Run) -> None:
-        self.config, self.tallies = checkpoint.config, checkpoint.checks
+    def __init__(self, checkpoint: Checkpoint, corpus: Corpus, journal: Journal, run: Run) -> None:
+        self.config, self.tallies, self.corpus = checkpoint.config, checkpoint.checks, corpus
+        self.seen: dict[int, int] = {}  # the batches and masks of earlier steps
         self.journal, self.run = journal, run
         self.place = lru_cache(2)(self.draw_place)  # it is asked for at every step
 
@@ -48,35 +53,52 @@ class Inspector:
 
     def examine(self, witness: Witness) -> None:
         """Check a watched step; raise RunFailed for what fails, unless it is to warn."""
-        verdicts: list[Verdict] = [checks.sum_to_zero(witness.gradients["logits"])]
-        if self.due(witness.step):
-            began = time.monotonic()
-            at = numerical.point(witness.before, witness.batch, witness.sizes)
-            rng, dtype = self.random(0, witness.step), self.config.model.dtype
-            verdicts += checks.check_gradients(at, witness.gradients, self.config.check, dtype, rng, self.run)
-            if witness.step == 0:
-                self.announce_cost(time.monotonic() - began)
-        self.judge(verdicts, witness.step)
+        if not self.due(witness.step):
+            self.judge([checks.sum_to_zero(witness.gradients["logits"])], witness.step)
+            return
+        began = time.monotonic()
+        if witness.step == 0:
+            self.warn(0, start.warnings(witness))
+        rng = self.random(0, witness.step)
+        verdicts = referee.examine(witness, self.corpus, self.config, rng, self.seen, self.run)
+        remarks = witness.changed
+        if not all(verdict.passed for verdict in verdicts):
+            remarks = sums.remarks(witness)
+        done = blame.what_was_done(verdicts, witness, self.run)
+        if witness.step == 0:
+            self.announce_cost(time.monotonic() - began)
+        self.judge(verdicts, witness.step, remarks, done)
 
-    def judge(self, verdicts: list[Verdict], step: int) -> None:
+    def evaluate(self, p: Parameters, split: str, mean_loss: Callable[[Array], float], step: int) -> None:
+        """Check what evaluation shows, in a checked run."""
+        if self.config.check.enabled:
+            rng = self.random(2, step)
+            verdict = evaluation.examine(p, self.corpus, split, self.config.model.context, mean_loss, rng)
+            self.judge([verdict], step)
+
+    def judge(self, verdicts: Sequence[Verdict], step: int, remarks: Sequence[str] = (), done: str = "") -> None:
         """Log and count verdicts, warn, and raise RunFailed if one failed, unless it is to warn."""
         whole = self.is_written_whole(step)
         for verdict in verdicts:
             worst_so_far = self.count(verdict, step)
             if whole or worst_so_far or not verdict.passed:
                 self.journal.row("check", step=step, **verdict.row())
-        broken, warning = blame.blame(verdicts, self.config), blame.warning(verdicts)
-        if warning:
-            self.journal.say(f"warning: step {step}: {warning}")
+        warning = blame.warning(verdicts, self.config)
+        self.warn(step, [warning] if warning else [])
+        broken = blame.blame(verdicts, self.config, remarks, done)
         if broken and self.config.check.on_failure == "stop":
             raise RunFailed(f"a check failed at step {step}: {broken}")
         if broken:
-            self.journal.say(f"warning: step {step}: a check failed: {broken}")
+            self.warn(step, [f"a check failed: {broken}"])
+
+    def warn(self, step: int, sentences: Sequence[str]) -> None:
+        for sentence in sentences:
+            self.journal.say(f"warning: step {step}: {sentence}")
 
     def is_written_whole(self, step: int) -> bool:
         """Whether all verdicts of a step are written; of the others only the failed and the worst ones are."""
         every = self.config.log.every
-        checked_before = self.tallies.get("gradient", {}).get("run", 0) // len(numerical.ORDER)
+        checked_before = self.tallies.get("update", {}).get("run", 0)
         first_in_block = not any(self.due(earlier) for earlier in range(step - step % every, step))
         return checked_before < WRITTEN or first_in_block
 
@@ -101,22 +123,18 @@ class Inspector:
             self.journal.say(f"checks take {seconds:.2f} s a step, {minutes:.0f} minutes for this run; {cheaper}")
 
 
-def summary(tallies: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The tallies as the `end` row holds them."""
-    return {name: {key: tally[key] for key in ("run", "failed", "worst")} for name, tally in tallies.items()}
-
-
 def check(config: Config) -> list[Verdict]:
-    """The checks of the first step before its update; nothing is written. Raises UserError as `train` does."""
+    """The checks of the first step; nothing is written. Raises UserError as `train` does.
+
+    The biases are random, for at zero they would hide mistakes in which they have a part.
+    """
     corpus = text.load(config.data, config.model.context)
-    checkpoint = start(config, corpus)
+    checkpoint = begin(config, corpus)
+    first_loss = check_initial_loss(checkpoint, corpus)
+    p, sizes, rng = checkpoint.parameters, checkpoint.sizes, np.random.default_rng([config.seed, CHECKS])
+    p.b1[...], p.b2[...] = rng.standard_normal(sizes.H), rng.standard_normal(sizes.V)
     with np.errstate(all="ignore"), ThreadPoolExecutor(max(threads.cores(), checkpoint.threads)) as pool:
-        first_loss = check_initial_loss(checkpoint, corpus)
-        drawn = batches(corpus, config, 0)
+        batch = next(batches(corpus, config, 0))
         gradients = gradients_of(checkpoint, pool)
-        p, state, sizes = checkpoint.parameters, checkpoint.state, checkpoint.sizes
-        witness = loop.watched_step(config.train, sizes, p, state, 0, next(drawn), gradients)
-        at = numerical.point(witness.before, witness.batch, sizes)
-        rng, dtype = np.random.default_rng([config.seed, CHECKS]), config.model.dtype
-        verdicts = checks.check_gradients(at, witness.gradients, config.check, dtype, rng, pool.map)
-    return [first_loss, checks.sum_to_zero(witness.gradients["logits"]), *verdicts]
+        witness = loop.watched_step(config.train, sizes, p, checkpoint.state, 0, batch, gradients)
+        return [first_loss, *referee.examine(witness, corpus, config, rng, {}, pool.map)]

@@ -15,7 +15,7 @@ from trainer.config import Config
 from trainer.errors import Interrupted, RunFailed
 from trainer.ops import Array
 from trainer.runs import checkpoint as checkpoints
-from trainer.runs import inspection, rows, summary
+from trainer.runs import rows, summary
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.files import write_whole
 from trainer.runs.folder import check_name, create, find
@@ -24,7 +24,7 @@ from trainer.runs.journal import Journal
 from trainer.runs.resuming import apply_overrides, check_text
 from trainer.runs.sampling import sample
 from trainer.runs.signals import Signals, interruptible
-from trainer.runs.starting import check_initial_loss, gradients_of, start
+from trainer.runs.starting import begin, check_initial_loss, gradients_of
 from trainer.text import Corpus
 from trainer.witness import Witness
 
@@ -40,7 +40,7 @@ def train(config: Config, name: str = "notebook", quiet: bool = False, on_eval: 
     """
     check_name(name)
     corpus = text.load(config.data, config.model.context)
-    checkpoint = start(config, corpus)
+    checkpoint = begin(config, corpus)
     return run(create(name), checkpoint, corpus, True, quiet, on_eval)
 
 
@@ -88,7 +88,7 @@ class Session:
     ) -> None:  # fmt: skip
         self.checkpoint, self.config, self.corpus = checkpoint, checkpoint.config, corpus
         self.journal, self.signals, self.pool, self.on_eval = journal, signals, pool, on_eval
-        self.inspector = Inspector(checkpoint, journal, self.passes)
+        self.inspector = Inspector(checkpoint, corpus, journal, self.passes)
         self.pace = journal.seconds(), checkpoint.step  # when and where the last `step` row was written
         self.stopped = ""  # why the run ends before its last step
 
@@ -152,7 +152,10 @@ class Session:
                 self.inspector.examine(witness)
             except CutShort:
                 self.journal.say(f"the checks of step {witness.step} were cut short")
-        self.require_sane(witness)
+        if not math.isfinite(witness.loss):
+            self.diverged("the loss is not finite")
+        for name in ("W2", "b2", "W1", "b1", "C"):  # in the order of the backward pass
+            self.require_finite(getattr(witness.gradient, name), f"the gradient of {name}")
         if shown:
             self.log_step(witness)
 
@@ -173,6 +176,8 @@ class Session:
         self.require_finite(checkpoint.parameters.flat, "a parameter")
         most = self.config.log.eval_examples
         train_loss, val_loss = (self.loss(checkpoint, split, most) for split in ("train", "val"))
+        for split in ("train", "val"):
+            self.inspector.evaluate(checkpoint.parameters, split, self.mean_loss, checkpoint.step)
         seen = rows.histograms(witness) if witness else {}
         self.journal.row("eval", step=checkpoint.step, train_loss=train_loss, val_loss=val_loss, histograms=seen)
         losses = f"train {train_loss:.4f}, val {val_loss:.4f}"
@@ -189,7 +194,11 @@ class Session:
 
     def loss(self, checkpoint: Checkpoint, split: str, most: int) -> float:
         """The mean loss over at most so many examples of a split, in nats."""
-        positions = text.evenly(self.corpus, split, most)
+        return self.mean_loss(text.evenly(self.corpus, split, most), checkpoint)
+
+    def mean_loss(self, positions: Array, checkpoint: Checkpoint | None = None) -> float:
+        """The mean loss at some positions of the text, in nats."""
+        checkpoint = checkpoint or self.checkpoint
         return threads.mean_loss(checkpoint.parameters, checkpoint.sizes, self.corpus, positions, self.pool)
 
     def save(self, file: str) -> None:
@@ -198,19 +207,13 @@ class Session:
         self.checkpoint.metrics_length, self.checkpoint.seconds = self.journal.length, self.journal.seconds()
         checkpoints.save(self.journal.folder / file, self.checkpoint)
 
-    def require_sane(self, witness: Witness) -> None:
-        """Raise RunFailed for a loss or a gradient that is not finite."""
-        if not math.isfinite(witness.loss):
-            self.diverged("the loss is not finite")
-        for name in ("W2", "b2", "W1", "b1", "C"):  # in the order of the backward pass
-            self.require_finite(getattr(witness.gradient, name), f"the gradient of {name}")
-
     def require_finite(self, array: Array, what: str) -> None:
         """Raise RunFailed for an array with a number that is not finite: the sum shows it in one pass."""
         if not math.isfinite(array.sum(dtype=np.float64)):
             self.diverged(f"{what} is not finite")
 
     def diverged(self, what: str) -> NoReturn:
+        """Raise RunFailed, with what may help."""
         last = self.config.train.steps - 1
         rate = optim.learning_rate(self.config.train, min(self.checkpoint.step, last))
         raise RunFailed(
@@ -224,28 +227,10 @@ class Session:
         checkpoint, folder = self.checkpoint, self.journal.folder
         best_file = folder / "best.npz"
         best = checkpoints.load(best_file) if best_file.exists() else checkpoint
-        train_loss, val_loss, test_loss = (self.loss(best, split, MOST) for split in ("train", "val", "test"))
-        self.journal.row(
-            "end",
-            step=checkpoint.step,
-            train_loss=train_loss,
-            val_loss=val_loss,
-            test_loss=test_loss,
-            best_step=best.step,
-            seconds=checkpoint.seconds,
-            checks=inspection.summary(checkpoint.checks),
-        )
+        losses = {split: self.loss(best, split, MOST) for split in ("train", "val", "test")}
         texts = list(sample(best, self.config.log.samples, seed=self.config.seed))
         write_whole(folder / "samples.txt", "".join(line + "\n" for line in texts).encode())
-        losses = {"train": train_loss, "validation": val_loss, "test": test_loss}
-        self.journal.conclude(
-            [
-                *summary.losses(best, checkpoint.seconds, losses),
-                *summary.tallies(checkpoint.checks),
-                *summary.samples(texts, self.corpus),
-                *summary.where(folder),
-            ]
-        )
+        summary.conclude(self.journal, checkpoint, best, self.corpus, losses, texts)
         if any(tally["failed"] for name, tally in checkpoint.checks.items() if name != "initial_loss"):
             raise RunFailed(
                 f"a check failed during the run, {folder / 'metrics.jsonl'}; see its rows with passed: false"

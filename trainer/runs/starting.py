@@ -18,7 +18,7 @@ from trainer.text import Corpus
 from trainer.verdicts import InitialLoss
 
 
-def start(config: Config, corpus: Corpus) -> Checkpoint:
+def begin(config: Config, corpus: Corpus) -> Checkpoint:
     """The state before the first step. Raises UserError for sizes that the memory cannot hold."""
     sizes = sizes_of(config, corpus.vocabulary)
     check_memory(config, sizes)

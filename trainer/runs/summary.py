@@ -3,7 +3,6 @@
 import math
 import platform
 import shlex
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,35 +50,53 @@ def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus, first_lo
     journal.say(f"first loss  {first_loss.value:.4f} nats; log V = {first_loss.expected:.4f}")
 
 
-def losses(best: Checkpoint, seconds: float, named: dict[str, float]) -> list[str]:
+def conclude(
+    journal: Journal, checkpoint: Checkpoint, best: Checkpoint, corpus: Corpus, losses: dict[str, float],
+    texts: list[str],
+) -> None:  # fmt: skip
+    """The `end` row, and for people the losses of the best parameters, the checks, samples, and how to go on."""
+    tallies = checkpoint.checks
+    counted = {name: {key: tally[key] for key in ("run", "failed", "worst")} for name, tally in tallies.items()}
+    journal.row(
+        "end",
+        step=checkpoint.step,
+        **{f"{split}_loss": loss for split, loss in losses.items()},
+        best_step=best.step,
+        seconds=checkpoint.seconds,
+        checks=counted,
+    )
+    more = f"for more samples: python -m trainer sample {shlex.quote(str(journal.folder))}"
+    journal.conclude(
+        [
+            f"losses of the best step, {best.step}, after {checkpoint.seconds:.1f} s:",
+            *loss_lines(losses),
+            "check           run  failed  worst",
+            *(tally_line(name, tally) for name, tally in tallies.items()),
+            *(["samples:"] if texts else []),
+            *(f"  {printable(sample)}{mark(sample, corpus)}" for sample in texts),
+            f"written to {journal.folder}",
+            more,
+        ]
+    )
+
+
+def loss_lines(losses: dict[str, float]) -> list[str]:
     """A line for each split, in nats and bits."""
-    lines = [f"losses of the best step, {best.step}, after {seconds:.1f} s:"]
-    for split, loss in named.items():
-        lines.append(f"  {split:<11} {loss:.4f} nats, {loss / math.log(2):.4f} bits per character")
-    return lines
+    names = {"train": "train", "val": "validation", "test": "test"}
+    return [
+        f"  {names[split]:<11} {loss:.4f} nats, {loss / math.log(2):.4f} bits per character"
+        for split, loss in losses.items()
+    ]
 
 
-def tallies(checks: dict[str, dict[str, Any]]) -> list[str]:
-    """A line for each kind of check."""
-    lines = ["check           run  failed  worst"]
-    for name, tally in checks.items():
-        counts = f"{tally['run']:>5} {tally['failed']:>7}"
-        lines.append(f"  {name:<12} {counts}  {tally['worst']:.2e} at {tally['where']}")
-    return lines
+def tally_line(name: str, tally: dict[str, Any]) -> str:
+    """How often a kind of check was made and failed, and the worst of it."""
+    counts = f"{tally['run']:>5} {tally['failed']:>7}"
+    return f"  {name:<12} {counts}  {tally['worst']:.2e} at {tally['where']}"
 
 
-def samples(texts: list[str], corpus: Corpus) -> list[str]:
-    """A line for each sample; for lines with a word on whether it stands in the training text."""
-    lines = ["samples:"] if texts else []
-    for sample in texts:
-        mark = ""
-        if corpus.lines:
-            mark = "  (in the training text)" if text.stands_in(sample, corpus) else "  (new)"
-        lines.append(f"  {printable(sample)}{mark}")
-    return lines
-
-
-def where(folder: Path) -> list[str]:
-    """Where everything stands, and how to go on."""
-    more = f"for more samples: python -m trainer sample {shlex.quote(str(folder))}"
-    return [f"written to {folder}", more]
+def mark(sample: str, corpus: Corpus) -> str:
+    """Whether a line stands in the training text."""
+    if not corpus.lines:
+        return ""
+    return "  (in the training text)" if text.stands_in(sample, corpus) else "  (new)"
