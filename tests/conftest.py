@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
-from trainer import optim, runs
-from trainer.__main__ import main
+from trainer import optim
+from trainer.runs.checkpoint import load
+from trainer.runs.journal import read_metrics
+from trainer.tools.command import main
 
 Outcome = tuple[int, str, str]  # exit status, standard output, standard error
 Trainer = Callable[..., Outcome]
 Rows = list[dict[str, Any]]
 
 ROOT = Path(__file__).parents[1]
-TIMES = ("seconds", "steps_per_second")
+TIMES = ("time", "seconds", "steps_per_second")
 LONG_STEPS = "train.steps=1000000000"  # never reached: the process is stopped first
 SMALL = (
     "data.path=text.txt model.hidden=8 model.embedding=3 train.batch_size=4 train.steps=24"
@@ -90,10 +92,10 @@ def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], None])
     """Do something in the middle of a step, before its update."""
     update = optim.update
 
-    def wrapped(train: Any, p: Any, g: Any, state: Any, at: int, scratch: Any) -> None:
+    def wrapped(train: Any, p: Any, g: Any, state: Any, at: int) -> None:
         if at == step:
             act()
-        update(train, p, g, state, at, scratch)
+        update(train, p, g, state, at)
 
     monkeypatch.setattr(optim, "update", wrapped)
 
@@ -120,7 +122,7 @@ def timeless(path: Path) -> Rows:
 
 def values(path: Path) -> dict[str, Any]:
     """All that a checkpoint holds, without times, arrays as bytes."""
-    checkpoint = runs.load(path)
+    checkpoint = load(path)
     left_out = ("parameters", "state", "seconds", "metrics_length")
     kept = {key: value for key, value in vars(checkpoint).items() if key not in left_out}
     state = {name: (vector.dtype, vector.tobytes()) for name, vector in checkpoint.state.items()}
@@ -144,10 +146,10 @@ def assert_readable(path: Path) -> None:
     """Whatever exists of a run, written to at this moment or not, can be read."""
     for file in ("checkpoint.npz", "best.npz"):
         if (path / file).exists():
-            runs.load(path / file)
+            load(path / file)
     if (path / "metrics.jsonl").exists():
         rows(path)
-        runs.read_metrics(path)
+        read_metrics(path)
     assert all((path / file).stat().st_size for file in ("config.yaml", "samples.txt") if (path / file).exists())
 
 

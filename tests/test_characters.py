@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from conftest import Trainer, assert_one_line, folder, fresh, rows
 
-from trainer import runs
-from trainer.sample import sample
+from trainer.runs.checkpoint import load
+from trainer.runs.sampling import sample
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -37,7 +37,7 @@ def test_any_character_leaves_lines_and_rows_whole(
     assert all(character.isprintable() for character in (out + err).replace("\n", ""))
     assert all(c.isprintable() for c in (folder("strange") / "train.log").read_text("utf-8").replace("\n", ""))
     assert rows(folder("strange"))[-1]["event"] == "end"
-    c = runs.load(folder("strange") / "best.npz")
+    c = load(folder("strange") / "best.npz")
     drawn = list(sample(c, 30, seed=c.config.seed))
     assert any(not character.isprintable() for line in drawn for character in line)
     assert (folder("strange") / "samples.txt").read_bytes() == "".join(line + "\n" for line in drawn).encode()

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from conftest import SETTINGS, Trainer, assert_one_line, folder, fresh, values
 
-from trainer import runs
 from trainer.errors import UserError
+from trainer.runs.checkpoint import FORMAT, checksum
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -66,7 +66,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], Any])
     meta = json.loads(arrays.pop("meta").tobytes())
     changed = change(arrays, meta)
     arrays["meta"] = np.frombuffer(json.dumps(meta if changed is None else changed).encode(), np.uint8)
-    arrays["checksum"] = np.frombuffer(runs.checksum(arrays), np.uint8)
+    arrays["checksum"] = np.frombuffer(checksum(arrays), np.uint8)
     np.savez(path, **arrays)
 
 
@@ -127,8 +127,8 @@ def test_a_checkpoint_that_says_what_cannot_be_is_one_line(trainer: Trainer) -> 
 def test_a_checkpoint_of_the_future_says_so(trainer: Trainer) -> None:
     assert trainer(*fresh("run"))[0] == 0
     path = folder("run") / "checkpoint.npz"
-    rewrite(path, lambda arrays, meta: meta.update(format=runs.FORMAT + 1, wonders=[1]))
-    assert_one_line(trainer("sample", str(path)), 2, f"format {runs.FORMAT + 1}", str(path.absolute()))
+    rewrite(path, lambda arrays, meta: meta.update(format=FORMAT + 1, wonders=[1]))
+    assert_one_line(trainer("sample", str(path)), 2, f"format {FORMAT + 1}", str(path.absolute()))
 
 
 class Trap:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from conftest import ROOT, Trainer, assert_one_line, assert_readable, assert_same, folder, fresh
 
-from trainer import runs
+from trainer.runs import checkpoint, files, journal
+from trainer.runs.checkpoint import load
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -36,7 +37,7 @@ FAULTS = {
 
 def break_third_save(patch: pytest.MonkeyPatch, file: str, fault: str) -> None:
     """The third time that this file is saved, this operation fails."""
-    write_whole, replace, fsync, os_open = runs.write_whole, os.replace, os.fsync, os.open
+    write_whole, replace, fsync, os_open = files.write_whole, os.replace, os.fsync, os.open
     saves, armed = 0, False
 
     def third(path: Path, data: bytes) -> None:
@@ -66,8 +67,8 @@ def break_third_save(patch: pytest.MonkeyPatch, file: str, fault: str) -> None:
         meet("replace")
         replace(source, target)
 
-    patch.setattr(runs, "write_whole", third)
-    patch.setattr(runs, "open", faulty_open, raising=False)
+    patch.setattr(checkpoint, "write_whole", third)
+    patch.setattr(files, "open", faulty_open, raising=False)
     patch.setattr(os, "open", faulty_os_open)
     patch.setattr(os, "fsync", faulty_fsync)
     patch.setattr(os, "replace", faulty_replace)
@@ -87,7 +88,7 @@ def test_a_fault_while_saving_leaves_a_whole_checkpoint(
         assert_one_line(outcome, 2, "cannot write", os.strerror(number), str(path.absolute()))
         assert_readable(path)
         assert not list(path.glob(".*"))  # nothing half-written is left
-        assert runs.load(path / file).step == (third if "folder" in fault else second)
+        assert load(path / file).step == (third if "folder" in fault else second)
         assert trainer("--resume", str(path))[0] == 0
         assert_same(folder("whole"), path)
 
@@ -156,7 +157,8 @@ def test_a_read_only_folder_is_one_line(trainer: Trainer, monkeypatch: pytest.Mo
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     assert trainer(*fresh("run"))[0] == 0
-    monkeypatch.setattr(runs, "open", refuse, raising=False)
+    for module in (files, journal):
+        monkeypatch.setattr(module, "open", refuse, raising=False)
     assert_one_line(trainer("--resume", "runs"), 2, "Read-only", str(Path.cwd()))
     assert_one_line(trainer(*fresh("other")), 2, "Read-only", str(Path.cwd()))
     monkeypatch.setattr(Path, "mkdir", refuse)
@@ -174,4 +176,4 @@ def test_a_full_or_closed_output_is_no_traceback(stream: str, state: str) -> Non
     assert "Traceback" not in done.stderr + done.stdout
     assert "Exception ignored" not in done.stderr
     assert done.returncode == (0 if state == "closed" else 2)
-    assert sign == "2>/dev/full" or runs.load(folder("run") / "checkpoint.npz").step == 2
+    assert sign == "2>/dev/full" or load(folder("run") / "checkpoint.npz").step == 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import SETTINGS, Trainer, assert_one_line, folder, fresh, rows
 
-from trainer import runs
+from trainer.runs.checkpoint import load
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("place")
 def test_divergence_says_what_happened_and_spares_the_checkpoint(settings: str, rate: str, trainer: Trainer) -> None:
     outcome = trainer(*fresh("wild", f"train.learning_rate={rate}", settings))
     path = folder("wild")
-    saved = runs.load(path / "checkpoint.npz")
+    saved = load(path / "checkpoint.npz")
     assert_one_line(outcome, 1, "diverged at step", "learning rate", str(path / "checkpoint.npz"), "try ")
     assert any(f"{what} is" in outcome[2] for what in ("loss", "a parameter", "gradient of C", "gradient of W2"))
     step = int(outcome[2].rpartition("at step ")[2].partition(":")[0])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import Trainer, assert_one_line, assert_same, at_step, folder, fresh, start_process
 
-from trainer import runs
+from trainer.runs.folder import create
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -17,11 +17,11 @@ def test_runs_of_one_second_have_folders_of_their_own(monkeypatch: pytest.Monkey
     made: list[Path] = []
     barrier = threading.Barrier(4)
 
-    def create() -> None:
+    def make() -> None:
         barrier.wait()
-        made.append(runs.create("same"))
+        made.append(create("same"))
 
-    threads = [threading.Thread(target=create) for _ in range(4)]
+    threads = [threading.Thread(target=make) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

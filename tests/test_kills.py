@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 from conftest import SETTINGS, Killed, Trainer, assert_readable, assert_same, folder, fresh, rows, start_process
 
-from trainer import runs, text
-from trainer.__main__ import main
+from trainer import text
+from trainer.runs import checkpoint
+from trainer.runs.checkpoint import load
+from trainer.runs.journal import Journal
+from trainer.threads import cores
+from trainer.tools.command import main
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -45,9 +49,9 @@ def test_a_run_cut_off_at_any_save_ends_as_if_it_never_was(
     assert trainer(*arguments)[0] == 0
     assert_same(folder("whole"), folder("cut"))
     steps = [row["step"] for row in rows(folder("whole")) if row["event"] == "step"]
-    c = runs.load(folder("whole") / "checkpoint.npz")
+    c = load(folder("whole") / "checkpoint.npz")
     assert steps == list(range(0, c.config.train.steps, c.config.log.every))
-    assert c.threads == (min(2, runs.cores()) if settings == SETTINGS["threads"] else 1)
+    assert c.threads == (min(2, cores()) if settings == SETTINGS["threads"] else 1)
 
 
 def kill_and_resume(seed: int) -> int:
@@ -58,7 +62,7 @@ def kill_and_resume(seed: int) -> int:
     if not Path("runs", which).exists():
         began = time.monotonic()
         assert start_process(*fresh(which, settings)).wait() == 0
-        training = runs.load(folder(which) / "checkpoint.npz").seconds
+        training = load(folder(which) / "checkpoint.npz").seconds
         LENGTHS[which] = time.monotonic() - began - training, training
     starting, training = LENGTHS[which]
     wanted, status, err = rng.randint(1, 3), -signal.SIGKILL, ""
@@ -66,7 +70,7 @@ def kill_and_resume(seed: int) -> int:
         begun = list(Path("runs").glob(f"{name}/*/checkpoint.npz"))
         process = start_process(*(["--resume", str(begun[0])] if begun else fresh(name, settings)))
         if kills < wanted:
-            left = 1 - runs.load(begun[0]).step / 40 if begun else 1
+            left = 1 - load(begun[0]).step / 40 if begun else 1
             time.sleep(rng.uniform(0.7 * starting, starting + left * training))
             for path in Path("runs").glob(f"{name}/*"):
                 assert_readable(path)  # while it is being written
@@ -100,7 +104,7 @@ def test_a_hundred_killed_runs_end_as_if_they_never_were() -> None:
 
 def test_a_run_cut_off_while_ending_ends_when_resumed(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert trainer(*fresh("whole"))[0] == 0
-    for k, (module, name) in enumerate([(runs, "load"), (text, "stands_in"), (runs.Journal, "conclude")]):
+    for k, (module, name) in enumerate([(checkpoint, "load"), (text, "stands_in"), (Journal, "conclude")]):
 
         def die(*_: Any) -> Any:
             raise Killed

@@ -20,7 +20,7 @@ from conftest import (
     values,
 )
 
-from trainer.__main__ import main
+from trainer.tools.command import main
 
 pytestmark = pytest.mark.usefixtures("place")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import LONG_STEPS, SETTINGS, Trainer, assert_same, at_step, folder, fresh, rows, start_process
 
-from trainer import runs
+from trainer.runs.checkpoint import load
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -23,7 +23,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(
         status, _, err = trainer(*fresh("a name", SETTINGS["adamw"]))
     command = shlex.split(err.splitlines()[-1].partition("go on with: ")[2])
     assert (status, command[:4]) == (130, ["python", "-m", "trainer", "--resume"])
-    assert runs.load(folder("a name") / "checkpoint.npz").step == 5
+    assert load(folder("a name") / "checkpoint.npz").step == 5
     assert trainer(*command[3:])[0] == 0
     # An interruption saves once more than the whole run does; nothing else differs.
     assert_same(folder("whole"), folder("a name"))
@@ -47,7 +47,7 @@ def test_signals_reach_a_process() -> None:
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130, err
         assert "--resume" in err.splitlines()[-1]
-        saved = runs.load(folder("live") / "checkpoint.npz").step
+        saved = load(folder("live") / "checkpoint.npz").step
         assert f"interrupted at step {saved}," in err
         assert saved > step
         step, arguments = saved, ["--resume", "runs"]
@@ -66,4 +66,4 @@ def test_a_second_signal_ends_a_process_at_once() -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "saved" not in err
-    assert runs.load(folder("live") / "checkpoint.npz").step == 0
+    assert load(folder("live") / "checkpoint.npz").step == 0
