@@ -90,24 +90,28 @@ def direction(at: Point, g: Array, tol: Tolerances, check: Check, rng: np.random
 def descent(at: Point, g: Array, tol: Tolerances) -> Descent:
     """A step against the gradient, small enough that first order holds, lowers the loss as predicted.
 
-    To 5 %, and to what rounding does to the loss and an error within the tolerances does to the slope. Where the
-    model is so certain of its batch that such errors are all there is to the slope, there is nothing to predict.
+    To 5 %, and to what rounding does to the loss and an error within the tolerances does to the slope. First order
+    holds where curvature does little: what a step back raises the loss by is then what a step forth lowers it by. Where
+    no step is that small and still shows above rounding, as close to a minimum, there is nothing to predict.
     """
     slope, loss = float(g @ g), float(loss_at(at, at.p.flat))
     within = {name: np.full(shape, tol.atol[name]) for name, shape in at.sizes.shapes().items()}
     doubt = float(abs(g) @ flat(at.sizes, within)) / (slope or 1) + max(tol.rtol.values())
-    if slope == 0 or doubt > 1:
-        return Descent(passed=True, predicted=0.0, actual=0.0, ratio=1.0)
     tried = []
-    # Curvature spoils the ratio in proportion to the step, rounding in proportion to its inverse.
-    for decrease in 10.0 ** np.arange(-2, -10, -1) * max(loss, 100 * tol.loss):
-        predicted = float(decrease)
-        actual = float(loss - loss_at(at, at.p.flat - decrease / slope * g))
-        passed = abs(actual - predicted) <= (0.05 + doubt) * predicted + tol.loss
+    for predicted in (10.0 ** np.arange(-2, -10, -1) * max(loss, 100 * tol.loss)).tolist():
+        if slope == 0 or doubt > 1:
+            break
+        move = predicted / slope * g
+        lower, higher = (float(loss_at(at, at.p.flat + sign * move)) for sign in (-1, 1))
+        actual, bent = loss - lower, abs(higher + lower - 2 * loss) / 2
+        if bent + tol.loss > 0.02 * predicted:
+            continue
+        passed = abs(actual - predicted) <= (0.05 + doubt) * predicted
         tried.append(Descent(passed=passed, predicted=predicted, actual=actual, ratio=actual / predicted))
         if passed:
-            return tried[-1]
-    return min(tried, key=lambda verdict: math.inf if math.isnan(verdict.ratio) else verdict.severity)
+            break
+    nothing = Descent(passed=True, predicted=0.0, actual=0.0, ratio=1.0)
+    return tried[-1] if tried else nothing
 
 
 def sum_to_zero(dlogits: Array) -> SumToZero:

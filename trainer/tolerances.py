@@ -97,3 +97,20 @@ def magnitudes(at: Point) -> Magnitudes:
 def kept(mask: Array | None) -> float:
     """What dropout multiplies a kept entry by, at most; 1 without dropout."""
     return 1.0 if mask is None else max(1.0, float(mask.max()))
+
+
+def initial_loss(h: Array, targets: Array, V: int) -> float:
+    """How far the first loss may be from log V by chance, in nats: h (B, H) after dropout, targets (B,).
+
+    W2 is drawn with standard deviation w = 0.1 / sqrt(H), so that the logits are small. To first order the loss is
+    log V minus the sum of W2 * G, where G = hᵀ(y - 1/V) / B, and so spreads by w times the norm of G: less the more
+    examples there are, and the less they have in common. Five times that is exceeded once in a million starts. To
+    second order half the variance of the logits comes on top, w² |h|² / 2, here with room for its own spread; and
+    rounding in float32.
+    """
+    (B, H), w = h.shape, 0.1 / math.sqrt(h.shape[1])
+    of_targets = np.zeros((V, H))
+    np.add.at(of_targets, targets, h)
+    G = (of_targets - h.sum(axis=0, dtype=np.float64) / V) / B  # (V, H)
+    squares = (h.astype(np.float64) ** 2).sum(axis=1)  # (B,)
+    return float(5 * w * np.linalg.norm(G) + 3 * w**2 * squares.mean() + 1e-5)

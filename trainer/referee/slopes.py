@@ -131,18 +131,21 @@ def tolerance(
     """rtol, for the norm of the gradient, and atol, of a slope.
 
     Each of n entries is off by a rounding as in tolerances.py, and the sum of n of them times Gaussian numbers by
-    sqrt(n) times that. A central difference rounds by that of the loss over eps, and truncates by (eps t)^2 t; `move`
+    sqrt(n) times that; what is allowed there for the worst entry and the longest sum is not needed on average, where n
+    is large. A central difference rounds by that of the loss over eps, and truncates by (eps t)^2 t; `move`
     is t, how far z or a logit moves along the direction.
     """
     B, info = len(at.emb), np.finfo(dtype)
     u = float(info.eps)
     touched = B if name in NAMES else 1
-    entry = sizes.chain * sizes.rounding(name, u) * math.sqrt(touched) / B + float(info.smallest_normal) * move
-    rtol, quotient = sizes.chain * u * sizes.into_loss, sizes.chain * ROUNDING * sizes.into_loss * move
+    n = tensor(at, name).size
+    chain = max(1.0, sizes.chain / math.sqrt(n))
+    entry = chain * sizes.rounding(name, u) * math.sqrt(touched) / B + float(info.smallest_normal) * move
+    rtol, quotient = chain * u * sizes.into_loss, sizes.chain * ROUNDING * sizes.into_loss * move
     if check.method == "central":
         quotient = sizes.chain * ROUNDING * sizes.into_loss / eps + (eps * move) ** 2 * move
         rtol += (eps * move) ** 2
-    atol = entry * math.sqrt(tensor(at, name).size) + quotient
+    atol = entry * math.sqrt(n) + quotient
     return (
         rtol if check.rtol == "auto" else float(check.rtol),
         atol if check.atol == "auto" else float(check.atol),

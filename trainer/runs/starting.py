@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from trainer import checks, loop, model, ops, optim, threads
+from trainer import checks, loop, model, ops, optim, threads, tolerances
 from trainer.batches import WEIGHTS, batches
 from trainer.config import Config
 from trainer.errors import UserError
@@ -61,4 +61,7 @@ def check_initial_loss(checkpoint: Checkpoint, corpus: Corpus) -> InitialLoss:
     room = Activations(checkpoint.sizes, len(first.targets), config.model.dtype)
     losses = ops.cross_entropy(model.forward(checkpoint.parameters, first, room), first.targets)  # (B,)
     value = float(losses.mean(dtype=np.float64))
-    return checks.initial_loss(value, checkpoint.sizes.V, config.check.initial_loss_atol)
+    V, atol = checkpoint.sizes.V, config.check.initial_loss_atol
+    if atol == "auto":
+        atol = tolerances.initial_loss(room.h, first.targets, V)
+    return checks.initial_loss(value, V, float(atol))
