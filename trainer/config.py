@@ -1,49 +1,30 @@
-"""The configuration: YAML into frozen dataclasses, each value held against its rule."""
+"""The configuration: a YAML file or a dictionary, and the command line, into frozen dataclasses.
+
+A value is read by the rule of its key, wherever it was written: a scalar of the file and an override are both text
+until then. So a path stays as it was typed, and `010` or `1:30` is no number.
+"""
 
 import difflib
-import math
 import reprlib
-from collections.abc import Callable, Sequence
-from dataclasses import Field, asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from trainer import rules
 from trainer.errors import UserError
+from trainer.rules import Rule, at_least, auto_or_positive, one_of, option
+from trainer.written import Given, from_dictionary, from_file
 
-Rule = tuple[Callable[[Any], bool], str]  # whether a value is possible, and in words which are
-
-
-def option(default: Any, rule: Rule) -> Any:
-    """A field of the configuration with its default and its rule."""
-    return field(default=default, metadata={"rule": rule})
-
-
-def at_least(low: int) -> Rule:
-    return lambda x: low <= x < 2**53, f"a whole number, {low} or more"
-
-
-def one_of(*words: str) -> Rule:
-    return lambda x: x in words, "one of " + ", ".join(words)
-
-
-def auto_or_positive(most: float) -> Rule:
-    return lambda x: x == "auto" or (not isinstance(x, str) and 0 < x <= most), f"auto, or above 0 and at most {most:g}"
-
-
-SHARE: Rule = lambda x: 0 <= x < 1, "0 or more and below 1"
-SPLIT: Rule = (
-    lambda x: len(x) == 3 and all(part >= 0 for part in x) and math.isclose(sum(x), 1, abs_tol=1e-6),
-    "three shares, for training, validation and test, that add up to 1",
-)
+COMMAND_LINE = "the command line"
 
 
 @dataclass(frozen=True)
 class Data:
-    path: str = field(metadata={"rule": (lambda x: bool(x) and "\0" not in x, "the path of a text file")})
+    path: str | tuple[str, ...] = field(metadata={"rule": rules.PATH})
     mode: str = option("lines", one_of("lines", "stream"))
-    split: tuple[float, ...] = option((0.8, 0.1, 0.1), SPLIT)
+    encoding: str = option("utf-8", rules.ENCODING)
+    split: tuple[float, ...] = option((0.8, 0.1, 0.1), rules.SPLIT)
     split_seed: int = option(0, at_least(0))
 
 
@@ -60,28 +41,27 @@ class Train:
     steps: int = option(200000, at_least(1))
     batch_size: int = option(32, at_least(1))
     optimizer: str = option("sgd", one_of("sgd", "adamw"))
-    momentum: float = option(0.0, SHARE)
-    learning_rate: float = option(0.1, (lambda x: 0 < x <= 1e30, "a number above 0"))
+    momentum: float = option(0.0, rules.SHARE)
+    learning_rate: float = option(0.1, rules.RATE)
     schedule: str = option("cosine", one_of("constant", "step", "cosine"))
     warmup_steps: int = option(0, at_least(0))
-    weight_decay: float = option(0.0, (lambda x: 0 <= x <= 1e6, "a number from 0 to 1e6"))
-    dropout: float = option(0.0, SHARE)
-    embedding_dropout: float = option(0.0, SHARE)
-    context_dropout: float = option(0.0, SHARE)
+    weight_decay: float = option(0.0, rules.DECAY)
+    dropout: float = option(0.0, rules.SHARE)
+    embedding_dropout: float = option(0.0, rules.SHARE)
+    context_dropout: float = option(0.0, rules.SHARE)
+    patience: int = option(0, at_least(0))
 
 
 @dataclass(frozen=True)
 class Check:
-    enabled: bool = option(False, (lambda x: True, "true or false"))
+    enabled: bool = option(False, rules.SWITCH)
     every: int = option(1, at_least(1))
     method: str = option("central", one_of("central", "complex-step"))
-    coordinates: int | str = option(
-        "all", (lambda x: x == "all" or (isinstance(x, int) and 0 < x < 2**31), "all, or how many of each tensor")
-    )
+    coordinates: int | str = option("all", rules.COORDINATES)
     eps: float | str = option("auto", auto_or_positive(1))
     rtol: float | str = option("auto", auto_or_positive(1))
     atol: float | str = option("auto", auto_or_positive(1e30))
-    initial_loss_atol: float = option(0.1, (lambda x: 0 < x <= 1e30, "a number of nats above 0"))
+    initial_loss_atol: float | str = option("auto", auto_or_positive(1e30))
     on_failure: str = option("stop", one_of("stop", "warn"))
 
 
@@ -91,7 +71,7 @@ class Log:
     eval_every: int = option(10000, at_least(1))
     eval_examples: int = option(20000, at_least(1))
     checkpoint_every: int = option(10000, at_least(1))
-    samples: int = option(20, (lambda x: 0 <= x <= 1e6, "a whole number from 0 to a million"))
+    samples: int = option(20, rules.SAMPLES)
 
 
 @dataclass(frozen=True)
@@ -105,115 +85,153 @@ class Config:
 
 
 SECTIONS = {"data": Data, "model": Model, "train": Train, "check": Check, "log": Log}
-KEYS = ["seed", *(f"{name}.{f.name}" for name, cls in SECTIONS.items() for f in fields(cls))]
+RULES: dict[str, Rule] = {"seed": Config.__dataclass_fields__["seed"].metadata["rule"]} | {
+    f"{section}.{option.name}": option.metadata["rule"] for section, cls in SECTIONS.items() for option in fields(cls)
+}
+KEYS = list(RULES)
+
+# What other programs call them.
+OTHER_NAMES = {
+    "train.learning_rate": ["lr", "alpha", "rate"],
+    "train.batch_size": ["bs", "batch"],
+    "train.weight_decay": ["wd", "l2"],
+    "train.steps": ["max_iters", "max_steps", "iterations", "epochs"],
+    "model.context": ["block_size", "seq_length"],
+    "model.embedding": ["n_embd", "emb"],
+    "model.hidden": ["n_hidden", "rnn_size"],
+    "data.path": ["file", "input", "text"],
+    "seed": ["random_seed"],
+}
 
 
-def read(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """The configuration in a YAML file, with `section.key=value` overrides.
+def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
+    """The configuration in a YAML file or a dictionary, with `section.key=value` overrides.
 
-    Raises UserError for a file that cannot be read or is not YAML, an unknown key, a wrong type, an impossible value.
+    Raises UserError for a file that cannot be read or is not YAML, an unknown or repeated key, a wrong type, an
+    impossible value; the message names the key, the file and line or the command line, and what to write.
     """
-    where = Path(path).absolute()
-    try:
-        tree = parse_yaml(where.read_bytes(), str(where))
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        why = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"cannot read the configuration, {where}: {why}; give a configuration file") from None
-    tree = {} if tree is None else tree
-    if not isinstance(tree, dict):
-        raise UserError(f"the configuration is a {type(tree).__name__}, {where}; write `section: {{key: value}}`")
+    if isinstance(source, Mapping):
+        where = "the configuration"
+        given = by_key(from_dictionary(source, where))
+    else:
+        where = str(Path(source).absolute())
+        given = by_key(from_file(Path(where)))
+    return resolve(given | from_command_line(overrides), where)
+
+
+def build(tree: Mapping[str, Any], where: str) -> Config:
+    """A Config from nested dictionaries that were found there. Raises UserError as `read` does."""
+    return resolve(by_key(from_dictionary(tree, where)), where)
+
+
+def by_key(tree: Mapping[str, Given]) -> dict[str, Given]:
+    """The values under their full names, `section.key`. Raises UserError for what is no section or key."""
+    found = {}
+    for name, given in tree.items():
+        if name in KEYS and "." in name:
+            section, _, key = name.partition(".")
+            raise UserError(f"{name} is written as one key, {given.place}; write `{section}: {{{key}: value}}`")
+        if name in SECTIONS and isinstance(given.value, dict):
+            for key, inner in given.value.items():
+                found[f"{name}.{key}"] = inner
+        elif name in SECTIONS and given.value is not None:
+            raise UserError(
+                f"{name} is {quote(given.value)}, {given.place}; it is a section, write {name}: {{key: value}}"
+            )
+        elif name not in SECTIONS:
+            found[name] = given
+    return found
+
+
+def from_command_line(overrides: Sequence[str]) -> dict[str, Given]:
+    """The overrides by their keys. data.path may be given several times: then it is a list."""
+    found: dict[str, str] = {}
+    files = []
     for override in overrides:
         key, equals, value = override.partition("=")
+        key = key.strip()
         if not equals:
-            raise UserError(f"{override!r} is no override, on the command line; write section.key=value")
-        section, _, name = key.strip().rpartition(".")
-        if section and tree.get(section) is None:  # missing, or empty in the file
-            tree[section] = {}
-        target = tree[section] if section else tree
-        if isinstance(target, dict):
-            target[name] = parse_yaml(value.encode(), f"override {key}")
-    return build(tree, str(where))
-
-
-def parse_yaml(source: bytes, where: str) -> Any:
-    """Plain YAML values. Raises UserError with the line of a mistake."""
-    try:
-        return yaml.safe_load(source)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise UserError(f"broken YAML ({error.problem}), {where}, line {line}; correct that line") from None
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
-        raise UserError(f"broken YAML ({str(error).splitlines()[0]}), {where}; write plain YAML in UTF-8") from None
-
-
-def build(tree: dict[str, Any], where: str) -> Config:
-    """A Config from nested dictionaries. Raises UserError as `read` does."""
-    sections: dict[str, Any] = {name: {} for name in SECTIONS}
-    for name, value in tree.items():
-        if name == "seed":
-            sections[name] = convert(name, value, Config.__dataclass_fields__["seed"], where)
-        elif name not in SECTIONS:
-            raise unknown(str(name), where)
-        elif value is not None and not isinstance(value, dict):
-            raise UserError(f"{name} is {quote(value)}, {where}; it is a section, write {name}: {{key: value}}")
+            raise UserError(f"{override!r} is no override, on {COMMAND_LINE}; write section.key=value")
+        if key in SECTIONS:
+            raise UserError(f"{key} is a section, on {COMMAND_LINE}; write {key}.key=value for each key")
+        if key == "data.path":
+            files.append(value)
+        elif found.get(key, value) != value:
+            raise UserError(f"{key} is given twice, on {COMMAND_LINE}: {found[key]} and {value}; give it once")
         else:
-            sections[name] = value or {}
-    for name, cls in SECTIONS.items():
-        known, values = {f.name: f for f in fields(cls)}, {}
-        for key, value in sections[name].items():
-            if key not in known:
-                raise unknown(f"{name}.{key}", where)
-            values[key] = convert(f"{name}.{key}", value, known[key], where)
-        if "path" in known and "path" not in values:
-            raise UserError(f"{name}.path is missing, {where}; give the path of a text file")
-        sections[name] = cls(**values)
-    return Config(**sections)
+            found[key] = value
+    given = {key: Given(value, COMMAND_LINE) for key, value in found.items()}
+    if files:
+        given["data.path"] = Given(files if len(files) > 1 else files[0], COMMAND_LINE)
+    return given
+
+
+def resolve(given: Mapping[str, Given], where: str) -> Config:
+    """The Config of these values, each held against its rule."""
+    sections: dict[str, dict[str, Any]] = {name: {} for name in ("", *SECTIONS)}
+    for name, (value, place) in given.items():
+        if name not in RULES:
+            raise unknown(name, place)
+        section, _, key = name.rpartition(".")
+        sections[section][key] = convert(name, value, place)
+    if "path" not in sections["data"]:
+        raise UserError(f"data.path is missing, {where}; give the path of a text file")
+    config = Config(**{name: cls(**sections[name]) for name, cls in SECTIONS.items()}, **sections[""])
+    if config.train.patience and config.data.split[1] == 0:
+        place = given["train.patience"].place
+        raise UserError(f"train.patience needs a validation split, {at(place)}; give data.split a share for it")
+    return config
+
+
+def convert(key: str, value: Any, place: str) -> Any:
+    """The value as its rule reads it."""
+    rule = RULES[key]
+    try:
+        result = rule.read(value)
+        possible = rule.possible(result)
+    except (ValueError, TypeError, LookupError, OverflowError):
+        possible = False
+    if not possible:
+        raise UserError(f"{key} is {quote(value)}, {at(place)}; it must be {rule.words}")
+    return result
+
+
+def at(place: str) -> str:
+    return f"on {place}" if place == COMMAND_LINE else place
 
 
 def quote(value: Any) -> str:
     """The value as Python writes it, shortened."""
+    if value is None:
+        return "empty"
+    if isinstance(value, dict):
+        return "a section"
     try:
         return reprlib.repr(value)
     except ValueError:  # Python does not write integers of thousands of digits
         return "a huge number"
 
 
-def unknown(key: str, where: str) -> UserError:
-    near = difflib.get_close_matches(key, [*KEYS, *SECTIONS], 1, 0)
-    return UserError(f"unknown key {quote(key)}, {where}; did you mean {near[0]}?")
-
-
-def convert(key: str, value: Any, option: "Field[Any]", where: str) -> Any:
-    """The value as its field's type, if it has that type and keeps the rule."""
-    kind: Any = option.type
-    possible, words = option.metadata["rule"]
-    if kind == tuple[float, ...]:
-        result = tuple(number(item, float) for item in value) if isinstance(value, list | tuple) else ()
-        right = all(isinstance(item, float) for item in result)
+def unknown(name: str, place: str) -> UserError:
+    """What was probably meant, or else what there is."""
+    section, _, key = name.rpartition(".")
+    siblings = [each for each in KEYS if each.startswith(section + ".")] if section in SECTIONS else []
+    same = [each for each in KEYS if each.rpartition(".")[2] == key]
+    other = [each for each, names in OTHER_NAMES.items() if key in names]
+    near = same or other or difflib.get_close_matches(name, siblings or [*KEYS, *SECTIONS], 1, 0.75)
+    if near:
+        advice = f"did you mean {near[0]}?"
+    elif siblings:
+        advice = f"the keys of {section} are " + ", ".join(each.partition(".")[2] for each in siblings)
     else:
-        result = value if kind in (bool, str) else number(value, int if kind in (int, int | str) else float)
-        right = isinstance(result, kind) and (kind is bool or not isinstance(result, bool))
-    if not right or not possible(result):
-        raise UserError(f"{key} is {quote(value)}, {where}; it must be {words}")
-    return result
-
-
-def number(value: Any, kind: type) -> Any:
-    """A number of that kind where the value is one, else the value. PyYAML reads 1e-3 as text; here it is a number."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or (kind is int and isinstance(value, int)):
-        return value
-    if kind is float:
-        return float(value) if abs(value) < 1e300 else math.inf
-    return int(value) if math.isfinite(value) and value == int(value) else value
+        advice = "write a key as section.key; the sections are " + ", ".join(SECTIONS) + ", and seed stands alone"
+    return UserError(f"unknown key {quote(name)}, {at(place)}; {advice}")
 
 
 def to_dict(config: Config) -> dict[str, Any]:
     """Nested dictionaries of plain values, seed first, from which `build` makes the same Config."""
     tree = asdict(config)
     tree["data"]["split"] = list(config.data.split)
+    if isinstance(config.data.path, tuple):
+        tree["data"]["path"] = list(config.data.path)
     return {"seed": tree.pop("seed"), **tree}

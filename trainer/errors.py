@@ -1,4 +1,15 @@
-"""The exceptions that end a command with one line instead of a traceback."""
+"""The exceptions that end a command with one line instead of a traceback, and text that is safe on a terminal."""
+
+import re
+
+# What a terminal obeys rather than shows: controls, line separators, and the controls of writing direction. Joiners and
+# special spaces are text: Persian, emoji and Chinese need them. Half a surrogate pair cannot be written at all.
+OBEYED = re.compile(
+    r"[\x00-\x1f\x7f-\x9f"
+    r"\u2028\u2029"
+    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+    r"\ud800-\udfff]"
+)
 
 from pathlib import Path
 
@@ -21,4 +32,4 @@ class Interrupted(KeyboardInterrupt):
 
 def printable(text: str) -> str:
     """The text on one line: what a terminal would obey rather than show is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return OBEYED.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
