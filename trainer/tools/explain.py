@@ -4,21 +4,24 @@ import sys
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from trainer import config, model, runs, text
+from trainer import config, ops, text
 from trainer.errors import UserError, printable
 from trainer.links import LINKS
-from trainer.model import INNER, Batch, Parameters, Sizes
+from trainer.model import INNER, Batch
 from trainer.numerical import ORDER
 from trainer.ops import Array
-from trainer.tools.walk import Walk, softmax, walk
+from trainer.runs.checkpoint import Checkpoint, load
+from trainer.runs.files import write_whole
+from trainer.runs.folder import RUNS, find_checkpoint
+from trainer.runs.starting import start
+from trainer.tools.walk import Walk, walk
 
 FEW = 6  # numbers shown of a long array
 NUDGE = 1e-5  # of a logit, to find its derivative by a central difference
-LISTS = "data/names.txt"  # what an untrained model reads
+LIST = "data/names.txt"  # the text of a model that has not been trained
 FORWARD = {
     "emb": "emb = C[context]",
     "z": "z = emb · W1 + b1",
@@ -26,16 +29,6 @@ FORWARD = {
     "logits": "logits = h · W2 + b2",
 }
 ROUNDED = "numbers are rounded where they are printed, and nowhere before"
-
-
-class Source(NamedTuple):
-    """The model that is explained."""
-
-    parameters: Parameters
-    vocabulary: str
-    sizes: Sizes
-    lines: bool
-    words: str  # which it is
 
 
 def explain(run: str | None, context: str | None, target: str, logits: str | None, html: str | None = None) -> None:
@@ -50,42 +43,35 @@ def explain(run: str | None, context: str | None, target: str, logits: str | Non
         return
     if context is None or logits is not None:
         raise UserError("give --context, or --logits without RUN and --context, on the command line; see --help")
-    source = open_source(run)
-    numbers = walk(source.parameters, source.vocabulary, two_examples(source, context, target), source.sizes)
+    checkpoint, which = open_model(run)
+    batch = two_examples(checkpoint, context, target)
+    numbers = walk(checkpoint.parameters, checkpoint.vocabulary, batch, checkpoint.sizes)
     if html is None:
-        show_walk(numbers, source)
+        show_walk(numbers, which, checkpoint.config.data.mode == "lines")
     else:
-        draw(numbers, source, Path(html))
+        draw(numbers, which, Path(html))
 
 
-def open_source(run: str | None) -> Source:
-    """The model of a run, or where there is none yet, one at its random start."""
-    if run is None and not any(runs.RUNS.rglob("checkpoint.npz")):
-        return untrained()
-    path = runs.find_checkpoint(run)
-    checkpoint = runs.load(path)
+def open_model(run: str | None) -> tuple[Checkpoint, str]:
+    """The model of a run, or where there is no run yet, one that has not been trained; and words for which it is."""
+    if run is None and not any(RUNS.rglob("checkpoint.npz")):
+        settings = config.build({"data": {"path": LIST}}, "the defaults")
+        corpus = text.load(settings.data, settings.model.context)
+        return start(settings, corpus), f"an untrained model, for {LIST}: there is no run yet"
+    path = find_checkpoint(run)
+    checkpoint = load(path)
     if not np.isfinite(checkpoint.parameters.flat).all():
         raise UserError(f"the parameters are not finite, {path.absolute()}; give another run or checkpoint")
-    lines = checkpoint.config.data.mode == "lines"
-    words = f"the model of {path}, at step {checkpoint.step:,}"
-    return Source(checkpoint.parameters, checkpoint.vocabulary, checkpoint.sizes, lines, words)
+    return checkpoint, f"the model of {printable(str(path))}, at step {checkpoint.step:,}"
 
 
-def untrained() -> Source:
-    """The model as training would start it, with the default configuration."""
-    settings = config.build({"data": {"path": LISTS}}, "the defaults")
-    corpus = text.load(settings.data, settings.model.context)
-    sizes = runs.sizes_of(settings, corpus.vocabulary)
-    p = model.initial(sizes, np.float64, np.random.default_rng([settings.seed, runs.WEIGHTS]))
-    return Source(p, corpus.vocabulary, sizes, True, f"an untrained model, for {LISTS}: there is no run yet")
-
-
-def two_examples(source: Source, context: str, target: str) -> Batch:
+def two_examples(checkpoint: Checkpoint, context: str, target: str) -> Batch:
     """The example that is asked for, and the one that follows it in a text, with the target that the model expects."""
-    K, lines = source.sizes.K, source.lines
+    K, lines, vocabulary = checkpoint.sizes.K, checkpoint.config.data.mode == "lines", checkpoint.vocabulary
     target = "\n" if target == "\\n" or (lines and not target) else target
-    y = text.to_ids(target, source.vocabulary, "target")  # (1,)
-    ids = text.to_ids("\n" * (K * lines) + context, source.vocabulary, "context")  # a line is filled up with boundaries
+    y = text.to_ids(target, vocabulary, "target")  # (1,)
+    before = "\n" * K if lines else ""
+    ids = text.to_ids(before + context, vocabulary, "context")  # a line is filled up with boundaries
     if len(y) != 1 or len(ids) < K:
         what, need = f"--target has length {len(y)} and --context {len(context)}", 0 if lines else K
         raise UserError(f"{what}, on the command line; give 1 (the end of a line is \\n) and at least {need}")
@@ -95,7 +81,8 @@ def two_examples(source: Source, context: str, target: str) -> Batch:
     second = np.append(first[1:], y)  # (K,)
     if lines and y[0] == 0:
         second = np.zeros_like(first)  # the next line begins
-    probe = walk(source.parameters, source.vocabulary, Batch(second[None], y), source.sizes, cross_check=False)
+    following = Batch(second[None], y)
+    probe = walk(checkpoint.parameters, vocabulary, following, checkpoint.sizes, cross_check=False)
     likeliest = probe.forward["p"][0].argmax()
     return Batch(np.stack([first, second]), np.append(y, likeliest))
 
@@ -103,17 +90,17 @@ def two_examples(source: Source, context: str, target: str) -> Batch:
 # On a page.
 
 
-def draw(numbers: Walk, source: Source, path: Path) -> None:
+def draw(numbers: Walk, which: str, path: Path) -> None:
     """The chain as a picture."""
-    from trainer.runs import write_whole
     from trainer.tools.report import chain
     from trainer.tools.report.page import fill
 
     examples = [chain.example(numbers, b) for b in range(len(numbers.batch.targets))]
     sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in chain.caption(numbers))
     body = (
-        f"<h1>{escape(examples[0])}, forward and back</h1><p>With {escape(printable(source.words))}."
-        f" The second example, {escape(examples[1])}, is the one that follows, with the target that the model expects most.</p>"
+        f"<h1>{escape(examples[0])}, forward and back</h1><p>With {escape(which)}."
+        f" The second example, {escape(examples[1])}, is the one that follows, with"
+        " the target that the model expects most.</p>"
         f"{sentences}{chain.picture(numbers)}"
     )
     write_whole(path, fill(f"{examples[0]}, explained", body).encode(errors="replace"))
@@ -123,13 +110,13 @@ def draw(numbers: Walk, source: Source, path: Path) -> None:
 # As text.
 
 
-def show_walk(numbers: Walk, source: Source) -> None:
+def show_walk(numbers: Walk, which: str, lines: bool) -> None:
     """Forward, then backward."""
     B, (V, K, D, H) = len(numbers.batch.targets), numbers.sizes
-    print(f"{printable(source.words)}; B = {B}, K = {K}, D = {D}, H = {H}, V = {V}; {ROUNDED}")
+    print(f"{which}; B = {B}, K = {K}, D = {D}, H = {H}, V = {V}; {ROUNDED}")
     quoted = [f"'{printable(character)}'" for character in numbers.vocabulary]
     for b, row in enumerate(numbers.batch.contexts):
-        said = "which follows, with the likeliest target" if b else "'\\n' ends a line" if source.lines else ""
+        said = "which follows, with the likeliest target" if b else "'\\n' ends a line" if lines else ""
         print(
             f"example {b + 1}:", *(quoted[i] for i in row), "->", quoted[numbers.batch.targets[b]], f"  {said}".rstrip()
         )
@@ -152,23 +139,26 @@ def show_walk(numbers: Walk, source: Source) -> None:
 
 
 def show_link(numbers: Walk, name: str) -> None:
-    """A gradient by hand, and beneath each of its rows the numerical one; of a parameter the first row that is used."""
+    """A gradient by hand, and beneath each of its rows the numerical one."""
     link, by_hand, numerical = LINKS[name], numbers.by_hand[name], numbers.numerical[name]
     print(f"{link.formula}   {by_hand.shape}: {link.words}")
-    if name in INNER:
-        names = {b: f"example {b + 1}" for b in range(len(by_hand))}
-    elif by_hand.ndim == 2:
-        used = int(np.flatnonzero(by_hand.any(axis=1))[0]) if by_hand.any() else 0
-        names = {used: f"row {used}"}
-    else:
-        names = {0: ""}
     rows = []
-    for k, what in names.items():
+    for k, what in rows_to_show(numbers, name).items():
         for title, values in (("by hand", by_hand), ("numerical", numerical)):
-            rows.append((f"  {what} {title}".replace("   ", "  "), np.atleast_2d(values)[k, :FEW]))
+            rows.append((f"  {what}{title}", np.atleast_2d(values)[k, :FEW]))
     show_block(rows)
     difference = abs(by_hand - numerical).max()
     print(f"  {by_hand.size} numbers, norm {np.linalg.norm(by_hand):.4g}, largest difference {difference:.0e}")
+
+
+def rows_to_show(numbers: Walk, name: str) -> dict[int, str]:
+    """Each example of an inner tensor; of C the character that is read most often; of another matrix the first row."""
+    if name in INNER:
+        return {b: f"example {b + 1} " for b in range(len(numbers.batch.targets))}
+    if name == "C":
+        character = int(np.bincount(numbers.batch.contexts.reshape(-1)).argmax())
+        return {character: f"'{printable(numbers.vocabulary[character])}' "}
+    return {0: "" if name in ("b1", "b2") else "row 0 "}
 
 
 def show_block(rows: Sequence[tuple[str, Array]], notes: Sequence[str] = ()) -> None:
@@ -211,7 +201,7 @@ def show_softmax(logits: Array, target: int, shown: Array, names: list[str], B: 
     after, loss_after = one_example(logits - difference, target)
     print(f"{'':<22}" + "".join(f"{name:>11}" for name in names))
     show_block([("logits", logits[shown])])
-    show_block([("exp(logits)", exp[shown])], [f"sum {exp.sum():.4g}"])
+    show_block([("exp(logits)", exp[shown])], [f"sum {exp.sum():.6g}"])
     show_block([("p = exp / sum", p[shown])], [f"sum {p.sum():.4f}"])
     known = np.log(len(logits))
     print(f"{'loss = -log p[target]':<22}{loss:>11.4f}   {loss:.6f} nats; knowing nothing costs log V = {known:.6f}")
@@ -230,8 +220,7 @@ def show_softmax(logits: Array, target: int, shown: Array, names: list[str], B: 
 
 def one_example(logits: Array, target: int) -> tuple[Array, float]:
     """Probabilities (V,) and the loss in nats."""
-    p, losses = softmax(logits[None], np.array([target]))
-    return p[0], float(losses[0])
+    return ops.softmax(logits), float(ops.cross_entropy(logits, np.array(target)))
 
 
 def slope(logits: Array, target: int, k: int) -> float:

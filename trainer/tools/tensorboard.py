@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import UserError
-from trainer.runs import write_whole
+from trainer.runs.files import write_whole
 from trainer.tools.report.rows import Row, flatten
 from trainer.tools.report.run import Run, is_finite
 

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer import runs
 from trainer.errors import UserError
-from trainer.runs import write_whole
+from trainer.runs.files import write_whole
+from trainer.runs.folder import find
 from trainer.tools.report import table
 from trainer.tools.report.run import Run, is_finite, open_run
 
@@ -39,7 +39,7 @@ def report(run_names: Sequence[str | Path] = (), watch: bool = False, tensorboar
 def find_all(run_names: Sequence[str | Path]) -> list[Path]:
     """The run folders that are meant, each once: of a folder of runs all of them."""
     if not run_names:
-        return [runs.find(None)]
+        return [find(None)]
     found: list[Path] = []
     for name in run_names:
         folder = Path(name)
@@ -49,7 +49,7 @@ def find_all(run_names: Sequence[str | Path]) -> list[Path]:
                 raise UserError(f"no run in this folder, {folder.absolute()}; train first, or give the path of a run")
             found += inside
         else:
-            found.append(runs.find(str(name)))
+            found.append(find(str(name)))
     return list({folder.absolute(): folder for folder in found}.values())
 
 

@@ -1,16 +1,17 @@
 """The figures that parameters can draw: the chain, p - y, gradients, saturated units, embeddings."""
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from trainer import runs, text
+from trainer import text
 from trainer.errors import UserError
 from trainer.model import NAMES, Batch
 from trainer.ops import Array
-from trainer.runs import Checkpoint
+from trainer.runs.checkpoint import Checkpoint, load
+from trainer.runs.folder import find_checkpoint
+from trainer.runs.resuming import check_text
 from trainer.text import Corpus
 from trainer.tools.report import chain, heat
 from trainer.tools.report.figures import BY_NAME, INK, figure, framed
@@ -50,7 +51,7 @@ class Learned(NamedTuple):
 def read(run: Run) -> Learned | None:
     """The best parameters and their text; what is missing becomes a problem of the run."""
     try:
-        checkpoint = runs.load(runs.find_checkpoint(str(run.folder)))
+        checkpoint = load(find_checkpoint(str(run.folder)))
     except UserError as error:
         run.problems.append(str(error))
         return None
@@ -74,10 +75,8 @@ def unfit(checkpoint: Checkpoint) -> str:
 
 def same_text(checkpoint: Checkpoint) -> Corpus:
     """The text of the run. Raises UserError if it is gone or another one."""
-    data = checkpoint.config.data
-    corpus = text.load(data, checkpoint.sizes.K)
-    if corpus.fingerprint != checkpoint.fingerprint:
-        raise UserError(f"the text has changed since the run, {Path(data.path).absolute()}; restore it")
+    corpus = text.load(checkpoint.config.data, checkpoint.sizes.K)
+    check_text(checkpoint, corpus)
     return corpus
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from trainer.errors import UserError
 from trainer.model import NAMES
 from trainer.ops import Array
+from trainer.runs.folder import find
 
 Row = dict[str, Any]
 BINS = 32  # counts of a histogram
@@ -170,9 +171,7 @@ def metrics(run: str | Path) -> dict[str, dict[str, list[Any]]]:
     A nested value has its keys joined by dots, as in `update_ratio.C`. Times are in seconds of training, losses in
     nats. Lines that are no rows are left out. Raises UserError if there is no such run.
     """
-    from trainer import runs
-
     by_event: dict[str, list[Row]] = {}
-    for row in read(runs.find(str(run))).rows:
+    for row in read(find(str(run))).rows:
         by_event.setdefault(row["event"], []).append({key: row[key] for key in row if key != "event"})
     return {event: columns(rows) for event, rows in by_event.items()}

@@ -17,6 +17,10 @@ except ImportError:  # Windows: a run that goes on is told from one that was cut
     fcntl = None  # type: ignore[assignment]
 
 
+DATE = len("2026-01-01 12:00:00 ")  # at the beginning of a line of train.log
+FAILED = "a check failed"  # said of a step, then a colon and the reason
+
+
 @dataclass
 class Run:
     """A run folder."""
@@ -24,7 +28,7 @@ class Run:
     folder: Path
     config: Config | None  # None if its file cannot be read
     log: Log
-    last_words: str  # the last line of train.log, without its time
+    story: list[str]  # the lines of train.log, without their times
     running: bool
     problems: list[str] = field(default_factory=list)  # what could not be read or drawn, a sentence each
 
@@ -52,7 +56,14 @@ class Run:
     @property
     def diverged(self) -> str:
         """What was no longer finite, and where; empty if nothing."""
-        return self.last_words if self.last_words.startswith("training diverged") else ""
+        last = self.story[-1] if self.story else ""
+        return last if last.startswith("training diverged") else ""
+
+    @property
+    def blame(self) -> str:
+        """What the first check that failed said; empty if none did."""
+        said = [line.partition(FAILED)[2] for line in self.story if FAILED in line]
+        return said[0].partition(": ")[2] if said else ""
 
     @property
     def steps_done(self) -> int:
@@ -77,7 +88,7 @@ def is_finite(value: float | None) -> TypeGuard[float]:
 def open_run(folder: Path) -> Run:
     """Read a run. Raises UserError if it has no log; what else is missing is a problem that the page states."""
     log = read(folder)
-    run = Run(folder, None, log, last_words(folder), is_running(folder))
+    run = Run(folder, None, log, story(folder), is_running(folder))
     try:
         run.config = config.read(folder / "config.yaml")
     except UserError as error:
@@ -89,13 +100,13 @@ def open_run(folder: Path) -> Run:
     return run
 
 
-def last_words(folder: Path) -> str:
-    """The last line of train.log without its date and time."""
+def story(folder: Path) -> list[str]:
+    """The lines of train.log without their dates and times."""
     try:
         lines = (folder / "train.log").read_text("utf-8", "replace").splitlines()
     except OSError:
-        return ""
-    return lines[-1][20:] if lines else ""
+        return []
+    return [line[DATE:] for line in lines]
 
 
 def is_running(folder: Path) -> bool:

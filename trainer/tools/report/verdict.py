@@ -4,7 +4,6 @@ from html import escape
 
 import numpy as np
 
-from trainer import checks
 from trainer.links import LINKS
 from trainer.numerical import ORDER
 from trainer.tools.report import heat
@@ -59,12 +58,9 @@ def checked_steps(run: Run) -> int:
 
 
 def blame(run: Run, rows: list[Row]) -> str:
-    """What the check itself said, or where rows are incomplete, which of them failed."""
-    try:
-        if run.config:
-            return checks.blame(rows, run.config) or ""
-    except (KeyError, TypeError, ValueError):
-        pass
+    """What was said of it when it failed, or where no log tells, which rows failed."""
+    if run.blame:
+        return run.blame
     names = dict.fromkeys(row_name(row) for row in rows if not row["passed"])
     return ", ".join(names) + " out of tolerance"
 
