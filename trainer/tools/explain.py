@@ -96,12 +96,11 @@ def draw(numbers: Walk, which: str, path: Path) -> None:
     from trainer.tools.report.page import fill
 
     examples = [chain.example(numbers, b) for b in range(len(numbers.batch.targets))]
-    sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in chain.caption(numbers))
     body = (
         f"<h1>{escape(examples[0])}, forward and back</h1><p>With {escape(which)}."
         f" The second example, {escape(examples[1])}, is the one that follows, with"
         " the target that the model expects most.</p>"
-        f"{sentences}{chain.picture(numbers)}"
+        f"<p>{escape(' '.join(chain.caption(numbers)))}</p>{chain.picture(numbers)}"
     )
     write_whole(path, fill(f"{examples[0]}, explained", body).encode(errors="replace"))
     print(f"written to {path}")

@@ -45,9 +45,9 @@ def picture(walk: Walk, broken: Collection[str] = ()) -> str:
     )
 
 
-def example(walk: Walk, b: int) -> str:
-    """'em↵ → m'"""
-    context = "".join(symbol(walk.vocabulary[i]) for i in walk.batch.contexts[b, -12:])
+def example(walk: Walk, b: int, most: int = 10) -> str:
+    """'↵em → m', with at most so many characters of the context."""
+    context = "".join(symbol(walk.vocabulary[i]) for i in walk.batch.contexts[b, -most:])
     return f"{context} → {symbol(walk.vocabulary[walk.batch.targets[b]])}"
 
 
@@ -115,7 +115,7 @@ def judged(walk: Walk, name: str, broken: bool) -> str:
         return before
     difference = float(abs(walk.by_hand[name] - walk.numerical[name]).max())
     good = difference <= 1e-12 + 1e-9 * heat.largest(walk.numerical[name])  # both are rounded in float64, nothing else
-    words = f"✓ numerical: within {difference:.0e}" if good else f"✗ numerical: {difference:.0e} away"
+    words = f"{'✓' if good else '✗ wrong:'} off by {difference:.0e}"
     return f'{before}<small class="{"good" if good else "bad"}-ink">{words}</small>'
 
 
@@ -177,4 +177,5 @@ def caption(walk: Walk) -> Sequence[str]:
         "Where |h| is close to 1 the slope 1 − h² is close to 0, and the cell of dz is pale whatever that of dh is.",
         f"{twice} is read {counts.max()} times, and its row of dC gathers that many gradients; rows of characters"
         " that are not read are zero.",
+        "Off by: the largest difference from the numerical gradient." if walk.numerical else "",
     )

@@ -13,7 +13,7 @@ from trainer import config
 from trainer.errors import printable
 from trainer.ops import Array
 from trainer.tools.report import table, verdict
-from trainer.tools.report.figures import COLOURS, INK, figure, label_ends, plain, smooth, thin
+from trainer.tools.report.figures import COLOURS, figure, label_ends, plain, smooth, thin
 from trainer.tools.report.page import fill, problems
 from trainer.tools.report.run import Run
 
@@ -42,9 +42,9 @@ def comparison(runs: Sequence[Run], reload: bool = False) -> str:
         table.html(*columns(runs, names)),
     ]
     figures: list[str] = []
-    overlay(figures, runs, names, "Validation loss", VALIDATION, "eval", "val_loss")
-    overlay(figures, runs, names, "Batch loss", BATCHES, "step", "loss")
-    overlay(figures, runs, names, "Learning rate", "Of each run.", "step", "learning_rate")
+    labels = curve_names(runs, names)
+    overlay(figures, runs, labels, "Validation loss", VALIDATION, "eval", "val_loss")
+    overlay(figures, runs, labels, "Batch loss", BATCHES, "step", "loss")
     parts.append(f'<h2>Curves</h2><section class="tall">{"".join(figures)}</section>')
     parts += [f"<h3>{escape(name)}</h3>{problems(run)}" for run, name in zip(runs, names, strict=True) if run.problems]
     return fill(f"{len(runs)} runs: {common_folder([run.folder for run in runs]).name}", "\n".join(parts), reload)
@@ -71,7 +71,19 @@ def columns(runs: Sequence[Run], names: Sequence[str]) -> tuple[list[str], list[
         settings = [value_of(run, key) for key in keys]
         word = {"good": "✓ right", "bad": "✗ wrong", "unknown": "not checked"}[verdict.sentence(run)[0]]
         rows.append([name, *settings, *table.summary(run)[1:], "diverged" if run.diverged else word])
-    return heads, rows
+    said = [k for k in range(len(heads)) if any(row[k] != "-" for row in rows)]
+    return [heads[k] for k in said], [[row[k] for k in said] for row in rows]
+
+
+def curve_names(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+    """What tells the runs apart in few words: 'hidden 100, learning_rate 0.3', or their names where that does not."""
+    keys = differing(runs)
+    if not keys or len(keys) > 2:
+        return list(names)
+    said = [", ".join(f"{key.rpartition('.')[2]} {value_of(run, key)}" for key in keys) for run in runs]
+    return [
+        f"{words} ({name[-6:]})" if said.count(words) > 1 else words for words, name in zip(said, names, strict=True)
+    ]
 
 
 def value_of(run: Run, key: str) -> Any:
@@ -107,7 +119,6 @@ def overlay(
         limit(axes, [y for _, _, y in drawn])
         plain(axes)
         label_ends(axes, labels, gap=min(0.075, 0.98 / len(labels)))
-        axes.axhline(labels[0][0], color=INK, linewidth=0.6, linestyle=":")
 
 
 def line_style(k: int, drawn: Sequence[tuple[str, Array, Array]]) -> Any:

@@ -12,6 +12,7 @@ from trainer.tools.report.rows import Row
 from trainer.tools.report.run import Run
 
 LOWEST_RATIO = 1e-5  # smaller ones are drawn there
+HIGH = 1.25  # of log V; nothing that matters lies above
 OUTLINES = 6  # histograms over each other
 LOSS = (
     "In nats. Look for validation below the bigram line, which counting pairs of characters reaches, and still falling."
@@ -74,10 +75,14 @@ def clip(axes: Any, curves: Sequence[Array], guides: dict[str, float]) -> float:
     values = values[np.isfinite(values)]
     if not len(values):
         return 0.0
+    if guides and np.median(values) > HIGH * guides["log V"]:  # it diverged: what happened is told by powers of ten
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=0.8 * min([values.min(), *guides.values()]))
+        return 0.0
     low = min([values.min(), *guides.values()])
     top = max([np.percentile(values, 98), *guides.values()])
     if guides:
-        top = min(top, 1.25 * guides["log V"])
+        top = min(top, HIGH * guides["log V"])
     pad = 0.04 * (top - low) or 0.1
     axes.set_ylim(low - pad, top + pad)
     return float(values.max()) if values.max() > top + pad else 0.0

@@ -95,15 +95,24 @@ def smooth(x: Array, y: Array, parts: int = 30) -> tuple[Array, Array]:
 
 def label_ends(axes: Any, labels: Sequence[tuple[float, str, str]], gap: float = 0.06) -> None:
     """Words at the right of the axes, each at its height (value, text, colour), moved apart where they would meet."""
-    inverse = axes.transData
-    low, high = axes.transAxes.transform([(0, 0), (0, 1)])[:, 1]
-    heights = [(inverse.transform((axes.get_xlim()[1], value))[1] - low) / (high - low) for value, _, _ in labels]
+    heights = [height_of(axes, value) for value, _, _ in labels]
     order = sorted(range(len(labels)), key=heights.__getitem__)
-    placed = spread([min(1.0, max(0.0, heights[k])) for k in order], gap)
+    placed = spread([heights[k] for k in order], gap)
     for k, height in zip(order, placed, strict=True):
         _, text, colour = labels[k]
-        place = {"xy": (1.02, height), "xycoords": "axes fraction", "va": "center", "fontsize": 8.5}
-        axes.annotate(text, **place, color=colour, parse_math=False)
+        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
+        axes.annotate(
+            text, (1.0, heights[k]), (1.05, height), xycoords="axes fraction", va="center", fontsize=8.5, color=colour,
+            parse_math=False, arrowprops=line | {"relpos": (0, 0.5)},
+        )  # fmt: skip
+
+
+def height_of(axes: Any, value: float) -> float:
+    """Where a value stands in the axes, from 0 below to 1 above; what lies outside stands at the edge."""
+    bottom, top = axes.get_ylim()
+    if axes.get_yscale() == "log":
+        value, bottom, top = np.log([max(value, 1e-300), bottom, top])
+    return float(min(1.0, max(0.0, (value - bottom) / (top - bottom))))
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:

@@ -12,6 +12,7 @@ import numpy as np
 from trainer.ops import Array
 
 BLUE, ORANGE = (47, 128, 237), (233, 119, 38)  # below and above zero, as in style.css
+WIDTH = 420  # of a grid with its names, in the units of its letters, which are 10 high
 MOST_CELLS = 400  # more than that become an image
 
 
@@ -57,14 +58,13 @@ def grid(
     row_names: Sequence[str],
     column_names: Sequence[str],
     outlined: set[tuple[int, int]] = frozenset(),  # type: ignore[assignment]
-    width: int = 420,
     marks: Sequence[str] = (),
 ) -> str:
-    """A grid with names on the left and below, `width` wide in all, and a word at the right of each row, if given."""
+    """A grid with names on the left and below, and a word at the right of each row, if given."""
     rows, columns = look.kinds.shape
     left = 8 + 6.4 * max(map(text_width, row_names), default=0)
     right = 4 + 6.4 * max(map(text_width, marks), default=0)
-    cell = (width - left - right) / columns
+    cell = (WIDTH - left - right) / columns
     high = min(22.0, max(cell, 15.0))
     parts = [
         f'<g transform="translate({left:.1f} 4) scale({cell:.3f} {high:.3f})">{rectangles(look, tip, outlined)}</g>'
@@ -72,11 +72,11 @@ def grid(
     for i, name in enumerate(row_names):
         parts.append(label(left - 6, 4 + high * (i + 0.5), name, "end"))
     for i, mark in enumerate(marks):
-        parts.append(label(width - right + 6, 4 + high * (i + 0.5), mark, "start"))
+        parts.append(label(WIDTH - right + 6, 4 + high * (i + 0.5), mark, "start"))
     for j, name in enumerate(column_names):
         parts.append(label(left + cell * (j + 0.5), 14 + high * rows, name, "middle"))
     height = high * rows + (24 if any(column_names) else 8)
-    return f'<svg class="heat" viewBox="0 0 {width} {height:.0f}" role="img">{"".join(parts)}</svg>'
+    return f'<svg class="heat" viewBox="0 0 {WIDTH} {height:.0f}" role="img">{"".join(parts)}</svg>'
 
 
 def text_width(text: str) -> int:

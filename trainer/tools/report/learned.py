@@ -18,7 +18,7 @@ from trainer.tools.report.figures import BY_NAME, INK, figure, framed
 from trainer.tools.report.run import Run
 from trainer.tools.walk import Walk, walk
 
-SHOWN = 32  # characters that can be read side by side
+SHOWN, SHOWN_WIDE = 32, 20  # characters that can be read side by side, wide ones of East Asia
 ROWS = 16  # examples of p - y
 EXAMPLES = 32  # of the validation text, for gradients and saturated units
 P_MINUS_Y = (
@@ -131,9 +131,10 @@ def is_small(checkpoint: Checkpoint) -> bool:
     return checkpoint.sizes.parameters() < 100_000
 
 
-def frequent(learned: Learned, ids: Array, most: int = SHOWN) -> Array:
+def frequent(learned: Learned, ids: Array) -> Array:
     """Ids to show of a large vocabulary: those of `ids` (n,) first, then the most frequent, in ascending order."""
-    V = learned.checkpoint.sizes.V
+    V, vocabulary = learned.checkpoint.sizes.V, learned.checkpoint.vocabulary
+    most = SHOWN_WIDE if any(heat.text_width(character) > 1 for character in vocabulary) else SHOWN
     if most >= V:
         return np.arange(V)
     wanted = list(dict.fromkeys(ids.tolist()))[:most]
@@ -151,7 +152,7 @@ def difference(parts: list[str], learned: Learned, numbers: Walk) -> None:
     shown = frequent(learned, y)
     values = dlogits[:, shown]
     symbols = [chain.symbol(learned.checkpoint.vocabulary[k]) for k in shown]
-    names = [chain.example(numbers, b)[-16:] for b in range(len(y))]
+    names = [chain.example(numbers, b, 5) for b in range(len(y))]
 
     def tip(i: int, j: int) -> str:
         return f"{names[i]}: {symbols[j]} {values[i, j]:+.4f}"

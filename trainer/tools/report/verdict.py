@@ -41,12 +41,17 @@ def sentence(run: Run) -> tuple[str, str]:
     of = f"{len({row['tensor'] for row in gradients})}"
     count = "All nine gradients" if of == "9" else f"The {of} gradients in the log"
     worst = max(row.get("max_rel_error") or 0 for row in gradients)
-    return "good", f"{count} agree with numerical ones, worst {worst:.0e}, at {steps} of {steps} checked steps."
+    return "good", f"{count} agree with numerical ones, worst {short(worst)}, at {steps} of {steps} checked steps."
 
 
 def broken(run: Run) -> set[str]:
     """The tensors whose gradient was wrong at some step."""
     return {row["tensor"] for row in run.checks("gradient") if not row["passed"] and row.get("tensor")}
+
+
+def short(value: float) -> str:
+    """6e-7"""
+    return f"{value:.0e}".replace("e-0", "e-")
 
 
 def checked_steps(run: Run) -> int:
@@ -183,7 +188,7 @@ def errors(run: Run) -> str:
     marks = [mark(value, wrong) for value, wrong in zip(largest, map(any, failed), strict=True)]
     look = heat.Look(kinds, strength)
     ends = [f"{first[0]:,}", *[""] * (shape[1] - 2), f"{steps[-1]:,}"] if shape[1] > 1 else [f"step {first[0]:,}"]
-    return heat.grid(look, tip, names, ends, marks=marks, width=560)
+    return heat.grid(look, tip, names, ends, marks=marks)
 
 
 def mark(value: float, wrong: bool) -> str:
