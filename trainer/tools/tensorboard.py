@@ -28,7 +28,7 @@ SCALARS = {
     "eval": ("train_loss", "val_loss"),
     "end": ("train_loss", "val_loss", "test_loss"),
 }
-ERRORS = ("max_abs_error", "max_rel_error")
+ERRORS = ("value", "max_abs_error", "max_rel_error")
 
 
 def export(runs: Sequence[Run], folder: Path) -> None:
