@@ -35,6 +35,8 @@ _EXPORTS = {
     "load_checkpoint": ("trainer.runs.checkpoint", "load"),
     "sample": ("trainer.runs.sampling", "sample"),
     "practice": ("trainer.tools.practice.notebook", "practice"),
+    "metrics": ("trainer.tools.report.rows", "metrics"),
+    "report": ("trainer.tools.report", "report"),
     "Interrupted": ("trainer.errors", "Interrupted"),
 }
 __all__ = list(_EXPORTS)

@@ -90,22 +90,24 @@ def sample_command(arguments: Sequence[str]) -> None:
 def report_command(arguments: Sequence[str]) -> None:
     command = parser(
         "report",
-        "Print a table of runs, and draw report.html in the folder of the first (extra: report).",
+        "Print a table of runs, and draw report.html of one run, or compare.html of several (extra: report).",
         "python -m trainer report runs/names",
     )
     command.add_argument("runs", nargs="*", metavar="RUN", help=RUN)
+    command.add_argument("--watch", action="store_true", help="draw again every few seconds until the runs have ended")
+    command.add_argument("--tensorboard", metavar="FOLDER", help="also write for TensorBoard (extra: tensorboard)")
     given = command.parse_args(arguments)
 
-    from trainer import report
+    from trainer.tools.report import report
 
-    report.report(given.runs)
+    report(given.runs, given.watch, given.tensorboard)
 
 
 def explain_command(arguments: Sequence[str]) -> None:
     command = parser(
         "explain",
-        "Walk one example by hand, forward and backward, each number beside its formula.",
-        "python -m trainer explain --logits 2,1,0 --target 0",
+        "Walk two examples by hand, forward and backward, each number beside its formula.",
+        "python -m trainer explain --context emm --target a",
     )
     command.add_argument("run", nargs="?", metavar="RUN", help=RUN)
     command.add_argument(
@@ -115,11 +117,12 @@ def explain_command(arguments: Sequence[str]) -> None:
         "--target", required=True, help="the character that comes next ('' ends a line), or with --logits its number"
     )
     command.add_argument("--logits", help="numbers, to walk the softmax and its gradient alone")
+    command.add_argument("--html", metavar="FILE", help="draw the chain as a page instead")
     given = command.parse_args(arguments)
 
-    from trainer import explain
+    from trainer.tools.explain import explain
 
-    explain.explain(given.run, given.context, given.target, given.logits)
+    explain(given.run, given.context, given.target, given.logits, given.html)
 
 
 def practice_command(arguments: Sequence[str]) -> int:

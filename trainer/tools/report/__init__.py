@@ -1,0 +1,95 @@
+"""Look at runs: a table in the terminal, report.html for one run, compare.html for several."""
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainer.errors import UserError
+from trainer.runs.files import write_whole
+from trainer.runs.folder import find
+from trainer.tools.report import table
+from trainer.tools.report.run import Run, is_finite, open_run
+
+NEEDS = "the page needs matplotlib: pip install 'handmade-char-lm[report]'"
+
+
+def report(run_names: Sequence[str | Path] = (), watch: bool = False, tensorboard: str | None = None) -> None:
+    """Print a table of the runs that are meant and draw their page; none given, the newest.
+
+    One run: report.html in its folder. Several, or a folder that holds several: compare.html in the folder that they
+    share. With `watch` again every few seconds until they have ended. With `tensorboard` event files for TensorBoard,
+    in that folder. Raises UserError for what is no run, or cannot be written.
+    """
+    folders = find_all(run_names)
+    if watch:
+        from trainer.tools.report.watch import watch_runs
+
+        watch_runs(folders)
+    else:
+        opened = [open_run(folder) for folder in folders]
+        print(shown(opened))
+        draw(opened)
+    if tensorboard is not None:
+        from trainer.tools.tensorboard import export
+
+        export([open_run(folder) for folder in folders], Path(tensorboard))
+
+
+def find_all(run_names: Sequence[str | Path]) -> list[Path]:
+    """The run folders that are meant, each once: of a folder of runs all of them."""
+    if not run_names:
+        return [find(None)]
+    found: list[Path] = []
+    for name in run_names:
+        folder = Path(name)
+        if folder.is_dir() and not is_run(folder):
+            inside = sorted(path.parent for path in folder.rglob("metrics.jsonl"))
+            if not inside:
+                raise UserError(f"no run in this folder, {folder.absolute()}; train first, or give the path of a run")
+            found += inside
+        else:
+            found.append(find(str(name)))
+    return list({folder.absolute(): folder for folder in found}.values())
+
+
+def is_run(folder: Path) -> bool:
+    return (folder / "checkpoint.npz").exists() or (folder / "metrics.jsonl").exists()
+
+
+def shown(opened: Sequence[Run]) -> str:
+    """The table for a terminal, several runs by their validation loss."""
+    return table.show([table.HEADS, *(table.summary(run) for run in by_validation(opened))])
+
+
+def by_validation(opened: Sequence[Run]) -> list[Run]:
+    """The lowest validation loss first; runs without one last."""
+
+    def loss(run: Run) -> float:
+        value = run.best.get("val_loss")
+        return value if is_finite(value) else math.inf
+
+    return sorted(opened, key=loss)
+
+
+def draw(opened: Sequence[Run], reload: bool = False) -> Path | None:
+    """Write the page; return its path, None without matplotlib, which is said."""
+    try:
+        from trainer.tools.report.figures import matplotlib
+
+        matplotlib()
+    except ModuleNotFoundError:
+        print(NEEDS, file=sys.stderr)
+        return None
+    from trainer.tools.report.compare import common_folder, comparison
+    from trainer.tools.report.page import page
+
+    if len(opened) == 1:
+        path, html = opened[0].folder / "report.html", page(opened[0], reload)
+    else:
+        path = common_folder([run.folder for run in opened]) / "compare.html"
+        html = comparison(by_validation(opened), reload)
+    write_whole(path, html.encode(errors="replace"))
+    if not reload:
+        print(f"written to {path}")
+    return path

@@ -1,0 +1,129 @@
+"""Figures by matplotlib, as SVG in the page's own text colour and font, whatever the user's matplotlib is set to."""
+
+import io
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from trainer.ops import Array
+
+INK = "#010203"  # stands for the page's own text colour in a figure
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+)  # Okabe and Ito's, fit for the colour-blind
+BY_NAME = dict(zip(("C", "W1", "b1", "W2", "b2"), COLOURS, strict=False))
+STYLE: dict[str, Any] = {
+    "text.usetex": False, "svg.fonttype": "none", "font.size": 9.5, "axes.grid": True, "grid.alpha": 0.14,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK, "axes.labelcolor": INK,
+    "grid.color": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK, "legend.frameon": False,
+    "path.simplify": True, "lines.linewidth": 1.4,
+}  # fmt: skip
+MOST_POINTS = 400  # of a curve
+
+
+def matplotlib() -> Any:
+    """The package; a backend named in the environment is none of ours, and a wrong one would keep it from loading."""
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+        import matplotlib.figure
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    return matplotlib
+
+
+@contextmanager
+def figure(parts: list[str], title: str, caption: str, height: float = 3.1, width: float = 5.2) -> Iterator[Any]:
+    """A matplotlib Figure to draw on, in inches; then its SVG joins the parts of the page, with title and caption."""
+    mpl, out = matplotlib(), io.StringIO()
+    defaults = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith(("backend", "toolbar"))}
+    with mpl.rc_context({**defaults, **STYLE}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a character that the font lacks: the browser has other fonts
+        picture = mpl.figure.Figure((width, height), layout="constrained")
+        yield picture
+        picture.savefig(out, format="svg", transparent=True)
+    parts.append(framed(title, caption, clean(out.getvalue())))
+
+
+def clean(svg: str) -> str:
+    """What a page needs of an SVG file."""
+    svg = re.sub(r'(?s)^.*?(?=<svg)|<metadata.*?data>| id="\w+_\d+"', "", svg)
+    return svg.replace(INK, "currentColor")
+
+
+def framed(title: str, caption: str, inside: str, kind: str = "") -> str:
+    """A figure of the page: what it is, what to look for, and the picture."""
+    return f'<figure class="{kind}"><figcaption><b>{escape(title)}.</b> {escape(caption)}</figcaption>{inside}</figure>'
+
+
+def plain(axes: Any) -> None:
+    """A few ticks with thousands told apart, and no offset that has to be added in the head."""
+    axes.locator_params(axis="x", nbins=5)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.margins(x=0.02)
+
+
+def thin(x: Array, y: Array, keep: str = "mean") -> tuple[Array, Array]:
+    """At most 400 points: of each block the mean, or the largest, so that no spike of a logarithmic curve is lost."""
+    if len(x) <= MOST_POINTS:
+        return x, y
+    starts = np.unique(np.linspace(0, len(x), MOST_POINTS, endpoint=False).astype(int))
+    if keep == "largest":
+        return x[starts], np.fmax.reduceat(y, starts)
+    sizes = np.diff(starts, append=len(x))
+    return np.add.reduceat(x, starts) / sizes, np.add.reduceat(y, starts) / sizes
+
+
+def smooth(x: Array, y: Array, parts: int = 30) -> tuple[Array, Array]:
+    """The mean of each thirtieth."""
+    starts = np.unique(np.linspace(0, len(x), parts, endpoint=False).astype(int))
+    sizes = np.diff(starts, append=len(x))
+    return np.add.reduceat(x, starts) / sizes, np.add.reduceat(y, starts) / sizes
+
+
+def label_ends(axes: Any, labels: Sequence[tuple[float, str, str]], gap: float = 0.06) -> None:
+    """Words at the right of the axes, each at its height (value, text, colour), moved apart where they would meet."""
+    heights = [height_of(axes, value) for value, _, _ in labels]
+    order = sorted(range(len(labels)), key=heights.__getitem__)
+    placed = spread([heights[k] for k in order], gap)
+    for k, height in zip(order, placed, strict=True):
+        _, text, colour = labels[k]
+        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
+        axes.annotate(
+            text, (1.0, heights[k]), (1.05, height), xycoords="axes fraction", va="center", fontsize=8.5, color=colour,
+            parse_math=False, arrowprops=line | {"relpos": (0, 0.5)},
+        )  # fmt: skip
+
+
+def height_of(axes: Any, value: float) -> float:
+    """Where a value stands in the axes, from 0 below to 1 above; what lies outside stands at the edge."""
+    bottom, top = axes.get_ylim()
+    if axes.get_yscale() == "log":
+        value, bottom, top = np.log([max(value, 1e-300), bottom, top])
+    return float(min(1.0, max(0.0, (value - bottom) / (top - bottom))))
+
+
+def spread(heights: Sequence[float], gap: float) -> list[float]:
+    """Ascending heights moved apart to stand at least `gap` from each other, around where they were."""
+    if not heights:
+        return []
+    placed = [heights[0]]
+    for height in heights[1:]:
+        placed.append(max(height, placed[-1] + gap))
+    over = max(0.0, placed[-1] - 1.0)
+    for k in range(len(placed) - 1, -1, -1):  # push what went over the top back down
+        most = 1.0 if k == len(placed) - 1 else placed[k + 1] - gap
+        placed[k] = min(placed[k], most) if over else placed[k]
+    return placed

@@ -1,0 +1,84 @@
+"""The table of runs, in the terminal and on the page."""
+
+from collections.abc import Sequence
+from html import escape
+from math import log
+
+import numpy as np
+
+from trainer.errors import printable
+from trainer.tools.report.rows import Row, numbers
+from trainer.tools.report.run import Run, is_finite
+
+HEADS = ("run", "steps", "train", "validation", "test", "bits/char", "steps/s", "checks", "failed", "gradient error")
+
+
+def summary(run: Run) -> tuple[str, ...]:
+    """A run in ten words, those of HEADS; a run without an end shows its best evaluation."""
+    done, test = run.steps_done, run.best.get("test_loss")
+    steps = str(done) if run.end or run.config is None else f"{done}/{run.config.train.steps}"
+    speed = run.numbers("step", "steps_per_second")
+    judged, failed = tally(run)
+    return (
+        printable(str(run.folder)),
+        steps if done else "-",
+        *(number(run.best.get(name), ".4f") for name in ("train_loss", "val_loss", "test_loss")),
+        number(test / log(2) if is_finite(test) else None, ".4f"),
+        number(float(np.nanmedian(speed)) if np.isfinite(speed).any() else None, ".0f"),
+        str(judged) if judged else "-",
+        str(failed) if judged else "-",
+        worst_error(run),
+    )
+
+
+def number(value: float | None, form: str) -> str:
+    return format(value, form) if is_finite(value) else "-"
+
+
+def tally(run: Run) -> tuple[int, int]:
+    """Checks made and failed: those of the end row, which counts them all, else those that are written."""
+    if run.end and run.end.get("checks"):
+        counts = run.end["checks"].values()
+        return sum(count["run"] for count in counts), sum(count["failed"] for count in counts)
+    rows = run.rows("check")
+    return len(rows), sum(not row["passed"] for row in rows)
+
+
+def worst_error(run: Run) -> str:
+    """The largest relative error of a gradient."""
+    rows = run.checks("gradient")
+    if not rows:
+        return "-"
+    return f"{np.max(numbers(rows, 'max_rel_error')):.1e}"  # nan, if one is
+
+
+def show(rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as they need to be; the first is a name, the others are numbers."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]))
+    return "\n".join(lines)
+
+
+def html(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table that a narrow screen shows as cards, each number beside its head."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    body = []
+    for row in rows:
+        cells = zip(heads, row, strict=True)
+        body.append("".join(f'<td data-head="{escape(name)}">{escape(str(cell))}</td>' for name, cell in cells))
+    lines = "".join(f"<tr>{row}</tr>\n" for row in body)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def facts(pairs: Sequence[tuple[str, object]]) -> str:
+    """Names and numbers, as many beside each other as the screen is wide."""
+    items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in pairs)
+    return f"<dl>{items}</dl>"
+
+
+def failed_kinds(rows: Sequence[Row]) -> list[str]:
+    """The names of checks that failed, each once."""
+    return list(dict.fromkeys(row["name"] for row in rows if not row["passed"]))

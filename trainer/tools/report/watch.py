@@ -1,0 +1,41 @@
+"""Draw a page again and again while its run goes on."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainer.tools.report import draw, shown
+from trainer.tools.report.run import open_run
+
+PAUSE = 3.0  # seconds between two pages
+SHARE = 4  # a page that takes long to draw is drawn more rarely: it takes one part in so many of the time
+
+
+def watch_runs(folders: Sequence[Path]) -> None:
+    """Draw the table and the page until no run goes on any more. Ctrl-C ends it."""
+    last: tuple[int, ...] = ()
+    height = 0
+    while True:
+        sizes = tuple((folder / "metrics.jsonl").stat().st_size for folder in folders)
+        opened = [open_run(folder) for folder in folders]
+        going_on = any(run.running for run in opened)
+        began = time.monotonic()
+        if sizes != last or not going_on:
+            height = print_over(shown(opened), height)
+            path = draw(opened, reload=going_on)
+            if path and not last and going_on:
+                print(f"open {path}, which shows the run as it goes on; Ctrl-C ends this", file=sys.stderr)
+                height = 0  # nothing is written over that line
+            last = sizes
+        if not going_on:
+            return
+        time.sleep(max(PAUSE, SHARE * (time.monotonic() - began)))
+
+
+def print_over(text: str, height: int) -> int:
+    """Print in the place of what stood there, on a terminal; return the number of lines."""
+    if height and sys.stdout.isatty():
+        print(f"\033[{height}A\033[J", end="")
+    print(text, flush=True)
+    return text.count("\n") + 1
