@@ -36,7 +36,7 @@ def load(data: Data, context: int) -> Corpus:
 
     Raises UserError if it cannot be read, is not UTF-8 text, or leaves a split without examples.
     """
-    path = Path(data.path).absolute()
+    path = Path(str(data.path)).absolute()
     lines = data.mode == "lines"
     try:
         if not S_ISREG(path.stat().st_mode):

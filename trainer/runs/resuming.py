@@ -12,17 +12,10 @@ from trainer.text import Corpus
 def apply_overrides(checkpoint: Checkpoint, overrides: Sequence[str], folder: Path) -> None:
     """Apply train.steps=N, the one override that resuming allows, where the schedule allows it. Raises UserError."""
     for override in overrides:
-        key, _, value = override.partition("=")
+        key = override.partition("=")[0]
         if key != "train.steps":
             raise UserError(f"{override!a} cannot change on resuming, {folder}; only train.steps=N can")
-        lengthen(checkpoint, override, value, folder)
-
-
-def lengthen(checkpoint: Checkpoint, override: str, value: str, folder: Path) -> None:
-    """Another number of steps."""
-    tree = configuration.to_dict(checkpoint.config)
-    tree["train"]["steps"] = configuration.parse_yaml(value.encode(), override)
-    longer = configuration.build(tree, "the command line")
+    longer = configuration.read(configuration.to_dict(checkpoint.config), overrides)
     if longer.train.steps < checkpoint.step:
         what = f"train.steps={longer.train.steps} is below the {checkpoint.step} steps done"
         raise UserError(f"{what}, {folder}; give more")
@@ -35,5 +28,5 @@ def lengthen(checkpoint: Checkpoint, override: str, value: str, folder: Path) ->
 def check_text(checkpoint: Checkpoint, corpus: Corpus) -> None:
     """Raise UserError if the text is not the one that the run began with."""
     if corpus.fingerprint != checkpoint.fingerprint:
-        where = Path(checkpoint.config.data.path).absolute()
+        where = checkpoint.config.data.path
         raise UserError(f"the text has changed since the run began, {where}; restore it")

@@ -16,7 +16,7 @@ from trainer.ops import Array
 from trainer.runs.checkpoint import Checkpoint, load
 from trainer.runs.files import write_whole
 from trainer.runs.folder import RUNS, find_checkpoint
-from trainer.runs.starting import start
+from trainer.runs.starting import begin
 from trainer.tools.walk import Walk, walk
 
 FEW = 6  # numbers shown of a long array
@@ -57,7 +57,7 @@ def open_model(run: str | None) -> tuple[Checkpoint, str]:
     if run is None and not any(RUNS.rglob("checkpoint.npz")):
         settings = config.build({"data": {"path": LIST}}, "the defaults")
         corpus = text.load(settings.data, settings.model.context)
-        return start(settings, corpus), f"an untrained model, for {LIST}: there is no run yet"
+        return begin(settings, corpus), f"an untrained model, for {LIST}: there is no run yet"
     path = find_checkpoint(run)
     checkpoint = load(path)
     if not np.isfinite(checkpoint.parameters.flat).all():
