@@ -79,7 +79,9 @@ def start_process(*arguments: str, options: tuple[str, ...] = ()) -> "subprocess
 def fresh(name: str, *settings: str) -> list[str]:
     """The arguments that train a small model under runs/NAME, with settings of which one may hold several."""
     Path("small.yaml").write_text("data: {path: text.txt}\n")
-    return ["--config", "small.yaml", "--name", name, *SMALL.split(), *" ".join(settings).split()]
+    words = " ".join([SMALL, *settings]).split()
+    overrides = dict(word.partition("=")[::2] for word in words)  # a later setting of a key counts
+    return ["--config", "small.yaml", "--name", name, *("=".join(item) for item in overrides.items())]
 
 
 def folder(name: str) -> Path:

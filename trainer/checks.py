@@ -106,7 +106,7 @@ def descent(at: Point, g: Array, tol: Tolerances) -> Descent:
         actual, bent = loss - lower, abs(higher + lower - 2 * loss) / 2
         if bent + tol.loss > 0.02 * predicted:
             continue
-        passed = abs(actual - predicted) <= (0.05 + doubt) * predicted
+        passed = bool(abs(actual - predicted) <= (0.05 + doubt) * predicted)
         tried.append(Descent(passed=passed, predicted=predicted, actual=actual, ratio=actual / predicted))
         if passed:
             break

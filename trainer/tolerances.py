@@ -46,8 +46,9 @@ def tolerances(at: Point, check: Check, dtype: str) -> Tolerances:
         if complex_step:
             quotient = sizes.rounding(name, ROUNDING)
         touched = B if name in NAMES else 1
-        rtol[name] = sizes.chain * (u * sizes.into_loss + (0 if complex_step else (e * t) ** 2))
-        atol[name] = sizes.chain * (sizes.rounding(name, u) + quotient) * math.sqrt(touched) / B + smallest * t
+        rtol[name] = float(sizes.chain * (u * sizes.into_loss + (0 if complex_step else (e * t) ** 2)))
+        rounding = sizes.rounding(name, u) + quotient
+        atol[name] = float(sizes.chain * rounding * math.sqrt(touched) / B + smallest * t)
     if check.rtol != "auto":
         rtol = dict.fromkeys(ORDER, float(check.rtol))
     if check.atol != "auto":

@@ -28,5 +28,7 @@ def apply_overrides(checkpoint: Checkpoint, overrides: Sequence[str], folder: Pa
 def check_text(checkpoint: Checkpoint, corpus: Corpus) -> None:
     """Raise UserError if the text is not the one that the run began with."""
     if corpus.fingerprint != checkpoint.fingerprint:
-        where = checkpoint.config.data.path
+        path = checkpoint.config.data.path
+        files = [path] if isinstance(path, str) else path
+        where = ", ".join(str(Path(file).absolute()) for file in files)
         raise UserError(f"the text has changed since the run began, {where}; restore it")

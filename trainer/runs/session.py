@@ -145,19 +145,26 @@ class Session:
             raise Interrupted(f"go on with: python -m trainer --resume {shlex.quote(str(folder))}", folder)
 
     def look(self, witness: Witness) -> None:
-        """Check and log a watched step. With checks on, the checks speak before anything is called divergence."""
-        shown = witness.step % self.config.log.every == 0
-        if shown or self.inspector.due(witness.step):
+        """Check and log a watched step. Where it is checked, the checks speak before anything is called divergence."""
+        shown, due = witness.step % self.config.log.every == 0, self.inspector.due(witness.step)
+        if not due:
+            self.require_sane(witness)
+        if shown or due:
             try:
                 self.inspector.examine(witness)
             except CutShort:
                 self.journal.say(f"the checks of step {witness.step} were cut short")
+        if due:
+            self.require_sane(witness)
+        if shown:
+            self.log_step(witness)
+
+    def require_sane(self, witness: Witness) -> None:
+        """Raise RunFailed for a loss or a gradient that is not finite."""
         if not math.isfinite(witness.loss):
             self.diverged("the loss is not finite")
         for name in ("W2", "b2", "W1", "b1", "C"):  # in the order of the backward pass
             self.require_finite(getattr(witness.gradient, name), f"the gradient of {name}")
-        if shown:
-            self.log_step(witness)
 
     def log_step(self, witness: Witness) -> None:
         """The `step` row, and the bar."""
