@@ -1,7 +1,6 @@
 """A training from beginning to end: it listens to the loop, and logs, evaluates, saves, stops and sums up."""
 
 import math
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from trainer import loop, optim, text, threads
+from trainer import blas, loop, optim, text, threads
 from trainer.batches import ahead, batches
 from trainer.config import Config
 from trainer.errors import Interrupted, RunFailed
@@ -23,8 +22,8 @@ from trainer.runs.inspection import Inspector
 from trainer.runs.journal import Journal
 from trainer.runs.resuming import apply_overrides, check_text
 from trainer.runs.sampling import sample
-from trainer.runs.signals import Signals, interruptible
-from trainer.runs.starting import begin, check_initial_loss, gradients_of
+from trainer.runs.signals import Signals, interruptible, lost
+from trainer.runs.starting import begin, check_initial_loss, gradients_of, take_back
 from trainer.text import Corpus
 from trainer.witness import Witness
 
@@ -58,20 +57,25 @@ def resume(name: str | Path, overrides: Sequence[str] = (), quiet: bool = False,
 
 def run(folder: Path, checkpoint: Checkpoint, corpus: Corpus, fresh: bool, quiet: bool, on_eval: OnEval | None) -> Path:
     """Train to the last step, or to the first signal."""
-    workers = max(threads.cores(), checkpoint.threads)
     with (
         np.errstate(all="ignore"),
         Journal(folder, checkpoint, quiet) as journal,
         interruptible(journal.say) as signals,
-        ThreadPoolExecutor(workers, initializer=np.seterr, initargs=("ignore",)) as pool,
+        blas.one_thread() as products,
+        threads.workers(max(threads.cores(), checkpoint.threads)) as pool,
     ):
         session = Session(checkpoint, corpus, journal, signals, pool, on_eval)
-        session.begin(fresh)
-        for step in session.steps():
-            session.hear(step)
-            if session.stopped:
-                break
-        session.finish()
+        try:
+            session.begin(fresh, products)
+            for step in session.steps():
+                session.hear(step)
+                if session.stopped:
+                    break
+            session.finish()
+        except Interrupted:
+            raise
+        except KeyboardInterrupt:  # a second signal, or one that a thread of the caller raised
+            raise KeyboardInterrupt(lost(checkpoint.step, session.saved, folder)) from None
     return folder
 
 
@@ -91,6 +95,7 @@ class Session:
         self.inspector = Inspector(checkpoint, corpus, journal, self.passes)
         self.pace = journal.seconds(), checkpoint.step  # when and where the last `step` row was written
         self.stopped = ""  # why the run ends before its last step
+        self.saved = checkpoint.step  # the step of checkpoint.npz
 
     def passes(self, function: Callable[[Any], Array], many: Iterable[Any]) -> Iterable[Array]:
         """The passes of a check on all cores; a signal cuts a long check short."""
@@ -99,8 +104,9 @@ class Session:
                 raise CutShort
             yield result
 
-    def begin(self, fresh: bool) -> None:
+    def begin(self, fresh: bool, products: blas.Blas) -> None:
         """The first check, that nothing is known yet; step 0 on disk."""
+        summary.tell_products(self.journal, self.checkpoint, products)
         if not fresh:
             done, steps = self.checkpoint.step, self.config.train.steps
             self.journal.say(f"resuming {self.journal.folder} at step {done} of {steps}")
@@ -132,7 +138,12 @@ class Session:
         log, checkpoint, steps = self.config.log, self.checkpoint, self.config.train.steps
         checkpoint.step = step.number + 1
         if step.witness:
-            self.look(step.witness)
+            try:
+                self.look(step.witness)
+            except CutShort:
+                take_back(checkpoint, step.witness)
+                self.save("checkpoint.npz")
+                self.interrupt()
         last = checkpoint.step == steps
         if checkpoint.step % log.eval_every == 0 or last:
             self.evaluate(step.witness)
@@ -140,18 +151,19 @@ class Session:
             self.require_finite(checkpoint.parameters.flat, "a parameter")
             self.save("checkpoint.npz")
         if self.signals and not last:
-            self.journal.say(f"interrupted at step {checkpoint.step}, state saved")
-            folder = self.journal.folder
-            raise Interrupted(f"go on with: python -m trainer --resume {shlex.quote(str(folder))}", folder)
+            self.interrupt()
+
+    def interrupt(self) -> NoReturn:
+        """Raise Interrupted; the state has been saved."""
+        self.journal.say(f"interrupted at step {self.checkpoint.step}, state saved")
+        folder = self.journal.folder
+        raise Interrupted(f"interrupted, state saved; go on with trainer.resume({str(folder)!r})", folder)
 
     def look(self, witness: Witness) -> None:
         """Check and log a watched step. With checks on, the checks speak before anything is called divergence."""
         shown = witness.step % self.config.log.every == 0
         if shown or self.inspector.due(witness.step):
-            try:
-                self.inspector.examine(witness)
-            except CutShort:
-                self.journal.say(f"the checks of step {witness.step} were cut short")
+            self.inspector.examine(witness)
         if not math.isfinite(witness.loss):
             self.diverged("the loss is not finite")
         for name in ("W2", "b2", "W1", "b1", "C"):  # in the order of the backward pass
@@ -206,6 +218,8 @@ class Session:
         self.journal.sync()
         self.checkpoint.metrics_length, self.checkpoint.seconds = self.journal.length, self.journal.seconds()
         checkpoints.save(self.journal.folder / file, self.checkpoint)
+        if file == "checkpoint.npz":
+            self.saved = self.checkpoint.step
 
     def require_finite(self, array: Array, what: str) -> None:
         """Raise RunFailed for an array with a number that is not finite: the sum shows it in one pass."""
@@ -228,7 +242,7 @@ class Session:
         best_file = folder / "best.npz"
         best = checkpoints.load(best_file) if best_file.exists() else checkpoint
         losses = {split: self.loss(best, split, MOST) for split in ("train", "val", "test")}
-        texts = list(sample(best, self.config.log.samples, seed=self.config.seed))
+        texts = sample(best, self.config.log.samples, seed=self.config.seed)
         write_whole(folder / "samples.txt", "".join(line + "\n" for line in texts).encode())
         summary.conclude(self.journal, checkpoint, best, self.corpus, losses, texts)
         if any(tally["failed"] for name, tally in checkpoint.checks.items() if name != "initial_loss"):
