@@ -28,5 +28,6 @@ def apply_overrides(checkpoint: Checkpoint, overrides: Sequence[str], folder: Pa
 def check_text(checkpoint: Checkpoint, corpus: Corpus) -> None:
     """Raise UserError if the text is not the one that the run began with."""
     if corpus.fingerprint != checkpoint.fingerprint:
-        where = checkpoint.config.data.path
+        path = checkpoint.config.data.path
+        where = ", ".join(str(Path(each).absolute()) for each in ([path] if isinstance(path, str) else path))
         raise UserError(f"the text has changed since the run began, {where}; restore it")

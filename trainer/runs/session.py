@@ -160,14 +160,16 @@ class Session:
         raise Interrupted(f"interrupted, state saved; go on with trainer.resume({str(folder)!r})", folder)
 
     def look(self, witness: Witness) -> None:
-        """Check and log a watched step. With checks on, the checks speak before anything is called divergence."""
-        shown = witness.step % self.config.log.every == 0
-        if shown or self.inspector.due(witness.step):
+        """Check and log a watched step. Where it is checked, the checks speak before anything is called divergence."""
+        shown, due = witness.step % self.config.log.every == 0, self.inspector.due(witness.step)
+        if due:
             self.inspector.examine(witness)
         if not math.isfinite(witness.loss):
             self.diverged("the loss is not finite")
         for name in ("W2", "b2", "W1", "b1", "C"):  # in the order of the backward pass
             self.require_finite(getattr(witness.gradient, name), f"the gradient of {name}")
+        if shown and not due:
+            self.inspector.examine(witness)
         if shown:
             self.log_step(witness)
 

@@ -53,5 +53,5 @@ def interruptible(answer: Callable[[str], None]) -> Iterator[Signals]:
 
 def lost(done: int, saved: int, folder: Path) -> str:
     """What ending at once costs a run that has done so many steps and saved so many."""
-    what = f"the {done - saved:,} steps since then are lost" if done > saved else "nothing is lost"
+    what = "the steps after it are lost" if done > saved else "nothing is lost"
     return f"stopped at once; {folder / 'checkpoint.npz'} is of step {saved}, {what}"
