@@ -13,7 +13,7 @@ from conftest import LONG_STEPS, SETTINGS, Trainer, assert_same, at_step, folder
 from trainer.errors import UserError
 from trainer.runs import signals
 from trainer.runs.checkpoint import load
-from trainer.runs.session import Session
+from trainer.runs.listening import Session
 from trainer.runs.signals import interruptible
 
 pytestmark = pytest.mark.usefixtures("place")
