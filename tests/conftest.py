@@ -77,11 +77,13 @@ def start_process(*arguments: str, options: tuple[str, ...] = ()) -> "subprocess
 
 
 def fresh(name: str, *settings: str) -> list[str]:
-    """The arguments that train a small model under runs/NAME, with settings of which one may hold several."""
+    """The arguments that train a small model under runs/NAME, with settings of which one may hold several.
+
+    Of two values for a key the later one holds; the program itself refuses to choose.
+    """
     Path("small.yaml").write_text("data: {path: text.txt}\n")
-    words = " ".join([SMALL, *settings]).split()
-    overrides = dict(word.partition("=")[::2] for word in words)  # a later setting of a key counts
-    return ["--config", "small.yaml", "--name", name, *("=".join(item) for item in overrides.items())]
+    overrides = {word.partition("=")[0]: word for word in " ".join([SMALL, *settings]).split()}
+    return ["--config", "small.yaml", "--name", name, *overrides.values()]
 
 
 def folder(name: str) -> Path:

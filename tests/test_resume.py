@@ -54,7 +54,7 @@ REFUSED = {
         "train.steps=23": "below the 24 steps",
         "train.steps=-1": "train.steps",
         "train.steps=many": "train.steps",
-        "train.steps=[": "a whole number",
+        "train.steps=[": "whole number",
         "train.steps": "train.steps",
         "train.learning_rate=1": "only train.steps=N",
         "seed=1": "only train.steps=N",

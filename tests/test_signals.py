@@ -1,14 +1,20 @@
-"""Ctrl-C and SIGTERM: the state is saved, and the run goes on as if nothing had happened."""
+"""Ctrl-C and its like: the state is saved, and the run goes on as if nothing had happened."""
 
 import shlex
 import signal
+import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import LONG_STEPS, SETTINGS, Trainer, assert_same, at_step, folder, fresh, rows, start_process
 
+from trainer.errors import UserError
+from trainer.runs import signals
 from trainer.runs.checkpoint import load
+from trainer.runs.listening import Session
+from trainer.runs.signals import interruptible
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -53,17 +59,102 @@ def test_signals_reach_a_process() -> None:
         step, arguments = saved, ["--resume", "runs"]
 
 
-def test_a_second_signal_ends_a_process_at_once() -> None:
-    # Every coordinate of 60,000 is perturbed: the first step takes far longer than the two signals.
+def begun() -> "subprocess.Popen[str]":
+    """A process in the checks of its first step, which take many seconds."""
     sizes = "model.hidden=600 model.embedding=30 train.batch_size=256 check.enabled=true"
     process = start_process(*fresh("live", LONG_STEPS, sizes))
     while process.poll() is None and not list(Path("runs/live").glob("*/checkpoint.npz")):
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
-    assert process.poll() is None  # it finishes its step
+    return process
+
+
+def test_a_step_whose_checks_were_cut_short_is_made_again(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert trainer(*fresh("whole", SETTINGS["checked"], "check.every=1"))[0] == 0
+    passes = Session.passes
+
+    def interrupted(self: Session, function: Any, many: Any) -> Any:
+        for k, result in enumerate(passes(self, function, many)):
+            if self.checkpoint.step == 7 and k == 0:  # the first pass of the checks of step 6
+                signal.raise_signal(signal.SIGINT)
+            yield result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "passes", interrupted)
+        assert trainer(*fresh("cut", SETTINGS["checked"], "check.every=1"))[0] == 130
+    assert load(folder("cut") / "checkpoint.npz").step == 6
+    assert trainer("--resume", "runs/cut")[0] == 0
+    assert_same(folder("whole"), folder("cut"))
+
+
+def test_a_signal_within_the_checks_of_a_process_ends_it_soon() -> None:
+    process = begun()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "saved" not in err
+    assert "finishing the step; again to stop now\n" in err
     assert load(folder("live") / "checkpoint.npz").step == 0
+
+
+def test_a_signal_that_arrives_twice_is_one(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrapper that forwards Ctrl-C delivers it within a millisecond of the terminal's own."""
+
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+
+    at_step(monkeypatch, 4, twice)
+    status, _, err = trainer(*fresh("twice"))
+    assert status == 130
+    assert err.count("finishing the step") == 1
+    assert "interrupted at step 5, state saved" in err
+
+
+def test_a_later_signal_stops_at_once_and_says_what_is_lost(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def impatient() -> None:
+        signal.raise_signal(signal.SIGINT)
+        later = time.monotonic() + 0.6
+        monkeypatch.setattr(signals.time, "monotonic", lambda: later)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        at_step(patch, 9, impatient)
+        status, _, err = trainer(*fresh("late", "log.checkpoint_every=4"))
+    path = folder("late") / "checkpoint.npz"
+    assert (status, load(path).step) == (130, 8)
+    assert err.splitlines()[-1] == f"stopped at once; {path} is of step 8, the steps after it are lost"
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_second_signal_ends_a_process() -> None:
+    process = begun()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.6)
+    process.send_signal(signal.SIGINT)  # unless it has ended by then
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert load(folder("live") / "checkpoint.npz").step == 0
+
+
+def test_hanging_up_ends_a_run_unless_that_was_ignored_before(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_step(monkeypatch, 4, lambda: signal.raise_signal(signal.SIGHUP))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        assert trainer(*fresh("ignored"))[0] == 0
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        assert trainer(*fresh("hung up"))[0] == 130
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert load(folder("hung up") / "checkpoint.npz").step == 5
+
+
+def test_a_signal_is_answered_even_where_the_log_cannot_be_written() -> None:
+    def full(line: str) -> None:
+        raise UserError("cannot write")
+
+    with interruptible(full) as asked:
+        signal.raise_signal(signal.SIGTERM)
+        assert asked

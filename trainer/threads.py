@@ -2,8 +2,9 @@
 
 import math
 import os
-from collections.abc import Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -90,3 +91,13 @@ def example_losses(p: Parameters, sizes: Sizes, corpus: Corpus, positions: Array
     batch = Batch(*text.windows(corpus, positions, sizes.K))
     logits = model.forward(p, batch, Activations(sizes, len(positions), p.flat.dtype))
     return ops.cross_entropy(logits, batch.targets)
+
+
+@contextmanager
+def workers(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that compute in silence; what they have not begun when the block ends is dropped."""
+    pool = ThreadPoolExecutor(count, initializer=np.seterr, initargs=("ignore",))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

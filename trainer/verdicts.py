@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Verdict:
@@ -10,6 +12,12 @@ class Verdict:
 
     name: str
     passed: bool
+
+    def __post_init__(self) -> None:
+        """NumPy's numbers become Python's, for the log and for people who read it."""
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):
+                object.__setattr__(self, name, value.item())
 
     @property
     def severity(self) -> float:

@@ -69,7 +69,7 @@ def with_bound(p: Parameters, batch: Batch) -> tuple[Array, Array]:
 
 def explain(split: str, shown: float, expected: float, each: Array, atol: float) -> str:
     """What evaluation did instead, where it can be told."""
-    start = f"evaluation of the {split} split is wrong: look at evaluation in runs/session.py"
+    start = f"evaluation of the {split} split is wrong: look at evaluation in runs/listening.py"
     n = len(each)
     guesses = {
         "it is the sum, not the mean": each.sum(),

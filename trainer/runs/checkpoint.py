@@ -41,7 +41,7 @@ class Checkpoint:
     opening: str = ""  # the first characters of the text, where sampling a stream starts
     places: list[str] = field(default_factory=list)  # the absolute paths of the text's files
     backward: dict[str, str] | None = None  # path and SHA-256 of the learner's own backward pass
-    blas: str = ""  # what computed the matrix products
+    blas: str = ""  # what computes the matrix products: the last bits depend on it
     format: int = FORMAT  # of the file that this was read from
 
     @property

@@ -3,13 +3,13 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
 
 from trainer import blame, checks, loop, referee, text, threads
 from trainer.batches import CHECKS, batches
+from trainer.blas import one_thread
 from trainer.config import Config
 from trainer.errors import RunFailed
 from trainer.model import Parameters
@@ -130,10 +130,11 @@ def check(config: Config) -> list[Verdict]:
     """
     corpus = text.load(config.data, config.model.context)
     checkpoint = begin(config, corpus)
-    first_loss = check_initial_loss(checkpoint, corpus)
-    p, sizes, rng = checkpoint.parameters, checkpoint.sizes, np.random.default_rng([config.seed, CHECKS])
-    p.b1[...], p.b2[...] = rng.standard_normal(sizes.H), rng.standard_normal(sizes.V)
-    with np.errstate(all="ignore"), ThreadPoolExecutor(max(threads.cores(), checkpoint.threads)) as pool:
+    workers = threads.workers(max(threads.cores(), checkpoint.threads))
+    with np.errstate(all="ignore"), one_thread(), workers as pool:
+        first_loss = check_initial_loss(checkpoint, corpus)
+        p, sizes, rng = checkpoint.parameters, checkpoint.sizes, np.random.default_rng([config.seed, CHECKS])
+        p.b1[...], p.b2[...] = rng.standard_normal(sizes.H), rng.standard_normal(sizes.V)
         batch = next(batches(corpus, config, 0))
         gradients = gradients_of(checkpoint, pool)
         witness = loop.watched_step(config.train, sizes, p, checkpoint.state, 0, batch, gradients)

@@ -5,22 +5,33 @@ import json
 import os
 import sys
 import time
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
-from tqdm.auto import tqdm
 
 from trainer import config as configuration
 from trainer.errors import UserError
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.files import naming, write_whole
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # in a notebook without ipywidgets: a bar of characters will do
+    from tqdm.auto import tqdm
+
 try:
     import fcntl
 except ImportError:  # Windows: runs work, two writers are not kept apart
     fcntl = None  # type: ignore[assignment]
+
+SILENCE = 10  # seconds between two lines of progress where no bar can be drawn
+
+
+def in_notebook() -> bool:
+    """Whether what is printed goes to a notebook, which can draw a bar though it is no terminal."""
+    return type(sys.stderr).__module__.startswith("ipykernel")
 
 
 class Journal:
@@ -42,10 +53,11 @@ class Journal:
         text = yaml.safe_dump(configuration.to_dict(checkpoint.config), sort_keys=False, allow_unicode=True)
         write_whole(folder / "config.yaml", text.encode())
         steps = checkpoint.config.train.steps
-        hidden = True if quiet else None  # None: hidden where there is no terminal
+        hidden = quiet or not (sys.stderr.isatty() or in_notebook())
         self.bar = tqdm(
             total=steps, initial=checkpoint.step, unit="step", disable=hidden, dynamic_ncols=True, leave=False
         )
+        self.told = time.monotonic()  # when a line was last written where there is no bar
 
     def lock(self) -> None:
         """Raise UserError if another process writes this run."""
@@ -99,9 +111,13 @@ class Journal:
             tqdm.write(line, file=sys.stderr)
 
     def progress(self, step: int, note: str) -> None:
-        """Move the bar."""
-        self.bar.set_postfix_str(note, refresh=False)
-        self.bar.update(step - self.bar.n)
+        """Move the bar; where there is none, write a line now and then."""
+        if not self.bar.disable:
+            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(step - self.bar.n)
+        elif not self.quiet and time.monotonic() - self.told > SILENCE:
+            self.told = time.monotonic()
+            tqdm.write(f"step {step} of {self.bar.total}: {note}", file=sys.stderr)
 
     def conclude(self, lines: list[str]) -> None:
         """The results, on standard output."""

@@ -29,6 +29,5 @@ def check_text(checkpoint: Checkpoint, corpus: Corpus) -> None:
     """Raise UserError if the text is not the one that the run began with."""
     if corpus.fingerprint != checkpoint.fingerprint:
         path = checkpoint.config.data.path
-        files = [path] if isinstance(path, str) else path
-        where = ", ".join(str(Path(file).absolute()) for file in files)
+        where = ", ".join(str(Path(each).absolute()) for each in ([path] if isinstance(path, str) else path))
         raise UserError(f"the text has changed since the run began, {where}; restore it")

@@ -7,6 +7,7 @@ import numpy as np
 
 from trainer import model, ops
 from trainer.batches import SAMPLES
+from trainer.blas import one_thread
 from trainer.errors import UserError
 from trainer.model import Activations, Batch
 from trainer.ops import Array
@@ -65,8 +66,50 @@ def sample(
     top_k: int = 0,
     length: int | None = None,
     seed: int = 0,
+) -> list[str]:
+    """Text that a trained model makes up.
+
+    Parameters
+    ----------
+    checkpoint
+        What `trainer.load_checkpoint` gives.
+    n
+        How many texts: lines, or pieces of running text, as the model has learned.
+    prompt
+        How each begins.
+    temperature
+        Below 1 safer, above 1 wilder, 0 the likeliest character only.
+    top_k
+        Draw from so many of the likeliest characters; 0 from all.
+    length
+        Characters at most, without the prompt; by default 100 a line, 500 of running text.
+    seed
+        Another seed, other texts; the same seed, the same texts.
+
+    Returns
+    -------
+    list of str
+        The texts, each with its prompt.
+
+    Raises
+    ------
+    UserError
+        For an impossible setting, or a character in the prompt that the model does not know.
+
+    Examples
+    --------
+    >>> checkpoint = trainer.load_checkpoint(run / "best.npz")
+    >>> len(trainer.sample(checkpoint, 3, prompt="an"))
+    3
+    """
+    with one_thread():
+        return list(samples(checkpoint, n, prompt, temperature, top_k, length, seed))
+
+
+def samples(
+    checkpoint: Checkpoint, n: int, prompt: str, temperature: float, top_k: int, length: int | None, seed: int
 ) -> Iterator[str]:
-    """n texts that begin with the prompt. Raises UserError for an impossible setting or an unknown character."""
+    """The same, text by text as they are made."""
     length = check_settings(checkpoint, n, prompt, temperature, top_k, length, seed)
     code_points = np.array([ord(character) for character in checkpoint.vocabulary], np.uint32)  # (V,)
 

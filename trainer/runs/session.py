@@ -1,244 +1,124 @@
-"""A training from beginning to end: it listens to the loop, and logs, evaluates, saves, stops and sums up."""
+"""A training from beginning to end: start it or go on with it, and end it well whatever happens."""
 
-import math
-import shlex
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
 import numpy as np
 
-from trainer import loop, optim, text, threads
-from trainer.batches import ahead, batches
+from trainer import blas, text, threads
 from trainer.config import Config
-from trainer.errors import Interrupted, RunFailed
-from trainer.ops import Array
+from trainer.errors import Interrupted
 from trainer.runs import checkpoint as checkpoints
-from trainer.runs import rows, summary
 from trainer.runs.checkpoint import Checkpoint
-from trainer.runs.files import write_whole
 from trainer.runs.folder import check_name, create, find
-from trainer.runs.inspection import Inspector
 from trainer.runs.journal import Journal
+from trainer.runs.listening import OnEval, Session
 from trainer.runs.resuming import apply_overrides, check_text
-from trainer.runs.sampling import sample
-from trainer.runs.signals import Signals, interruptible
-from trainer.runs.starting import begin, check_initial_loss, gradients_of
+from trainer.runs.signals import interruptible, lost
+from trainer.runs.starting import begin
 from trainer.text import Corpus
-from trainer.witness import Witness
-
-MOST = 1_000_000  # examples that the losses at the end look at
-OnEval = Callable[[int, float, float], bool | None]  # step, training and validation loss; False stops the run
 
 
 def train(config: Config, name: str = "notebook", quiet: bool = False, on_eval: OnEval | None = None) -> Path:
-    """Train a model from the start; return its run folder under runs/.
+    """Train a model from the start.
 
-    `on_eval(step, train_loss, val_loss)` hears of each evaluation and may return False to stop. Raises UserError for
-    what the user can mend, RunFailed if a check failed or training diverged, Interrupted after Ctrl-C or SIGTERM.
+    Parameters
+    ----------
+    config
+        What `trainer.read_config` gives.
+    name
+        The folder under `runs/` in which the run gets a folder of its own.
+    quiet
+        Print nothing, and draw no bar; the files of the run are written all the same.
+    on_eval
+        Called after each evaluation with the step and the losses of training and validation, in nats per character
+        (nan without a validation split). It may return False to stop the run.
+
+    Returns
+    -------
+    Path
+        The run's folder, `runs/NAME/YYYYMMDD-HHMMSS`.
+
+    Raises
+    ------
+    UserError
+        For what the user can mend: a text, a name, a full disk.
+    RunFailed
+        If a check failed or training diverged.
+    Interrupted
+        After Ctrl-C, SIGTERM or SIGHUP; the state is saved, and the exception's `run` is the folder.
+
+    Examples
+    --------
+    >>> run = trainer.train(config, name="example", quiet=True)
+    >>> sorted(path.name for path in run.iterdir())
+    ['best.npz', 'checkpoint.npz', 'config.yaml', 'metrics.jsonl', 'samples.txt', 'train.log']
     """
     check_name(name)
     corpus = text.load(config.data, config.model.context)
     checkpoint = begin(config, corpus)
-    return run(create(name), checkpoint, corpus, True, quiet, on_eval)
+    return carry_out(create(name), checkpoint, corpus, True, quiet, on_eval)
 
 
-def resume(name: str | Path, overrides: Sequence[str] = (), quiet: bool = False, on_eval: OnEval | None = None) -> Path:
-    """Go on with a run from its newest checkpoint, bit for bit as if it had never stopped. Raises as `train` does."""
-    folder = find(str(name))
+def resume(run: str | Path, overrides: Sequence[str] = (), quiet: bool = False, on_eval: OnEval | None = None) -> Path:
+    """Go on with a run from its newest checkpoint, bit for bit as if it had never stopped.
+
+    Parameters
+    ----------
+    run
+        The run's folder, or a folder of runs, of which the newest is meant.
+    overrides
+        `train.steps=N` for another number of steps, where `train.schedule` is constant; `data.path=FILE` for a text
+        that has moved.
+    quiet, on_eval
+        As for `trainer.train`.
+
+    Returns
+    -------
+    Path
+        The run's folder.
+
+    Raises
+    ------
+    UserError
+        If there is no such run, or its text has changed, or an override cannot be; else as `trainer.train`.
+
+    Examples
+    --------
+    >>> trainer.resume(run, quiet=True) == run  # it has ended before: its last lines are written again
+    True
+    """
+    folder = find(str(run))
     checkpoint = checkpoints.load(folder / "checkpoint.npz")
     apply_overrides(checkpoint, overrides, folder)
     if not (folder / "best.npz").exists():
         checkpoint.best_loss = None  # the next evaluation writes it again
     corpus = text.load(checkpoint.config.data, checkpoint.config.model.context)
     check_text(checkpoint, corpus)
-    return run(folder, checkpoint, corpus, False, quiet, on_eval)
+    return carry_out(folder, checkpoint, corpus, False, quiet, on_eval)
 
 
-def run(folder: Path, checkpoint: Checkpoint, corpus: Corpus, fresh: bool, quiet: bool, on_eval: OnEval | None) -> Path:
+def carry_out(
+    folder: Path, checkpoint: Checkpoint, corpus: Corpus, fresh: bool, quiet: bool, on_eval: OnEval | None
+) -> Path:
     """Train to the last step, or to the first signal."""
-    workers = max(threads.cores(), checkpoint.threads)
     with (
         np.errstate(all="ignore"),
         Journal(folder, checkpoint, quiet) as journal,
         interruptible(journal.say) as signals,
-        ThreadPoolExecutor(workers, initializer=np.seterr, initargs=("ignore",)) as pool,
+        blas.one_thread() as products,
+        threads.workers(max(threads.cores(), checkpoint.threads)) as pool,
     ):
         session = Session(checkpoint, corpus, journal, signals, pool, on_eval)
-        session.begin(fresh)
-        for step in session.steps():
-            session.hear(step)
-            if session.stopped:
-                break
-        session.finish()
+        try:
+            session.begin(fresh, products)
+            for step in session.steps():
+                session.hear(step)
+                if session.stopped:
+                    break
+            session.finish()
+        except Interrupted:
+            raise
+        except KeyboardInterrupt:  # a second signal, or one that a thread of the caller raised
+            raise KeyboardInterrupt(lost(checkpoint.step, session.saved, folder)) from None
     return folder
-
-
-class CutShort(Exception):
-    """A long check ends because of a signal."""
-
-
-class Session:
-    """What listens to the loop."""
-
-    def __init__(
-        self, checkpoint: Checkpoint, corpus: Corpus, journal: Journal, signals: Signals, pool: ThreadPoolExecutor,
-        on_eval: OnEval | None,
-    ) -> None:  # fmt: skip
-        self.checkpoint, self.config, self.corpus = checkpoint, checkpoint.config, corpus
-        self.journal, self.signals, self.pool, self.on_eval = journal, signals, pool, on_eval
-        self.inspector = Inspector(checkpoint, corpus, journal, self.passes)
-        self.pace = journal.seconds(), checkpoint.step  # when and where the last `step` row was written
-        self.stopped = ""  # why the run ends before its last step
-
-    def passes(self, function: Callable[[Any], Array], many: Iterable[Any]) -> Iterable[Array]:
-        """The passes of a check on all cores; a signal cuts a long check short."""
-        for result in self.pool.map(function, many):
-            if self.signals:
-                raise CutShort
-            yield result
-
-    def begin(self, fresh: bool) -> None:
-        """The first check, that nothing is known yet; step 0 on disk."""
-        if not fresh:
-            done, steps = self.checkpoint.step, self.config.train.steps
-            self.journal.say(f"resuming {self.journal.folder} at step {done} of {steps}")
-            return
-        first_loss = check_initial_loss(self.checkpoint, self.corpus)
-        summary.introduce(self.journal, self.checkpoint, self.corpus, first_loss)
-        self.inspector.judge([first_loss], 0)
-        self.save("checkpoint.npz")
-
-    def steps(self) -> Iterable[loop.Step]:
-        """The loop, from where the run stands."""
-        checkpoint = self.checkpoint
-        drawn = batches(self.corpus, self.config, checkpoint.step)
-        if checkpoint.threads > 1:
-            drawn = ahead(drawn, self.pool)
-        return loop.steps(
-            self.config.train, checkpoint.sizes, checkpoint.parameters, checkpoint.state, checkpoint.step,
-            drawn, gradients_of(checkpoint, self.pool), self.watched,
-        )  # fmt: skip
-
-    def watched(self, step: int) -> bool:
-        """A step is watched where it is logged, checked or followed by an evaluation."""
-        log, done = self.config.log, step + 1
-        evaluated = done % log.eval_every == 0 or done == self.config.train.steps
-        return step % log.every == 0 or evaluated or self.inspector.due(step)
-
-    def hear(self, step: loop.Step) -> None:
-        """A step has been made: look at it, log it, evaluate, save, and stop where that is asked for."""
-        log, checkpoint, steps = self.config.log, self.checkpoint, self.config.train.steps
-        checkpoint.step = step.number + 1
-        if step.witness:
-            self.look(step.witness)
-        last = checkpoint.step == steps
-        if checkpoint.step % log.eval_every == 0 or last:
-            self.evaluate(step.witness)
-        if checkpoint.step % log.checkpoint_every == 0 or last or self.signals or self.stopped:
-            self.require_finite(checkpoint.parameters.flat, "a parameter")
-            self.save("checkpoint.npz")
-        if self.signals and not last:
-            self.journal.say(f"interrupted at step {checkpoint.step}, state saved")
-            folder = self.journal.folder
-            raise Interrupted(f"go on with: python -m trainer --resume {shlex.quote(str(folder))}", folder)
-
-    def look(self, witness: Witness) -> None:
-        """Check and log a watched step. Where it is checked, the checks speak before anything is called divergence."""
-        shown, due = witness.step % self.config.log.every == 0, self.inspector.due(witness.step)
-        if not due:
-            self.require_sane(witness)
-        if shown or due:
-            try:
-                self.inspector.examine(witness)
-            except CutShort:
-                self.journal.say(f"the checks of step {witness.step} were cut short")
-        if due:
-            self.require_sane(witness)
-        if shown:
-            self.log_step(witness)
-
-    def require_sane(self, witness: Witness) -> None:
-        """Raise RunFailed for a loss or a gradient that is not finite."""
-        if not math.isfinite(witness.loss):
-            self.diverged("the loss is not finite")
-        for name in ("W2", "b2", "W1", "b1", "C"):  # in the order of the backward pass
-            self.require_finite(getattr(witness.gradient, name), f"the gradient of {name}")
-
-    def log_step(self, witness: Witness) -> None:
-        """The `step` row, and the bar."""
-        seconds, (last_seconds, last_step) = self.journal.seconds(), self.pace
-        done = witness.step + 1
-        pace = (done - last_step) / max(seconds - last_seconds, 1e-9)
-        self.journal.row("step", **rows.of_step(witness, self.corpus), steps_per_second=pace)
-        self.pace = seconds, done
-        best = self.checkpoint.best_loss
-        note = f"loss {witness.loss:.3f}" + ("" if best is None else f", val {best:.3f}")
-        self.journal.progress(done, note)
-
-    def evaluate(self, witness: Witness | None) -> None:
-        """The losses of training and validation; the best parameters so far are kept."""
-        checkpoint, began = self.checkpoint, self.journal.seconds()
-        self.require_finite(checkpoint.parameters.flat, "a parameter")
-        most = self.config.log.eval_examples
-        train_loss, val_loss = (self.loss(checkpoint, split, most) for split in ("train", "val"))
-        for split in ("train", "val"):
-            self.inspector.evaluate(checkpoint.parameters, split, self.mean_loss, checkpoint.step)
-        seen = rows.histograms(witness) if witness else {}
-        self.journal.row("eval", step=checkpoint.step, train_loss=train_loss, val_loss=val_loss, histograms=seen)
-        losses = f"train {train_loss:.4f}, val {val_loss:.4f}"
-        self.journal.say(f"step {checkpoint.step}: {losses} nats per character")
-        if train_loss > 10 * math.log(checkpoint.sizes.V):
-            self.diverged(f"the training loss is {train_loss:.4g}, more than ten times log V")
-        if checkpoint.best_loss is None or val_loss < checkpoint.best_loss:
-            checkpoint.best_loss, checkpoint.best_step = val_loss, checkpoint.step
-            self.save("best.npz")
-        if self.on_eval and self.on_eval(checkpoint.step, train_loss, val_loss) is False:
-            self.stopped = "stopped by on_eval"
-        paused = self.journal.seconds() - began
-        self.pace = self.pace[0] + paused, self.pace[1]
-
-    def loss(self, checkpoint: Checkpoint, split: str, most: int) -> float:
-        """The mean loss over at most so many examples of a split, in nats."""
-        return self.mean_loss(text.evenly(self.corpus, split, most), checkpoint)
-
-    def mean_loss(self, positions: Array, checkpoint: Checkpoint | None = None) -> float:
-        """The mean loss at some positions of the text, in nats."""
-        checkpoint = checkpoint or self.checkpoint
-        return threads.mean_loss(checkpoint.parameters, checkpoint.sizes, self.corpus, positions, self.pool)
-
-    def save(self, file: str) -> None:
-        """Write the state into a file of the run's folder."""
-        self.journal.sync()
-        self.checkpoint.metrics_length, self.checkpoint.seconds = self.journal.length, self.journal.seconds()
-        checkpoints.save(self.journal.folder / file, self.checkpoint)
-
-    def require_finite(self, array: Array, what: str) -> None:
-        """Raise RunFailed for an array with a number that is not finite: the sum shows it in one pass."""
-        if not math.isfinite(array.sum(dtype=np.float64)):
-            self.diverged(f"{what} is not finite")
-
-    def diverged(self, what: str) -> NoReturn:
-        """Raise RunFailed, with what may help."""
-        last = self.config.train.steps - 1
-        rate = optim.learning_rate(self.config.train, min(self.checkpoint.step, last))
-        raise RunFailed(
-            f"training diverged at step {self.checkpoint.step}: {what}, at learning rate {rate:g};"
-            f" the last good checkpoint is {self.journal.folder / 'checkpoint.npz'};"
-            " try a learning rate ten times smaller, or train.warmup_steps"
-        )
-
-    def finish(self) -> None:
-        """The losses of the best parameters, the checks, samples. Raises RunFailed if a check had failed."""
-        checkpoint, folder = self.checkpoint, self.journal.folder
-        best_file = folder / "best.npz"
-        best = checkpoints.load(best_file) if best_file.exists() else checkpoint
-        losses = {split: self.loss(best, split, MOST) for split in ("train", "val", "test")}
-        texts = list(sample(best, self.config.log.samples, seed=self.config.seed))
-        write_whole(folder / "samples.txt", "".join(line + "\n" for line in texts).encode())
-        summary.conclude(self.journal, checkpoint, best, self.corpus, losses, texts)
-        if any(tally["failed"] for name, tally in checkpoint.checks.items() if name != "initial_loss"):
-            raise RunFailed(
-                f"a check failed during the run, {folder / 'metrics.jsonl'}; see its rows with passed: false"
-            )

@@ -4,27 +4,34 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-PATIENCE = 0.5  # seconds within which a second signal is taken for the same one, sent on by a wrapper
+from trainer.errors import UserError
+
+SAME = 0.5  # seconds within which further signals are the first one, delivered again by a wrapper that forwards it
 
 
 class Signals:
     """Whether the run has been asked to stop."""
 
     def __init__(self, answer: Callable[[str], None]) -> None:
-        self.answer, self.first = answer, 0.0
+        self.answer = answer
+        self.first: float | None = None  # when the first came
 
     def __bool__(self) -> bool:
-        return self.first > 0
+        return self.first is not None
 
     def handle(self, number: int, frame: Any) -> None:
-        if not self.first:
-            self.first = time.monotonic()
-            self.answer("finishing the step; again to stop now")
-        elif time.monotonic() - self.first > PATIENCE:
-            raise KeyboardInterrupt("stopped at once: what was learned since the last checkpoint is lost")
+        """Called between any two instructions of the run, so it may not fail on a file that is being written."""
+        now = time.monotonic()
+        if self.first is None:
+            self.first = now
+            with suppress(UserError, OSError, RuntimeError):
+                self.answer("finishing the step; again to stop now")
+        elif now - self.first > SAME:
+            raise KeyboardInterrupt
 
 
 @contextmanager
@@ -41,4 +48,10 @@ def interruptible(answer: Callable[[str], None]) -> Iterator[Signals]:
         yield signals
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def lost(done: int, saved: int, folder: Path) -> str:
+    """What ending at once costs a run that has done so many steps and saved so many."""
+    what = "the steps after it are lost" if done > saved else "nothing is lost"
+    return f"stopped at once; {folder / 'checkpoint.npz'} is of step {saved}, {what}"

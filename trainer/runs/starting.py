@@ -13,9 +13,9 @@ from trainer.config import Config
 from trainer.errors import UserError
 from trainer.model import Activations, Sizes
 from trainer.runs.checkpoint import Checkpoint, sizes_of
-from trainer.runs.summary import blas_name
 from trainer.text import Corpus
 from trainer.verdicts import InitialLoss
+from trainer.witness import Witness
 
 
 def begin(config: Config, corpus: Corpus) -> Checkpoint:
@@ -32,7 +32,6 @@ def begin(config: Config, corpus: Corpus) -> Checkpoint:
         threads=threads.choose_threads(sizes, config.train.batch_size),
         fingerprint=corpus.fingerprint,
         opening=opening,
-        blas=blas_name(),
     )
 
 
@@ -65,3 +64,11 @@ def check_initial_loss(checkpoint: Checkpoint, corpus: Corpus) -> InitialLoss:
     if atol == "auto":
         atol = tolerances.initial_loss(room.h, first.targets, V)
     return checks.initial_loss(value, V, float(atol))
+
+
+def take_back(checkpoint: Checkpoint, witness: Witness) -> None:
+    """Undo a step whose checks were cut short by a signal: when the run goes on it is made and checked again."""
+    checkpoint.step = witness.step
+    checkpoint.parameters.flat[...] = witness.before.flat
+    for name, vector in checkpoint.state.items():
+        vector[...] = witness.state_before[name]

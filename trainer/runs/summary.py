@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from trainer import __version__, text
+from trainer.blas import Blas
 from trainer.errors import printable
 from trainer.model import NAMES
 from trainer.runs.checkpoint import Checkpoint
@@ -16,10 +17,13 @@ from trainer.text import Corpus
 from trainer.verdicts import InitialLoss
 
 
-def blas_name() -> str:
-    """The library that NumPy was built with for matrix products."""
-    blas: Any = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    return f"{blas['name']} {blas['version']}"
+def tell_products(journal: Journal, checkpoint: Checkpoint, products: Blas) -> None:
+    """Note which library multiplies matrices, and say where that can be felt."""
+    before, checkpoint.blas = checkpoint.blas, str(products)
+    if products.warning:
+        journal.say(f"warning: {products.warning}")
+    if before not in ("", checkpoint.blas):
+        journal.say(f"the last bits of results may differ: {before} has computed them, {checkpoint.blas} goes on")
 
 
 def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus, first_loss: InitialLoss) -> None:

@@ -2,12 +2,13 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from trainer.errors import RunFailed, UserError, printable
+from trainer.errors import Interrupted, RunFailed, UserError, printable
 
 RUN = "a run folder, a folder of runs (its newest is meant) or a checkpoint file; left out, the newest run under runs/"
 
@@ -68,7 +69,7 @@ def sample_command(arguments: Sequence[str]) -> None:
 
     from trainer.runs.checkpoint import load
     from trainer.runs.folder import find_checkpoint
-    from trainer.runs.sampling import sample, stream
+    from trainer.runs.sampling import samples, stream
 
     checkpoint = load(find_checkpoint(given.run))
     lines = checkpoint.config.data.mode == "lines"
@@ -83,7 +84,7 @@ def sample_command(arguments: Sequence[str]) -> None:
             print(show(character), end="", flush=not lines)
         print()
         return
-    for text in sample(checkpoint, 20 if given.n is None else given.n, *settings):
+    for text in samples(checkpoint, 20 if given.n is None else given.n, *settings):
         print(show(text) if lines else show(text) + "\n")
 
 
@@ -179,6 +180,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status, message = 2, "error: not enough memory, for this model and batch; give smaller sizes"
     except RunFailed as error:
         status, message = 1, f"failed: {error}"
+    except Interrupted as error:
+        status, message = 130, f"go on with: python -m trainer --resume {shlex.quote(str(error.run))}"
     except KeyboardInterrupt as error:
         status, message = 130, str(error) or "interrupted"
     except OSError as error:
