@@ -77,7 +77,7 @@ def scene(seed: int) -> Scene:
     dropped: dict[str, Any] = one(
         {}, {}, {"dropout": one(0.1, 0.5, 0.999)}, {"embedding_dropout": 0.2}, {"dropout": 0.2, "context_dropout": 0.7}
     )
-    steps = one(1, 20, 300, *((4000,) if small else ())) if V < 2000 else one(1, 20)
+    steps = one(1, 20, 300, *((2000,) if small else ())) if V < 2000 else one(1, 20)
     train = Train(
         steps=steps, batch_size=B, schedule=one("constant", "step", "cosine"), warmup_steps=one(0, 0, 5),
         **rule, **dropped,
@@ -90,7 +90,7 @@ def scene(seed: int) -> Scene:
     p = model.initial(sizes, dtype, rng)
     with np.errstate(all="ignore"):
         distort(p, one("start", "start", "W1", "W2", "C", "biases", "tiny", "both", "subnormal"), rng)
-    checked = {0, steps - 1, *rng.integers(0, steps, 8).tolist()}
+    checked = {0, steps - 1, *rng.integers(0, steps, 20).tolist()}
     corpus = some_corpus(V, K, lines, one("noise", "few", "certain"), rng)
     return Scene(config, sizes, corpus, p, one(1, 1, min(2, B)), frozenset(checked))
 
