@@ -66,11 +66,11 @@ class Witness:
 
     @cached_property
     def gradients(self) -> dict[str, Array]:
-        """The nine gradients by hand; demb is made up for where it was spared."""
-        inner: dict[str, Array] = {}
-        for name in INNER:
-            spared = name == "emb" and "demb" not in self.threads[0].values
-            inner[name] = ops.affine_backward_input(inner["z"], self.before.W1) if spared else self.collect("d" + name)
+        """The nine gradients by hand."""
+        for thread in self.threads:
+            if "demb" not in thread.values:  # spared, which each thread decides for the size of its share
+                thread.values["demb"] = ops.affine_backward_input(thread.values["dz"], self.before.W1)
+        inner = {name: self.collect("d" + name) for name in INNER}
         return inner | {name: getattr(self.gradient, name) for name in NAMES}
 
     @cached_property

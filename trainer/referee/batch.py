@@ -22,6 +22,7 @@ FEW = 4  # examples of each step that are looked up
 class Examples(Verdict):
     """The examples of a batch that were looked up. `found` says what is wrong and where to look."""
 
+    name: str = "batch"
     examples: int  # looked up
     wrong: int
     found: str
@@ -63,7 +64,6 @@ def examine(witness: Witness, corpus: Corpus, rng: np.random.Generator, seen: di
     else:
         found = repeated(witness, corpus, seen)
     return Examples(
-        name="batch",
         passed=not found,
         examples=len(few),
         wrong=len({int(b) for b in [*wrong_context, *wrong_target, *outside]}) or int(bool(found)),

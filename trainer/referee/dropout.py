@@ -26,6 +26,7 @@ LOOSE = 1e-4  # how well the scale of a known mistake has to fit, for it may kno
 class Dropout(Verdict):
     """One mask. `found` says what is wrong and where to look; empty if it passed."""
 
+    name: str = "dropout"
     place: str  # emb or h
     kept: int  # entries of the group that is farthest from its expectation
     expected: float
@@ -106,7 +107,7 @@ def judge(place: str, mask: Array | None, wanted: list[float], groups: int, drop
 def row(place: str, kept: int, expected: float, bound: float, found: str) -> Dropout:
     words = f"the dropout mask of {place} is wrong: look at draw_masks in batches.py: {found}" if found else ""
     return Dropout(
-        name="dropout", passed=not found, place=place, kept=kept, expected=expected, bound=bound, found=words
+        passed=not found, place=place, kept=kept, expected=expected, bound=bound, found=words
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ FEW = 32  # examples of a split
 class Evaluation(Verdict):
     """A split's mean loss over the same few examples. `found` says what is wrong and where to look."""
 
+    name: str = "evaluation"
     split: str
     shown: float  # by evaluation, nats
     expected: float  # by the float64 pass, nats
@@ -44,7 +45,7 @@ def examine(
     passed = abs(shown - expected) <= atol or not np.isfinite(expected)
     found = "" if passed else explain(split, shown, expected, each, atol)
     return Evaluation(
-        name="evaluation", passed=passed, split=split, shown=shown, expected=expected, atol=atol, found=found
+        passed=passed, split=split, shown=shown, expected=expected, atol=atol, found=found
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from trainer.witness import Witness
 class Forward(Verdict):
     """One tensor of the forward pass. `found` says what is wrong and where to look; empty if it passed."""
 
+    name: str = "forward"
     tensor: str  # emb, z, h, logits or loss
     max_abs_error: float
     atol: float  # the bound of the worst entry
@@ -78,7 +79,7 @@ def examine(witness: Witness) -> list[Forward]:
         said = "" if at.passed else f"{explain(witness, tensor, array, right[tensor], bound)}; {at}"
         rows.append(
             Forward(
-                name="forward", passed=at.passed, tensor=tensor, max_abs_error=at.error, atol=at.bound, found=said
+                passed=at.passed, tensor=tensor, max_abs_error=at.error, atol=at.bound, found=said
             )
         )  # fmt: skip
     return rows

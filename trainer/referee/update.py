@@ -25,6 +25,7 @@ from trainer.witness import Witness
 class Update(Verdict):
     """The move of a step. `found` says what is wrong and where to look; empty if it passed."""
 
+    name: str = "update"
     predicted: float  # the change of the loss to first order
     loss_before: float  # of the batch, in float64, nats
     loss_after: float
@@ -89,7 +90,6 @@ def examine(witness: Witness, at: Point, train: Train) -> Update:
             wrong = update_mistakes.of_parameters(move, after, bound)
     where = f"worst at {place_of(move.sizes, off)}: {off.found:.6e}, should be {off.right:.6e}"
     return Update(
-        name="update",
         passed=off.passed,
         predicted=float(move.g @ (after - move.p)),
         loss_before=loss_before,

@@ -1,0 +1,140 @@
+"""Correct trainings at the edges: random shapes, types, rules, rates and texts, some of their steps checked in full."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from trainer import loop, model, optim, referee, threads
+from trainer.batches import batches
+from trainer.config import Check, Config, Data, Model, Train
+from trainer.model import Parameters, Sizes
+from trainer.text import Corpus
+from trainer.verdicts import Verdict
+
+
+class Inline(Executor):
+    """No threads: the tests are quicker without."""
+
+    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(call(*arguments, **named))
+        return future
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A training, and which of its steps are checked."""
+
+    config: Config
+    sizes: Sizes
+    corpus: Corpus
+    p: Parameters
+    threads: int
+    checked: frozenset[int]
+
+
+def some_corpus(V: int, K: int, lines: bool, kind: str, rng: np.random.Generator) -> Corpus:
+    """A text of noise, of few characters, or one in which each character follows from the one before."""
+    n = 400
+    if kind == "noise":
+        ids = rng.integers(1 if lines else 0, V, n)
+    elif kind == "few":
+        ids = rng.choice(np.arange(1 if lines else 0, V)[:3], n)
+    else:
+        ids = np.arange(n) % V
+    if lines:
+        ids[rng.integers(0, n, n // 5)] = 0
+        ids[[0, -1]] = 0
+    first = 1 if lines else K
+    cuts = {"train": (first, 320), "val": (320, 360), "test": (360, n)}
+    return Corpus(ids.astype(np.min_scalar_type(V)), "", lines, cuts, "")
+
+
+def scene(seed: int) -> Scene:
+    """A random scene."""
+    rng = np.random.default_rng([7, seed])
+
+    def one(*choices: Any) -> Any:
+        return choices[rng.integers(len(choices))]
+
+    V, K, D = one(2, 2, 3, 5, 27, 60, 300, 2000, 20000), one(1, 1, 2, 3, 8), one(1, 2, 4, 10, 16)
+    H, B = one(1, 1, 2, 7, 30, 100), one(1, 1, 2, 5, 16, 40)
+    if V >= 2000:  # a full check of one step costs minutes
+        H, B = min(H, 20_000 // V), min(B, 20_000 // V)
+    small = V * (H + B) < 10_000
+    lines, dtype = one(True, False), one("float32", "float64")
+    rate = 10 ** rng.uniform(-4, 1.5)
+    rule: dict[str, Any] = one(
+        {"learning_rate": rate},
+        {"learning_rate": rate / 10, "momentum": one(0.5, 0.9, 0.999)},
+        {"learning_rate": rate / 30, "optimizer": "adamw", "weight_decay": one(0.0, 0.01, 1.0)},
+        {"learning_rate": rate, "weight_decay": one(0.01, 0.5)},
+    )
+    dropped: dict[str, Any] = one(
+        {}, {}, {"dropout": one(0.1, 0.5, 0.999)}, {"embedding_dropout": 0.2}, {"dropout": 0.2, "context_dropout": 0.7}
+    )
+    steps = one(1, 20, 300, *((2000,) if small else ())) if V < 2000 else one(1, 20)
+    train = Train(
+        steps=steps, batch_size=B, schedule=one("constant", "step", "cosine"), warmup_steps=one(0, 0, 5),
+        **rule, **dropped,
+    )  # fmt: skip
+    check = Check(enabled=True, method=one("central", "complex-step"), coordinates=one(20, "directions"))
+    if V * (H + B) < 1000:
+        check = replace(check, coordinates=one("all", 20, "directions"))
+    config = Config(Data("-"), Model(K, D, H, dtype), train, check, seed=seed)
+    sizes = Sizes(V, K, D, H)
+    p = model.initial(sizes, dtype, rng)
+    with np.errstate(all="ignore"):
+        distort(p, one("start", "start", "W1", "W2", "C", "biases", "tiny", "both", "subnormal"), rng)
+    checked = {0, steps - 1, *rng.integers(0, steps, 20).tolist()}
+    corpus = some_corpus(V, K, lines, one("noise", "few", "certain"), rng)
+    return Scene(config, sizes, corpus, p, one(1, 1, min(2, B)), frozenset(checked))
+
+
+def distort(p: Parameters, kind: str, rng: np.random.Generator) -> None:
+    """Move a model far outside of training."""
+    if kind in ("W1", "both"):
+        p.W1[...] *= 10 ** rng.uniform(0, 4)
+    if kind in ("W2", "both"):
+        p.W2[...] *= 10 ** rng.uniform(0, 5)
+    if kind == "C":
+        p.C[...] *= 10 ** rng.uniform(0, 3)
+    if kind == "biases":
+        p.b1[...], p.b2[...] = (rng.standard_normal(len(b)) * 10 ** rng.uniform(0, 3) for b in (p.b1, p.b2))
+    if kind == "tiny":
+        p.flat[...] *= 10 ** rng.uniform(-12, 0)
+    if kind == "subnormal":
+        getattr(p, str(rng.choice(model.NAMES)))[...] *= 10 ** rng.uniform(-44, -36)
+
+
+def checked_steps(s: Scene) -> Iterator[tuple[int, list[Verdict]]]:
+    """Train, and give the verdicts of the steps that are checked, until the numbers are no longer finite."""
+    config, pool, seen = s.config, Inline(), dict[int, int]()
+    train, dtype = config.train, config.model.dtype
+    parts = threads.split_batch(s.sizes, train.batch_size, dtype, s.threads)
+    gradients = partial(threads.gradients, parts, pool)
+    state = optim.initial_state(train, s.p)
+    drawn = batches(s.corpus, config, 0)
+    for step in loop.steps(train, s.sizes, s.p, state, 0, drawn, gradients, s.checked.__contains__):
+        if step.witness:
+            rng = np.random.default_rng([config.seed, step.number])
+            yield step.number, referee.examine(step.witness, s.corpus, config, rng, seen)
+            if not np.isfinite(s.p.flat.sum(dtype=np.float64)):
+                return
+
+
+def false_alarms(seeds: range) -> tuple[int, list[tuple[int, int, Verdict]]]:
+    """How many steps were checked, and what failed: seed, step, verdict."""
+    count, alarms = 0, []
+    with np.errstate(all="ignore"):
+        for seed in seeds:
+            for step, verdicts in checked_steps(scene(seed)):
+                count += 1
+                alarms += [(seed, step, verdict) for verdict in verdicts if not verdict.passed]
+    return count, alarms
+
+
