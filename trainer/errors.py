@@ -1,6 +1,7 @@
 """The exceptions that end a command with one line instead of a traceback, and text that is safe on a terminal."""
 
 import re
+from pathlib import Path
 
 # What a terminal obeys rather than shows: controls, line separators, and the controls of writing direction. Joiners and
 # special spaces are text: Persian, emoji and Chinese need them. Half a surrogate pair cannot be written at all.
@@ -10,8 +11,6 @@ OBEYED = re.compile(
     r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
     r"\ud800-\udfff]"
 )
-
-from pathlib import Path
 
 
 class UserError(Exception):

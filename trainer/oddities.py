@@ -67,9 +67,10 @@ def two_forms(ids: Array, vocabulary: str) -> int:
     """How many letters are followed by their accent where the text has the two as one character as well."""
     letters: dict[str, set[str]] = {}  # by accent, which is a vowel or a consonant where the letter is Korean
     for character in vocabulary:
-        *letter, accent = unicodedata.normalize("NFD", character)
+        apart = unicodedata.normalize("NFD", character)
+        letter, accent = apart[:-1], apart[-1]
         if letter and accent in vocabulary:
-            letters.setdefault(accent, set()).add(unicodedata.normalize("NFC", "".join(letter)))
+            letters.setdefault(accent, set()).add(unicodedata.normalize("NFC", letter))
     return sum(
         count_pairs(ids, [character in composed for character in vocabulary], vocabulary.index(accent))
         for accent, composed in letters.items()

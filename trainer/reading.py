@@ -54,15 +54,21 @@ class Source:
 
 
 def unreadable(name: str, error: OSError) -> UserError:
-    return UserError(f"cannot read the text, {name}: {error.strerror}; check data.path")
+    return UserError(f"cannot read the text, {name}: {error.strerror}; give data.path=FILE")
+
+
+def places(data: Data) -> list[str]:
+    """The absolute paths of a text's files; - for standard input."""
+    paths = [data.path] if isinstance(data.path, str) else data.path
+    return [path if path == "-" else str(Path(path).absolute()) for path in paths]
 
 
 def sources(data: Data) -> list[Source]:
     """The files of a text. Raises UserError for what is no regular file."""
-    paths = [data.path] if isinstance(data.path, str) else data.path
+    paths = places(data)
     if paths.count("-") > 1:
         raise UserError("standard input is given twice, data.path; it can be read only once")
-    return [standard_input() if path == "-" else regular_file(Path(path).absolute()) for path in paths]
+    return [standard_input() if path == "-" else regular_file(Path(path)) for path in paths]
 
 
 def regular_file(path: Path) -> Source:

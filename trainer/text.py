@@ -16,6 +16,7 @@ from trainer.splits import cut, empty_split
 
 CODE_POINTS = 0x110000
 SPLITS = ("train", "val", "test")
+LENGTHS = {"lines": 100, "stream": 500}  # characters of a sample at most, unless told otherwise
 
 
 @dataclass(frozen=True)

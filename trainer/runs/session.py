@@ -21,7 +21,7 @@ from trainer.runs.files import write_whole
 from trainer.runs.folder import check_name, create, find
 from trainer.runs.inspection import Inspector
 from trainer.runs.journal import Journal
-from trainer.runs.resuming import apply_overrides, check_text
+from trainer.runs.resuming import apply_overrides, calmer, same_text, warn_if_edited
 from trainer.runs.sampling import sample
 from trainer.runs.signals import Signals, interruptible
 from trainer.runs.starting import begin, check_initial_loss, gradients_of
@@ -48,12 +48,11 @@ def resume(name: str | Path, overrides: Sequence[str] = (), quiet: bool = False,
     """Go on with a run from its newest checkpoint, bit for bit as if it had never stopped. Raises as `train` does."""
     folder = find(str(name))
     checkpoint = checkpoints.load(folder / "checkpoint.npz")
+    warn_if_edited(checkpoint, folder)
     apply_overrides(checkpoint, overrides, folder)
     if not (folder / "best.npz").exists():
         checkpoint.best_loss = None  # the next evaluation writes it again
-    corpus = text.load(checkpoint.config.data, checkpoint.config.model.context)
-    check_text(checkpoint, corpus)
-    return run(folder, checkpoint, corpus, False, quiet, on_eval)
+    return run(folder, checkpoint, same_text(checkpoint, folder), False, quiet, on_eval)
 
 
 def run(folder: Path, checkpoint: Checkpoint, corpus: Corpus, fresh: bool, quiet: bool, on_eval: OnEval | None) -> Path:
@@ -67,9 +66,10 @@ def run(folder: Path, checkpoint: Checkpoint, corpus: Corpus, fresh: bool, quiet
     ):
         session = Session(checkpoint, corpus, journal, signals, pool, on_eval)
         session.begin(fresh)
-        for step in session.steps():
+        for step in () if session.stopped else session.steps():
             session.hear(step)
             if session.stopped:
+                journal.say(session.stopped)
                 break
         session.finish()
     return folder
@@ -91,6 +91,7 @@ class Session:
         self.inspector = Inspector(checkpoint, corpus, journal, self.passes)
         self.pace = journal.seconds(), checkpoint.step  # when and where the last `step` row was written
         self.stopped = ""  # why the run ends before its last step
+        self.last_val_loss: float | None = None
 
     def passes(self, function: Callable[[Any], Array], many: Iterable[Any]) -> Iterable[Array]:
         """The passes of a check on all cores; a signal cuts a long check short."""
@@ -104,6 +105,7 @@ class Session:
         if not fresh:
             done, steps = self.checkpoint.step, self.config.train.steps
             self.journal.say(f"resuming {self.journal.folder} at step {done} of {steps}")
+            self.stopped = summary.without_progress(self.checkpoint)
             return
         first_loss = check_initial_loss(self.checkpoint, self.corpus)
         summary.introduce(self.journal, self.checkpoint, self.corpus, first_loss)
@@ -175,18 +177,25 @@ class Session:
         checkpoint, began = self.checkpoint, self.journal.seconds()
         self.require_finite(checkpoint.parameters.flat, "a parameter")
         most = self.config.log.eval_examples
-        train_loss, val_loss = (self.loss(checkpoint, split, most) for split in ("train", "val"))
-        for split in ("train", "val"):
+        losses = {
+            split: self.loss(checkpoint, split, most) for split in ("train", "val") if split in self.corpus.splits
+        }
+        for split in losses:
             self.inspector.evaluate(checkpoint.parameters, split, self.mean_loss, checkpoint.step)
+        train_loss, val_loss = losses["train"], losses.get("val", math.nan)
         seen = rows.histograms(witness) if witness else {}
-        self.journal.row("eval", step=checkpoint.step, train_loss=train_loss, val_loss=val_loss, histograms=seen)
-        losses = f"train {train_loss:.4f}, val {val_loss:.4f}"
-        self.journal.say(f"step {checkpoint.step}: {losses} nats per character")
+        self.journal.row(
+            "eval", step=checkpoint.step, train_loss=train_loss, val_loss=losses.get("val"), histograms=seen
+        )
+        shown = ", ".join(f"{split} {loss:.4f}" for split, loss in losses.items())
+        self.journal.say(f"step {checkpoint.step}: {shown} nats per character")
         if train_loss > 10 * math.log(checkpoint.sizes.V):
             self.diverged(f"the training loss is {train_loss:.4g}, more than ten times log V")
-        if checkpoint.best_loss is None or val_loss < checkpoint.best_loss:
+        self.last_val_loss = losses.get("val")
+        if "val" in losses and (checkpoint.best_loss is None or val_loss < checkpoint.best_loss):
             checkpoint.best_loss, checkpoint.best_step = val_loss, checkpoint.step
             self.save("best.npz")
+        self.stopped = summary.without_progress(checkpoint)
         if self.on_eval and self.on_eval(checkpoint.step, train_loss, val_loss) is False:
             self.stopped = "stopped by on_eval"
         paused = self.journal.seconds() - began
@@ -206,6 +215,9 @@ class Session:
         self.journal.sync()
         self.checkpoint.metrics_length, self.checkpoint.seconds = self.journal.length, self.journal.seconds()
         checkpoints.save(self.journal.folder / file, self.checkpoint)
+        if file == "checkpoint.npz" and "val" not in self.corpus.splits:
+            self.checkpoint.best_step = self.checkpoint.step  # there is no better way to choose
+            checkpoints.save(self.journal.folder / "best.npz", self.checkpoint)
 
     def require_finite(self, array: Array, what: str) -> None:
         """Raise RunFailed for an array with a number that is not finite: the sum shows it in one pass."""
@@ -219,7 +231,7 @@ class Session:
         raise RunFailed(
             f"training diverged at step {self.checkpoint.step}: {what}, at learning rate {rate:g};"
             f" the last good checkpoint is {self.journal.folder / 'checkpoint.npz'};"
-            " try a learning rate ten times smaller, or train.warmup_steps"
+            f" try {calmer(self.config.train, rate)}"
         )
 
     def finish(self) -> None:
@@ -227,10 +239,10 @@ class Session:
         checkpoint, folder = self.checkpoint, self.journal.folder
         best_file = folder / "best.npz"
         best = checkpoints.load(best_file) if best_file.exists() else checkpoint
-        losses = {split: self.loss(best, split, MOST) for split in ("train", "val", "test")}
+        losses = {split: self.loss(best, split, MOST) for split in self.corpus.splits}
         texts = list(sample(best, self.config.log.samples, seed=self.config.seed))
-        write_whole(folder / "samples.txt", "".join(line + "\n" for line in texts).encode())
-        summary.conclude(self.journal, checkpoint, best, self.corpus, losses, texts)
+        write_whole(folder / "samples.txt", summary.samples_file(texts, self.corpus.lines).encode())
+        summary.conclude(self.journal, checkpoint, best, self.corpus, losses, self.last_val_loss, texts)
         if any(tally["failed"] for name, tally in checkpoint.checks.items() if name != "initial_loss"):
             raise RunFailed(
                 f"a check failed during the run, {folder / 'metrics.jsonl'}; see its rows with passed: false"
