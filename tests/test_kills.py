@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from conftest import SETTINGS, Killed, Trainer, assert_readable, assert_same, folder, fresh, rows, start_process
 
-from trainer import text
-from trainer.runs import checkpoint
+from trainer.runs import checkpoint, summary
 from trainer.runs.checkpoint import load
 from trainer.runs.journal import Journal
 from trainer.threads import cores
@@ -104,7 +103,7 @@ def test_a_hundred_killed_runs_end_as_if_they_never_were() -> None:
 
 def test_a_run_cut_off_while_ending_ends_when_resumed(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert trainer(*fresh("whole"))[0] == 0
-    for k, (module, name) in enumerate([(checkpoint, "load"), (text, "stands_in"), (Journal, "conclude")]):
+    for k, (module, name) in enumerate([(checkpoint, "load"), (summary, "standing"), (Journal, "conclude")]):
 
         def die(*_: Any) -> Any:
             raise Killed

@@ -1,23 +1,22 @@
 """What we learn from: characters to ids, one flat array of ids, windows over it, splits."""
 
-import codecs
 import hashlib
-import io
-import re
-from collections.abc import Iterator
+import unicodedata
 from dataclasses import dataclass
-from pathlib import Path
-from stat import S_ISREG
-from typing import BinaryIO
 
 import numpy as np
 
+from trainer import lines as lists
 from trainer.config import Data
 from trainer.errors import UserError, printable
+from trainer.oddities import oddities
 from trainer.ops import Array
+from trainer.reading import Source, sources, text_blocks
+from trainer.splits import cut, empty_split
 
-BLOCK = 1 << 18  # bytes read at a time: the intermediate arrays stay in the cache
 CODE_POINTS = 0x110000
+SPLITS = ("train", "val", "test")
+LENGTHS = {"lines": 100, "stream": 500}  # characters of a sample at most, unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -27,127 +26,99 @@ class Corpus:
     ids: Array  # (characters,) in the smallest unsigned type that holds V
     vocabulary: str  # the character of each id
     lines: bool
-    splits: dict[str, tuple[int, int]]  # train, val, test: the targets are ids[start:end]
-    fingerprint: str  # SHA-256 of the file
+    splits: dict[str, tuple[int, int]]  # train, val, test: the targets are ids[start:end]; none where the share is 0
+    fingerprint: str  # SHA-256 of the bytes of the text
+    line_count: int | None = None  # in `lines` mode, blank ones apart
+    distinct_lines: int | None = None
+    stripped: int = 0  # lines that had white space at their ends
+    warning: str = ""  # what in the text is probably not meant to be learned
+
+    @property
+    def reads_differently(self) -> bool:
+        """Whether version 1, which neither stripped lines nor kept equal ones together, read another text in it."""
+        return self.stripped > 0 or self.distinct_lines != self.line_count
 
 
 def load(data: Data, context: int) -> Corpus:
-    """Read a text file twice, block by block: once for its characters, once for their ids.
+    """Read a text twice, block by block: once for its characters, once for their ids.
 
-    Raises UserError if it cannot be read, is not UTF-8 text, or leaves a split without examples.
+    Raises UserError if it cannot be read, is no text in its encoding, or leaves a split without examples.
     """
-    path = Path(str(data.path)).absolute()
+    files = sources(data)
+    where = files[0].name + (f" and {len(files) - 1} more" if files[1:] else "")
     lines = data.mode == "lines"
-    try:
-        if not S_ISREG(path.stat().st_mode):
-            kind = "a folder" if path.is_dir() else "no regular file"
-            raise UserError(f"the text is {kind}, {path}; give the path of a text file")
-        with path.open("rb") as file:
-            vocabulary, length, fingerprint = survey(file, path, lines)
-            file.seek(0)
-            ids = encode(file, path, vocabulary, length, lines)
-    except OSError as error:
-        raise UserError(f"cannot read the text, {path}: {error.strerror}; check data.path") from None
+    vocabulary, length, fingerprint = survey(files, data.encoding, lines)
+    if not vocabulary.strip():
+        what = "holds only blank lines" if length else "is empty"
+        raise UserError(f"the text {what}, {where}; give a file with text in it")
+    ids = encode(files, data.encoding, vocabulary, length, lines, where)
+    found = None
     if lines:
-        ids, bounds = shuffle_lines(ids, vocabulary, data, path)
-    else:
-        bounds = [round(len(ids) * share) for share in (0, data.split[0], data.split[0] + data.split[1], 1)]
+        found = lists.arrange(ids, vocabulary, data.split_seed)
+        ids, vocabulary = found.ids, found.vocabulary
+    if len(vocabulary) == 1 + lines:
+        raise UserError(f"the text has one distinct character, {where}; there is nothing to predict, give more text")
+
+    ends = cut(len(found.places) - 1 if found else len(ids), data.split)
     splits = {}
-    for k, name in enumerate(("train", "val", "test")):
-        # A stream's first targets need a whole context; a line's context is filled up with boundaries.
-        start, end = bounds[k] + (0 if lines else context), bounds[k + 1]
-        if start >= end:
-            size = f"{end - bounds[k]} characters for a context of {context}"
-            raise UserError(f"the {name} split is empty ({size}), {path}; change data.split or give more text")
-        splits[name] = (start, end)
-    return Corpus(ids, vocabulary, lines, splits, fingerprint)
-
-
-def text_blocks(file: BinaryIO, path: Path, digest: "hashlib._Hash | None" = None) -> Iterator[str]:
-    """The text in blocks, decoded from UTF-8, without a byte-order mark, CRLF and CR as LF."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    newlines = io.IncrementalNewlineDecoder(decoder, translate=True)
-    done, raw = 0, b"-"
-    while raw:
-        raw = file.read(BLOCK)
-        if digest:
-            digest.update(raw)
-        try:
-            text = newlines.decode(raw, final=not raw)
-        except UnicodeDecodeError as error:
-            byte = done + len(raw) - len(error.object) + error.start
-            raise UserError(f"the text is not UTF-8, {path}, byte {byte}; convert it to UTF-8") from None
-        if done == 0:
-            text = text.removeprefix("\ufeff")
-        done += len(raw)
-        if "\0" in text:
-            raise UserError(f"the text is binary (it holds a NUL), {path}, before byte {done}; give a text file")
-        yield text
+    for name, share, start, end in zip(SPLITS, data.split, [0, *ends], ends, strict=False):
+        if found:
+            first, last = int(found.places[start]), int(found.places[end])
+        else:
+            first, last = start + context, end  # a stream's first targets need a whole context
+        if share and first >= last:
+            count, distinct = (found.total, len(found.places) - 1) if found else (None, None)
+            raise empty_split(name, where, len(ids), context, count, distinct)
+        if share:
+            splits[name] = first, last
+    return Corpus(
+        ids,
+        vocabulary,
+        lines,
+        splits,
+        fingerprint,
+        line_count=found.total if found else None,
+        distinct_lines=len(found.places) - 1 if found else None,
+        stripped=found.stripped if found else 0,
+        warning=oddities(ids, vocabulary, lines),
+    )
 
 
 def code_points(text: str) -> Array:
     """The code point of each character: (characters,)."""
     if text.isascii():
         return np.frombuffer(text.encode("ascii"), np.uint8)
-    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
-def survey(file: BinaryIO, path: Path, lines: bool) -> tuple[str, int, str]:
-    """The vocabulary, the number of characters and the fingerprint of a file."""
+def survey(files: list[Source], encoding: str, lines: bool) -> tuple[str, int, str]:
+    """The vocabulary, the number of characters and the fingerprint of a text."""
     seen = np.zeros(CODE_POINTS, bool)
     length, digest = 0, hashlib.sha256()
-    for text in text_blocks(file, path, digest):
+    for text in text_blocks(files, encoding, digest):
         seen[code_points(text)] = True
         length += len(text)
     if lines:
         seen[ord("\n")] = False
     characters = "".join(map(chr, np.flatnonzero(seen)))
-    if not characters.strip():
-        what = "is empty" if length == 0 else "holds only blank lines"
-        raise UserError(f"the text {what}, {path}; give a file with text in it")
-    if len(characters) == 1:
-        raise UserError(f"the text has one distinct character, {path}; there is nothing to predict, give more text")
     return "\n" * lines + characters, length, digest.hexdigest()
 
 
-def encode(file: BinaryIO, path: Path, vocabulary: str, length: int, lines: bool) -> Array:
-    """The ids of a file's characters; in `lines` mode between two boundaries."""
+def encode(files: list[Source], encoding: str, vocabulary: str, length: int, lines: bool, where: str) -> Array:
+    """The ids of a text's characters; in `lines` mode between two boundaries."""
     dtype = np.min_scalar_type(len(vocabulary))
     table = np.zeros(CODE_POINTS, dtype)
     table[code_points(vocabulary)] = np.arange(len(vocabulary))
     ids = np.zeros(length + 2 * lines, dtype)
     room = ids[lines : lines + length]  # what is yet to be filled
-    for text in text_blocks(file, path):
-        if len(text) <= len(room):
-            table.take(code_points(text), out=room[: len(text)], mode="clip")
-            room = room[len(text) :]
-        else:
-            raise UserError(f"the text has grown while it was read, {path}; start again")
+    for text in text_blocks(files, encoding):
+        if len(text) > len(room):
+            raise UserError(f"the text has grown while it was read, {where}; start again")
+        table.take(code_points(text), out=room[: len(text)], mode="clip")
+        room = room[len(text) :]
     if len(room):
-        raise UserError(f"the text has shrunk while it was read, {path}; start again")
+        raise UserError(f"the text has shrunk while it was read, {where}; start again")
     return ids
-
-
-def shuffle_lines(ids: Array, vocabulary: str, data: Data, path: Path) -> tuple[Array, list[int]]:
-    """Lines in random order, blank ones left out, each ended by one boundary; and where the splits begin and end."""
-    ends = np.flatnonzero(ids == 0)  # the first is the boundary at the very start
-    starts, lengths = ends[:-1] + 1, np.diff(ends)  # a length counts the line's boundary
-    keep = lengths > 1
-    blank = np.array([not character.strip() for character in vocabulary])  # (V,)
-    if blank[1:].any():
-        keep[keep] = np.logical_or.reduceat(~blank[ids], starts[keep])
-    starts, lengths = starts[keep], lengths[keep]
-    order = np.random.default_rng(data.split_seed).permutation(len(starts))
-    starts, lengths = starts[order], lengths[order]
-    places = np.concatenate([[1], 1 + np.cumsum(lengths)])  # where each line begins in the new order
-    shuffled = np.zeros(places[-1], ids.dtype)
-    for first in range(0, len(starts), 1 << 16):
-        part = slice(first, first + (1 << 16))
-        span = np.arange(places[first], places[min(first + (1 << 16), len(starts))])
-        shuffled[span] = ids[span + np.repeat(starts[part] - places[part.start : -1][: 1 << 16], lengths[part])]
-    shares = np.cumsum(data.split)
-    cuts = [0, round(len(starts) * shares[0]), round(len(starts) * shares[1]), len(starts)]
-    return shuffled, [int(places[cut]) for cut in cuts]
 
 
 def windows(corpus: Corpus, positions: Array, context: int) -> tuple[Array, Array]:
@@ -171,17 +142,32 @@ def to_ids(text: str, vocabulary: str, what: str) -> Array:
     index = {character: k for k, character in enumerate(vocabulary)}
     for character in text:
         if character not in index:
-            known = printable(vocabulary if len(vocabulary) < 100 else vocabulary[:100] + "...")
-            raise UserError(
-                f"the {what} has {character!r}, which is not in the vocabulary of the model; use only {known}"
-            )
+            raise unknown_character(character, text, vocabulary, what)
     return np.array([index[character] for character in text], np.intp)
 
 
-def stands_in(line: str, corpus: Corpus) -> bool:
-    """Whether a line stands, whole, in the training split of a corpus of lines."""
-    start, end = corpus.splits["train"]
-    train = corpus.ids[start - 1 : end]  # from a boundary to a boundary
-    wanted = np.array([0, *to_ids(line, corpus.vocabulary, "line"), 0], train.dtype)
-    found = re.finditer(b"(?=" + re.escape(wanted.tobytes()) + b")", train.view(np.uint8).data)  # overlapping ones too
-    return any(match.start() % train.itemsize == 0 for match in found)
+def unknown_character(character: str, text: str, vocabulary: str, what: str) -> UserError:
+    """What to write in place of a character that the model does not know."""
+    for form in ("NFC", "NFD"):
+        if set(unicodedata.normalize(form, text)) <= set(vocabulary):
+            why = f"the text that was learned writes the same in another Unicode form, {form}"
+            return UserError(f"the {what} has {character!r}: {why}; write it so")
+    known = printable(vocabulary if len(vocabulary) < 100 else vocabulary[:100] + "...")
+    return UserError(f"the {what} has {character!r}, which is not in the vocabulary of the model; use only {known}")
+
+
+def standing(texts: list[str], corpus: Corpus) -> list[str]:
+    """For each text the split in which it stands as a whole line, train, val or test; "" where it is new."""
+    index = {character: k for k, character in enumerate(corpus.vocabulary)}
+    boundaries = np.flatnonzero(corpus.ids == 0)
+    starts, lengths = boundaries[:-1] + 1, np.diff(boundaries) - 1
+    found = []
+    for text in texts:
+        candidates = starts[lengths == len(text)]
+        for place, character in enumerate(text):
+            candidates = candidates[corpus.ids[candidates + place] == index.get(character, -1)]
+        splits = [
+            name for name, (start, end) in corpus.splits.items() if (candidates >= start).any() and candidates[0] < end
+        ]
+        found.append(splits[0] if splits else "")
+    return found

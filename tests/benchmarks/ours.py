@@ -23,8 +23,8 @@ from trainer.config import Config
 from trainer.loop import Step
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.journal import Journal
-from trainer.runs.sampling import sample
 from trainer.runs.listening import Session
+from trainer.runs.sampling import sample
 from trainer.runs.signals import Signals
 from trainer.runs.starting import begin, gradients_of
 from trainer.text import Corpus

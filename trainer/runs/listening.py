@@ -17,6 +17,7 @@ from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.files import write_whole
 from trainer.runs.inspection import Inspector
 from trainer.runs.journal import Journal
+from trainer.runs.resuming import calmer
 from trainer.runs.sampling import sample
 from trainer.runs.signals import Signals
 from trainer.runs.starting import check_initial_loss, gradients_of, take_back
@@ -44,6 +45,7 @@ class Session:
         self.pace = journal.seconds(), checkpoint.step  # when and where the last `step` row was written
         self.stopped = ""  # why the run ends before its last step
         self.saved = checkpoint.step  # the step of checkpoint.npz
+        self.last_val_loss: float | None = None
 
     def passes(self, function: Callable[[Any], Array], many: Iterable[Any]) -> Iterable[Array]:
         """The passes of a check on all cores; a signal cuts a long check short."""
@@ -58,6 +60,7 @@ class Session:
         if not fresh:
             done, steps = self.checkpoint.step, self.config.train.steps
             self.journal.say(f"resuming {self.journal.folder} at step {done} of {steps}")
+            self.stopped = summary.without_progress(self.checkpoint)
             return
         first_loss = check_initial_loss(self.checkpoint, self.corpus)
         summary.introduce(self.journal, self.checkpoint, self.corpus, first_loss)
@@ -137,19 +140,26 @@ class Session:
         checkpoint, began = self.checkpoint, self.journal.seconds()
         self.require_finite(checkpoint.parameters.flat, "a parameter")
         most = self.config.log.eval_examples
-        train_loss, val_loss = (self.loss(checkpoint, split, most) for split in ("train", "val"))
-        for split in ("train", "val"):
+        splits = [split for split in ("train", "val") if split in self.corpus.splits]
+        losses = {split: self.loss(checkpoint, split, most) for split in splits}
+        for split in splits:
             self.inspector.evaluate(checkpoint.parameters, split, self.mean_loss, checkpoint.step)
+        train_loss, val_loss = losses["train"], losses.get("val")
         seen = rows.histograms(witness) if witness else {}
         self.journal.row("eval", step=checkpoint.step, train_loss=train_loss, val_loss=val_loss, histograms=seen)
-        losses = f"train {train_loss:.4f}, val {val_loss:.4f}"
-        self.journal.say(f"step {checkpoint.step}: {losses} nats per character")
+        shown = ", ".join(f"{split} {loss:.4f}" for split, loss in losses.items())
+        self.journal.say(f"step {checkpoint.step}: {shown} nats per character")
         if train_loss > 10 * math.log(checkpoint.sizes.V):
             self.diverged(f"the training loss is {train_loss:.4g}, more than ten times log V")
-        if checkpoint.best_loss is None or val_loss < checkpoint.best_loss:
+        self.last_val_loss = val_loss
+        if val_loss is not None and (checkpoint.best_loss is None or val_loss < checkpoint.best_loss):
             checkpoint.best_loss, checkpoint.best_step = val_loss, checkpoint.step
             self.save("best.npz")
-        if self.on_eval and self.on_eval(checkpoint.step, train_loss, val_loss) is False:
+        self.stopped = summary.without_progress(checkpoint)
+        if (
+            self.on_eval
+            and self.on_eval(checkpoint.step, train_loss, math.nan if val_loss is None else val_loss) is False
+        ):
             self.stopped = "stopped by on_eval"
         paused = self.journal.seconds() - began
         self.pace = self.pace[0] + paused, self.pace[1]
@@ -170,6 +180,9 @@ class Session:
         checkpoints.save(self.journal.folder / file, self.checkpoint)
         if file == "checkpoint.npz":
             self.saved = self.checkpoint.step
+        if file == "checkpoint.npz" and "val" not in self.corpus.splits:
+            self.checkpoint.best_step = self.checkpoint.step  # there is no better way to choose
+            checkpoints.save(self.journal.folder / "best.npz", self.checkpoint)
 
     def require_finite(self, array: Array, what: str) -> None:
         """Raise RunFailed for an array with a number that is not finite: the sum shows it in one pass."""
@@ -183,7 +196,7 @@ class Session:
         raise RunFailed(
             f"training diverged at step {self.checkpoint.step}: {what}, at learning rate {rate:g};"
             f" the last good checkpoint is {self.journal.folder / 'checkpoint.npz'};"
-            " try a learning rate ten times smaller, or train.warmup_steps"
+            f" try {calmer(self.config.train, rate)}"
         )
 
     def finish(self) -> None:
@@ -191,10 +204,10 @@ class Session:
         checkpoint, folder = self.checkpoint, self.journal.folder
         best_file = folder / "best.npz"
         best = checkpoints.load(best_file) if best_file.exists() else checkpoint
-        losses = {split: self.loss(best, split, MOST) for split in ("train", "val", "test")}
+        losses = {split: self.loss(best, split, MOST) for split in self.corpus.splits}
         texts = sample(best, self.config.log.samples, seed=self.config.seed)
-        write_whole(folder / "samples.txt", "".join(line + "\n" for line in texts).encode())
-        summary.conclude(self.journal, checkpoint, best, self.corpus, losses, texts)
+        write_whole(folder / "samples.txt", summary.samples_file(texts, self.corpus.lines).encode())
+        summary.conclude(self.journal, checkpoint, best, self.corpus, losses, self.last_val_loss, texts)
         if any(tally["failed"] for name, tally in checkpoint.checks.items() if name != "initial_loss"):
             raise RunFailed(
                 f"a check failed during the run, {folder / 'metrics.jsonl'}; see its rows with passed: false"

@@ -1,33 +1,92 @@
 """What has to fit before a run goes on: the settings that may change, and the text."""
 
+import os
+import shlex
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from trainer import config as configuration
-from trainer.errors import UserError
+from trainer import text
+from trainer.config import Data, Train
+from trainer.errors import UserError, printable
+from trainer.reading import places
 from trainer.runs.checkpoint import Checkpoint
 from trainer.text import Corpus
 
 
 def apply_overrides(checkpoint: Checkpoint, overrides: Sequence[str], folder: Path) -> None:
-    """Apply train.steps=N, the one override that resuming allows, where the schedule allows it. Raises UserError."""
+    """Apply train.steps=N, where the schedule allows it, and data.path=FILE, where a text was moved to.
+
+    Raises UserError for any other key, for fewer steps than are done, and for a schedule that depends on the steps.
+    """
     for override in overrides:
-        key = override.partition("=")[0]
-        if key != "train.steps":
-            raise UserError(f"{override!a} cannot change on resuming, {folder}; only train.steps=N can")
-    longer = configuration.read(configuration.to_dict(checkpoint.config), overrides)
-    if longer.train.steps < checkpoint.step:
-        what = f"train.steps={longer.train.steps} is below the {checkpoint.step} steps done"
+        key = override.partition("=")[0].strip()
+        if key not in ("train.steps", "data.path"):
+            raise UserError(f"{override!a} cannot change on resuming, {folder}; {start_another(folder)}")
+    changed = configuration.read(configuration.to_dict(checkpoint.config), overrides)
+    if changed.train.steps < checkpoint.step:
+        what = f"train.steps={changed.train.steps} is below the {checkpoint.step} steps done"
         raise UserError(f"{what}, {folder}; give more")
-    if longer != checkpoint.config and longer.train.schedule != "constant":
-        why = f"the {longer.train.schedule} schedule depends on it, {folder}"
-        raise UserError(f"train.steps cannot change: {why}; a run with train.schedule=constant can be lengthened")
-    checkpoint.config = longer
+    if changed.train != checkpoint.config.train and changed.train.schedule != "constant":
+        why = f"the {changed.train.schedule} schedule depends on it, {folder}"
+        raise UserError(f"train.steps cannot change: {why}; {start_another(folder)}")
+    if changed.data != checkpoint.config.data:
+        checkpoint.places = places(changed.data)
+    checkpoint.config = changed
 
 
-def check_text(checkpoint: Checkpoint, corpus: Corpus) -> None:
-    """Raise UserError if the text is not the one that the run began with."""
+def start_another(folder: Path) -> str:
+    """How to go on with what cannot go on as it is."""
+    run = shlex.quote(str(folder))
+    return f"start another run from it: python -m trainer --config {run}/config.yaml --from {run} section.key=value"
+
+
+def same_text(checkpoint: Checkpoint, folder: Path) -> Corpus:
+    """The text of the run in this folder. Raises UserError if it is gone, another one, or read in another way."""
+    corpus = text.load(find_text(checkpoint), checkpoint.sizes.K)
+    check_text(checkpoint, corpus, folder)
+    return corpus
+
+
+def find_text(checkpoint: Checkpoint) -> Data:
+    """The text of a run: its files from the working directory, or else where they were when the run began."""
+    data = checkpoint.config.data
+    given = [data.path] if isinstance(data.path, str) else data.path
+    if "-" in given:
+        raise UserError("the text came from standard input, which is read only once; give data.path=FILE")
+    recorded = checkpoint.places
+    if not all(map(os.path.exists, given)) and recorded and all(map(os.path.exists, recorded)):
+        return replace(data, path=tuple(recorded))
+    return data
+
+
+def check_text(checkpoint: Checkpoint, corpus: Corpus, folder: Path) -> None:
+    """Raise UserError if the text is not the one that the run began with, or was read in another way."""
+    where = ", ".join(places(checkpoint.config.data))
     if corpus.fingerprint != checkpoint.fingerprint:
-        path = checkpoint.config.data.path
-        where = ", ".join(str(Path(each).absolute()) for each in ([path] if isinstance(path, str) else path))
-        raise UserError(f"the text has changed since the run began, {where}; restore it")
+        advice = f"restore it, say where it is with data.path=FILE, or {start_another(folder)}"
+        raise UserError(f"the text has changed since the run began, {where}; {advice}")
+    if checkpoint.format == 1 and corpus.reads_differently:
+        why = "version 1 neither stripped lines nor kept equal ones in one split"
+        raise UserError(f"the text is read differently since this run began ({why}), {where}; {start_another(folder)}")
+
+
+def warn_if_edited(checkpoint: Checkpoint, folder: Path) -> None:
+    """Say so if config.yaml in the folder of a run is no longer what was written there: it is not read."""
+    file = folder / "config.yaml"
+    try:
+        same = not file.exists() or configuration.read(file) == checkpoint.config
+    except UserError:
+        same = False
+    if not same:
+        what = f"{file} was changed; it is not read on resuming and is written anew"
+        print(printable(f"warning: {what}. To use it, {start_another(folder)}"), file=sys.stderr)
+
+
+def calmer(train: Train, rate: float) -> str:
+    """What may help a training that diverged at this learning rate."""
+    if rate * train.weight_decay > 1:
+        return f"train.weight_decay far below {1 / rate:g}: the parameters are multiplied by 1 - rate * weight_decay"
+    return "a learning rate ten times smaller, or train.warmup_steps"

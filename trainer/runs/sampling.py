@@ -12,10 +12,9 @@ from trainer.errors import UserError
 from trainer.model import Activations, Batch
 from trainer.ops import Array
 from trainer.runs.checkpoint import Checkpoint
-from trainer.text import to_ids
+from trainer.text import LENGTHS, to_ids
 from trainer.threads import cores
 
-LENGTHS = {"lines": 100, "stream": 500}  # characters at most, unless told otherwise
 TOGETHER = 256  # samples that advance together: their activations stay in the cache
 
 

@@ -13,7 +13,7 @@ from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.folder import check_name, create, find
 from trainer.runs.journal import Journal
 from trainer.runs.listening import OnEval, Session
-from trainer.runs.resuming import apply_overrides, check_text
+from trainer.runs.resuming import apply_overrides, same_text, warn_if_edited
 from trainer.runs.signals import interruptible, lost
 from trainer.runs.starting import begin
 from trainer.text import Corpus
@@ -90,12 +90,11 @@ def resume(run: str | Path, overrides: Sequence[str] = (), quiet: bool = False, 
     """
     folder = find(str(run))
     checkpoint = checkpoints.load(folder / "checkpoint.npz")
+    warn_if_edited(checkpoint, folder)
     apply_overrides(checkpoint, overrides, folder)
     if not (folder / "best.npz").exists():
         checkpoint.best_loss = None  # the next evaluation writes it again
-    corpus = text.load(checkpoint.config.data, checkpoint.config.model.context)
-    check_text(checkpoint, corpus)
-    return carry_out(folder, checkpoint, corpus, False, quiet, on_eval)
+    return carry_out(folder, checkpoint, same_text(checkpoint, folder), False, quiet, on_eval)
 
 
 def carry_out(
@@ -112,9 +111,10 @@ def carry_out(
         session = Session(checkpoint, corpus, journal, signals, pool, on_eval)
         try:
             session.begin(fresh, products)
-            for step in session.steps():
+            for step in () if session.stopped else session.steps():
                 session.hear(step)
                 if session.stopped:
+                    journal.say(session.stopped)
                     break
             session.finish()
         except Interrupted:

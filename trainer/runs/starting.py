@@ -12,6 +12,7 @@ from trainer.batches import WEIGHTS, batches
 from trainer.config import Config
 from trainer.errors import UserError
 from trainer.model import Activations, Sizes
+from trainer.reading import places
 from trainer.runs.checkpoint import Checkpoint, sizes_of
 from trainer.text import Corpus
 from trainer.verdicts import InitialLoss
@@ -32,6 +33,7 @@ def begin(config: Config, corpus: Corpus) -> Checkpoint:
         threads=threads.choose_threads(sizes, config.train.batch_size),
         fingerprint=corpus.fingerprint,
         opening=opening,
+        places=places(config.data),
     )
 
 

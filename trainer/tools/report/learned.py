@@ -11,7 +11,7 @@ from trainer.model import NAMES, Batch
 from trainer.ops import Array
 from trainer.runs.checkpoint import Checkpoint, load
 from trainer.runs.folder import find_checkpoint
-from trainer.runs.resuming import check_text
+from trainer.runs.resuming import same_text
 from trainer.text import Corpus
 from trainer.tools.report import chain, heat
 from trainer.tools.report.figures import BY_NAME, INK, figure, framed
@@ -60,7 +60,7 @@ def read(run: Run) -> Learned | None:
         run.problems.append(f"no figure of the parameters: {unfit(checkpoint)} not finite")
         return None
     try:
-        corpus = same_text(checkpoint)
+        corpus = same_text(checkpoint, run.folder)
     except UserError as error:
         run.problems.append(str(error))
         return Learned(checkpoint, None, levels)
@@ -71,13 +71,6 @@ def unfit(checkpoint: Checkpoint) -> str:
     """'C, W1 are' or 'C is'."""
     names = [name for name in NAMES if not np.isfinite(getattr(checkpoint.parameters, name)).all()]
     return f"{', '.join(names)} {'are' if len(names) > 1 else 'is'}"
-
-
-def same_text(checkpoint: Checkpoint) -> Corpus:
-    """The text of the run. Raises UserError if it is gone or another one."""
-    corpus = text.load(checkpoint.config.data, checkpoint.sizes.K)
-    check_text(checkpoint, corpus)
-    return corpus
 
 
 def entropies(corpus: Corpus) -> dict[str, float]:
