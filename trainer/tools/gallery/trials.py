@@ -17,8 +17,8 @@ from trainer.verdicts import Gradient
 from trainer.witness import Witness
 
 STEPS = 3000
-# The first of these steps that fails counts. At step 0 the biases are zero, and a mistake with them leaves no trace;
-# later on a mistake may have saturated all units, whose gradients are then zero, right or wrong.
+# The steps that are checked. At step 0 the biases are zero, and a mistake with them leaves no trace; later on a mistake
+# may have saturated all units, whose gradients are then zero, right or wrong.
 CHECKED = (1, 50)
 BINS = 60  # points of a curve, each the mean of so many losses
 ADDED = 0.1  # the share of what is added, where any share is the same mistake
@@ -145,8 +145,10 @@ def train(trial: Trial, path: str, steps: int = STEPS) -> Outcome:
     )  # fmt: skip
     with np.errstate(all="ignore"), ThreadPoolExecutor(1) as pool:
         for step in made:
-            if step.witness and not wrong:
-                wrong, others = failed(step.witness, settings)
+            if step.witness and math.isfinite(step.witness.loss):
+                links, more = failed(step.witness, settings)
+                wrong = wrong or links
+                others += [name for name in more if name not in others]
         val_loss = threads.mean_loss(p, sizes, corpus, text.evenly(corpus, "val", 20000), pool)
     return Outcome(means(losses), val_loss, wrong, others)
 
