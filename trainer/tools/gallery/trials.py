@@ -13,6 +13,7 @@ from trainer.batches import CHECKS, WEIGHTS, batches
 from trainer.mistakes import MISTAKES, RATIOS, Mistake
 from trainer.model import Activations, Batch, Parameters, Sizes
 from trainer.ops import Array
+from trainer.tools.practice.point import given
 from trainer.verdicts import Gradient
 from trainer.witness import Witness
 
@@ -103,17 +104,15 @@ def gradients(trial: Trial, sizes: Sizes, batch_size: int, dtype: str, losses: l
 
     def of_batch(p: Parameters, batch: Batch, new_watch: loop.NewWatch) -> Parameters:
         watch = new_watch()
-        arrays: dict[str, Any] = {}
+        forward: dict[str, Array] = {}
 
         def keep(name: str, value: Array) -> None:
             watch(name, value)
-            arrays[name] = value.copy()  # the model writes h over z
+            forward[name] = value.copy()  # the model writes h over z
 
         logits = model.forward(p, batch, room, keep)
         losses.append(float(ops.cross_entropy(logits, batch.targets).mean(dtype=np.float64)))
-        arrays |= {name: getattr(p, name) for name in model.NAMES}
-        arrays |= {"X": batch.contexts, "Y": batch.targets, "p": ops.softmax(logits)}
-        arrays |= {"y": np.eye(sizes.V, dtype=dtype)[batch.targets], "B": batch_size, **sizes._asdict()}
+        arrays = given(p, batch, forward)
         for link, right in RIGHT.items():
             gradient = evaluate(right, arrays)
             if link == trial.link:
