@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer import config, loop, model, numerical, optim, text, threads
+from trainer import checks, config, loop, model, numerical, optim, text, threads
 from trainer.batches import batches
 from trainer.errors import UserError
 from trainer.tools.practice import learned
@@ -110,3 +110,20 @@ def test_a_right_file_trains_as_the_program_does(tmp_path: Path, steps: int) -> 
     theirs = learned.gradients(backward, model.Sizes(27, 3, 10, 200), 32, "float32")
     difference = np.subtract(losses(theirs, steps), losses(None, steps))
     assert np.abs(difference).max() < 1e-5
+
+
+def test_the_checks_name_the_first_wrong_link_in_the_learners_own_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(RIGHT.replace("1 - h**2", "1 - h"))
+    backward = learned.read(str(path))
+    p, batch, _ = step(np.float32)
+    settings = config.build({"data": {"path": "names.txt"}}, "test")
+    train = settings.train
+    theirs = learned.gradients(backward, SIZES, 32, "float32")
+    witness = loop.watched_step(train, SIZES, p, optim.initial_state(train, p), 0, batch, theirs)
+    at = numerical.point(witness.before, witness.batch, SIZES)
+    verdicts = checks.check_gradients(at, witness.gradients, settings.check, "float32", np.random.default_rng(0))
+    wrong = [verdict.row()["tensor"] for verdict in verdicts if verdict.name == "gradient" and not verdict.passed]
+    assert wrong == ["z", "emb", "W1", "b1", "C"]
+    assert backward.lines[wrong[0]] == f"line 7 of {path}: dz = dh * (1 - h)"
+    assert witness.changed == []

@@ -29,7 +29,8 @@ def parser(command: str, about: str, example: str) -> Parser:
 def train_command(arguments: Sequence[str]) -> None:
     command = parser(
         "",
-        "Train a character-level language model. Other commands: sample, report, explain, practice (each with --help).",
+        "Train a character-level language model. Other commands, each with --help: sample, report, explain, practice,"
+        " gallery.",
         "python -m trainer --config configs/names.yaml train.steps=5000 --check",
     )
     what = command.add_mutually_exclusive_group(required=True)
@@ -148,11 +149,27 @@ def practice_command(arguments: Sequence[str]) -> int:
     return practice(given.files, given.hints)
 
 
+def gallery_command(arguments: Sequence[str]) -> None:
+    command = parser(
+        "gallery",
+        "Train with each known mistake in a derivative for 3,000 steps, and draw a page of the losses and of the checks"
+        " that see it (minutes; extra: report).",
+        "python -m trainer gallery gallery.html",
+    )
+    command.add_argument("file", nargs="?", default="gallery.html", metavar="FILE.html", help="default: gallery.html")
+    given = command.parse_args(arguments)
+
+    from trainer.tools.gallery.command import gallery
+
+    gallery(given.file)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
     "sample": sample_command,
     "report": report_command,
     "explain": explain_command,
     "practice": practice_command,
+    "gallery": gallery_command,
 }
 
 

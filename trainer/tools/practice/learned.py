@@ -3,21 +3,21 @@
 It is the user's own code, named on the command line, and runs with the user's own rights.
 """
 
+import ast
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-import numpy as np
-
-from trainer import loop, model, ops
+from trainer import loop, model
 from trainer.config import Config
 from trainer.errors import UserError, printable
 from trainer.model import INNER, NAMES, Activations, Batch, Parameters, Sizes
 from trainer.ops import Array
 from trainer.tools.practice import execute, source
-from trainer.tools.practice.point import BLANKS, LINK_OF
+from trainer.tools.practice.point import BLANKS, LINK_OF, copied, given
 from trainer.tools.practice.values import as_array, failure, shared
 
 
@@ -31,7 +31,7 @@ class Learned:
     path: str
     digest: str
     code: CodeType
-    tree: Any
+    tree: ast.Module
     lecture: bool
     lines: dict[str, str]
 
@@ -41,7 +41,7 @@ class Learned:
         forward: emb (B, K*D), z (B, H), h (B, H) and logits (B, V), as training computed them; nothing given is
         changed. Raises UserError where the file raises, leaves a gradient out, or gives it another shape.
         """
-        names = given(p, batch, forward, self.lecture)
+        names = copied(given(p, batch, forward), self.lecture)
         names |= {"__name__": "__main__", "__file__": self.path}
         try:
             execute.run(self.code, names)
@@ -49,8 +49,8 @@ class Learned:
             self.refuse_blanks(names)
             failed = failure(error, self.path, self.tree, 1, names)
             raise UserError(f"{failed.what}, line {failed.line} of {self.advice()}") from None
-        shapes = {name: getattr(p, name).shape for name in NAMES} | {name: forward[name].shape for name in INNER}
         self.refuse_blanks(names)
+        shapes = {name: getattr(p, name).shape for name in NAMES} | {name: forward[name].shape for name in INNER}
         found = {blank.link: self.found(blank.link, names, shapes[blank.link]) for blank in BLANKS}
         self.refuse_shared(found)
         return {link: array.astype(forward["logits"].dtype) for link, array in found.items()}
@@ -69,7 +69,8 @@ class Learned:
             array = as_array(values[0])
         except Exception as error:
             raise UserError(f"d{link} is no array ({printable(str(error))}), {self.advice()}") from None
-        if array.dtype.kind not in "iuf" or array.size != np.prod(shape) or (link != "emb" and array.shape != shape):
+        deep = link == "emb" and array.ndim == 3 and array.size == math.prod(shape)  # (B, K, D)
+        if array.dtype.kind not in "iuf" or (array.shape != shape and not deep):
             raise UserError(f"d{link} is {array.dtype} of shape {array.shape}, should be {shape}, {self.advice()}")
         return array.reshape(shape)
 
@@ -105,21 +106,6 @@ def refuse_dropout(config: Config) -> None:
     for key in ("dropout", "embedding_dropout", "context_dropout"):
         if getattr(config.train, key):
             raise UserError(f"train.{key} does not go with --backward, in the configuration; set train.{key}=0")
-
-
-def given(p: Parameters, batch: Batch, forward: Mapping[str, Array], lecture: bool) -> dict[str, Any]:
-    """The names of the practice file for a step of training, each array a copy."""
-    (B, K), (V, D) = batch.contexts.shape, p.C.shape
-    probs = ops.softmax(forward["logits"])  # (B, V)
-    y = np.zeros_like(probs)
-    y[np.arange(B), batch.targets] = 1
-    names: dict[str, Any] = {name: getattr(p, name).copy() for name in NAMES}
-    names |= {name: forward[name].copy() for name in INNER}
-    names |= {"X": batch.contexts.copy(), "Y": batch.targets.copy(), "p": probs, "y": y}
-    names |= {"Xb": names["X"], "Yb": names["Y"], "hpreact": names["z"], "embcat": names["emb"]}
-    if lecture:
-        names["emb"] = names["emb"].reshape(B, K, D)
-    return {**names, "B": B, "n": B, "K": K, "D": D, "H": len(p.W2), "V": V, "np": np}
 
 
 def gradients(backward: Learned, sizes: Sizes, batch_size: int, dtype: str) -> loop.Gradients:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainer import model, numerical, ops
-from trainer.model import Batch, Sizes
+from trainer.model import INNER, NAMES, Batch, Parameters, Sizes
 from trainer.ops import Array
 
 LINES = ("emma", "olivia", "ava", "isabella", "sophia", "charlotte", "mia", "amelia", "harper", "evelyn", "abigail")
@@ -53,7 +53,7 @@ class Exercise(NamedTuple):
     loss: float  # nats
 
 
-def draw(seed: int = 0) -> tuple[model.Parameters, Batch]:
+def draw(seed: int = 0) -> tuple[Parameters, Batch]:
     """Parameters and 32 different examples of `LINES`."""
     rng = np.random.default_rng(seed)
     p = model.initial(SIZES, np.float64, rng)
@@ -75,7 +75,7 @@ def exercise(seed: int = 0) -> Exercise:
     p, batch = draw(seed)
     at = numerical.point(p, batch, SIZES)
     loss = float(np.real(numerical.loss_at(at, at.p.flat)))
-    return Exercise(given(at), gradients(at), loss)
+    return Exercise(given(p, batch, {name: getattr(at, name) for name in INNER}), gradients(at), loss)
 
 
 def gradients(at: numerical.Point) -> dict[str, Array]:
@@ -84,16 +84,16 @@ def gradients(at: numerical.Point) -> dict[str, Array]:
     return numerical.gradients(at, "complex-step", eps, "all", np.random.default_rng())
 
 
-def given(at: numerical.Point) -> dict[str, Any]:
-    """The arrays under the names of the practice file, and of the well-known lecture."""
-    V, K, D, H = SIZES
-    arrays = {"C": at.p.C, "W1": at.p.W1, "b1": at.p.b1, "W2": at.p.W2, "b2": at.p.b2}
-    arrays |= {"X": at.batch.contexts, "Y": at.batch.targets}
-    arrays |= {"emb": at.emb, "z": at.z, "h": at.h, "logits": at.logits}
-    arrays |= {"p": ops.softmax(at.logits), "y": np.eye(V)[at.batch.targets]}
-    arrays |= {"Xb": at.batch.contexts, "Yb": at.batch.targets, "hpreact": at.z, "embcat": at.emb}
-    sizes = {"B": len(at.emb), "K": K, "D": D, "H": H, "V": V, "n": len(at.emb)}
-    return {**arrays, **sizes, "np": np}
+def given(p: Parameters, batch: Batch, forward: Mapping[str, Array]) -> dict[str, Any]:
+    """A step under the names of the practice file, and of the well-known lecture. forward: emb, z, h and logits."""
+    (B, K), (V, D) = batch.contexts.shape, p.C.shape
+    probs = ops.softmax(forward["logits"])  # (B, V)
+    y = np.zeros_like(probs)
+    y[np.arange(B), batch.targets] = 1
+    names: dict[str, Any] = {name: getattr(p, name) for name in NAMES} | {name: forward[name] for name in INNER}
+    names |= {"X": batch.contexts, "Y": batch.targets, "p": probs, "y": y}
+    names |= {"Xb": batch.contexts, "Yb": batch.targets, "hpreact": forward["z"], "embcat": forward["emb"]}
+    return {**names, "B": B, "n": B, "K": K, "D": D, "H": len(p.W2), "V": V, "np": np}
 
 
 def copied(given: Mapping[str, Any], lecture: bool = False) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from trainer.errors import UserError
 from trainer.tools.practice import execute
 from trainer.tools.practice.answer import Answer, answer
 from trainer.tools.practice.point import exercise
@@ -30,13 +31,8 @@ def judged(path: str, seconds: float = SECONDS) -> Answer:
     """The answer to a file. Raises UserError where it cannot be read or is no Python."""
     text = execute.read(path)
     execute.parse(text, path)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     late = False
-    with subprocess.Popen(
-        [sys.executable, "-c", "from trainer.tools.practice.process import child; child()"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env=environment, start_new_session=True,
-    ) as process:  # fmt: skip
+    with start() as process:
         try:
             told, _ = process.communicate(json.dumps(path).encode() + b"\n" + text, seconds)
         except subprocess.TimeoutExpired as error:
@@ -44,6 +40,19 @@ def judged(path: str, seconds: float = SECONDS) -> Answer:
         finally:
             end(process)
     return heard(told, program(text, path), late, seconds, process.returncode)
+
+
+def start() -> "subprocess.Popen[bytes]":
+    """A Python that waits for a file. Raises UserError where the machine has no room for it."""
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", "from trainer.tools.practice.process import child; child()"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)}, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise UserError(f"cannot start a process ({error.strerror}), {sys.executable}; make room") from None
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
@@ -59,8 +68,8 @@ def heard(told: bytes, judged: Program, late: bool, seconds: float, status: int)
     """The answer that the process gave, or where it stopped without one."""
     at: dict[str, Any] = {}
     for line in told.splitlines():
-        with contextlib.suppress(ValueError):
-            at = json.loads(line)
+        with contextlib.suppress(ValueError, TypeError):
+            at = dict(json.loads(line))
     if "verdicts" in at:
         return Answer([Verdict(**row) for row in at["verdicts"]], at["notes"], at["printed"])
     if "statement" not in at:

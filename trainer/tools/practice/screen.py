@@ -8,6 +8,7 @@ from trainer.tools.practice.point import BLANKS, Exercise
 from trainer.tools.practice.verdict import WROTE, Verdict
 
 WIDTH = 80
+FILE = 17  # columns for a file's name in a table
 MARGIN = " " * 8
 HEAD = """\
 # You have: C W1 b1 W2 b2   X Y   emb z h logits p y   B K D H V   np
@@ -68,9 +69,6 @@ def folded(paragraphs: str) -> list[str]:
 
 def shortened(line: str, width: int = WIDTH) -> str:
     return line if len(line) <= width else line[: width - 3] + "..."
-
-
-FILE = 17  # columns for a file's name
 
 
 def heading() -> str:

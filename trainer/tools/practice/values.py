@@ -61,7 +61,7 @@ def same_numbers(value: Any, given: Any) -> bool:
 
 
 def shared(x: Any, y: Any) -> bool:
-    """Whether two names have one memory."""
+    """Whether two names may have one memory: by where it begins and ends."""
     if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
         return x is y or np.may_share_memory(x, y)
     return x is y

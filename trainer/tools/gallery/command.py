@@ -1,0 +1,41 @@
+"""`python -m trainer gallery [FILE.html]`: train with every mistake, and draw the page."""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from trainer.errors import UserError
+from trainer.runs.files import write_whole
+from trainer.threads import cores
+from trainer.tools.gallery.page import page
+from trainer.tools.gallery.trials import Outcome, train, trials
+
+DATA = "data/names.txt"
+
+
+def gallery(path: str = "gallery.html") -> None:
+    """Write the page. Minutes: a training of some seconds for each mistake. Raises UserError."""
+    import_matplotlib()
+    if not Path(DATA).exists():
+        raise UserError(f"no {DATA}, in {Path.cwd()}; start the gallery where it lies")
+    many = trials()
+    with ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn")) as pool:
+        outcomes = list(tqdm(pool.map(partial(outcome, DATA), range(len(many))), "trainings", len(many)))
+    write_whole(Path(path), page(list(zip(many, outcomes, strict=True))).encode())
+    print(Path(path))
+
+
+def outcome(path: str, number: int) -> Outcome:
+    """One training, in a process of its own."""
+    return train(trials()[number], path)
+
+
+def import_matplotlib() -> None:
+    """Raises UserError where Matplotlib is missing: sooner than after minutes."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise UserError("Matplotlib is missing, for the gallery; pip install matplotlib") from None
