@@ -1,4 +1,4 @@
-"""The walk by hand: the numbers of a lecture, those of a model, as text and as a picture, and one line for bad input."""
+"""The walk by hand: the numbers of a lecture, those of a model, as text and as a picture; one line for bad input."""
 
 import re
 import xml.etree.ElementTree as ET

@@ -1,5 +1,6 @@
 """The page of a run: one file with every figure, whatever the run holds; and the command that draws it."""
 
+import dataclasses
 import json
 import math
 import os
@@ -129,6 +130,15 @@ def test_running_text_has_its_sample_as_it_is(undrawn):
     assert "<pre>ab\n  c&lt;\n</pre>" in read(folder)
 
 
+def from_standard_input(folder):
+    """A run whose text was piped in."""
+    checkpoint = load(folder / "best.npz")
+    checkpoint.config = dataclasses.replace(
+        checkpoint.config, data=dataclasses.replace(checkpoint.config.data, path="-")
+    )
+    save(folder / "best.npz", checkpoint)
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -139,6 +149,7 @@ def test_running_text_has_its_sample_as_it_is(undrawn):
         (lambda folder: (folder / "config.yaml").unlink(), "config.yaml"),
         (lambda folder: (folder / "metrics.jsonl").write_text('{"event": "step"}\n'), "line 1: step without step"),
         (lambda folder: (folder / "metrics.jsonl").write_text("\0\n<b>\n"), "2 lines of metrics.jsonl left out"),
+        (from_standard_input, "came from standard input"),
         (lambda folder: (folder / "samples.txt").write_bytes(b"\xff\xfe"), None),
         (lambda folder: (folder / "train.log").unlink(), None),
     ],

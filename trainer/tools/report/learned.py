@@ -75,6 +75,8 @@ def unfit(checkpoint: Checkpoint) -> str:
 
 def same_text(checkpoint: Checkpoint) -> Corpus:
     """The text of the run. Raises UserError if it is gone or another one."""
+    if checkpoint.config.data.path == "-":
+        raise UserError("the text of the run came from standard input, and is not there any more; use a file")
     corpus = text.load(checkpoint.config.data, checkpoint.sizes.K)
     check_text(checkpoint, corpus)
     return corpus
