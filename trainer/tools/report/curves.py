@@ -66,6 +66,7 @@ def losses(parts: list[str], run: Run, guides: dict[str, float]) -> None:
         rate.plot(*thin(step, run.numbers("step", "learning_rate")), color=INK, alpha=0.6)
         rate.set(xlabel="step", ylabel="rate", ylim=(0, None))
         rate.tick_params(axis="y", labelsize=8)
+        plain(axes)
         plain(rate)
 
 

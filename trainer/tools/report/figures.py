@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from trainer.ops import Array
+from trainer.tools.report.table import short
 
 INK = "#010203"  # stands for the page's own text colour in a figure
 COLOURS = (
@@ -69,10 +70,13 @@ def framed(title: str, caption: str, inside: str, kind: str = "") -> str:
 
 
 def plain(axes: Any) -> None:
-    """A few ticks with thousands told apart, and no offset that has to be added in the head."""
+    """A few ticks with thousands told apart, and powers of ten as they are typed."""
     axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.margins(x=0.02)
+    if axes.get_yscale() == "log":
+        axes.yaxis.set_major_formatter(lambda value, _: short(value))
+        axes.yaxis.set_minor_formatter(lambda value, _: "")
 
 
 def thin(x: Array, y: Array, keep: str = "mean") -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ from trainer.runs.folder import find_checkpoint
 from trainer.runs.resuming import same_text
 from trainer.text import Corpus
 from trainer.tools.report import chain, heat
-from trainer.tools.report.figures import BY_NAME, INK, figure, framed
+from trainer.tools.report.figures import BY_NAME, INK, figure, framed, plain
 from trainer.tools.report.run import Run
 from trainer.tools.walk import Walk, walk
 
@@ -171,6 +171,7 @@ def gradients(parts: list[str], numbers: Walk) -> None:
             label = f"d{name}  spread {spread:.1e}, gradient : data {ratio:.1e}"
             axes.stairs(counts / counts.sum(), edges, color=BY_NAME[name], label=label, linewidth=1.2)
         axes.set(xlabel="in units of its own spread, ends gathered at ±5", ylabel="share", yscale="log")
+        plain(axes)
         picture.legend(loc="outside lower center", fontsize=8, ncols=1)
 
 

@@ -35,6 +35,11 @@ def number(value: float | None, form: str) -> str:
     return format(value, form) if is_finite(value) else "-"
 
 
+def short(value: float) -> str:
+    """6e-7"""
+    return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+
+
 def tally(run: Run) -> tuple[int, int]:
     """Checks made and failed: those of the end row, which counts them all, else those that are written."""
     if run.end and run.end.get("checks"):

@@ -9,6 +9,7 @@ from trainer.numerical import ORDER
 from trainer.tools.report import heat
 from trainer.tools.report.rows import Row
 from trainer.tools.report.run import Run, is_finite
+from trainer.tools.report.table import short
 
 COLUMNS = 60  # of the strip of errors
 WITHIN = 0.05  # of a descent's ratio from 1, the tolerance of that check
@@ -47,11 +48,6 @@ def sentence(run: Run) -> tuple[str, str]:
 def broken(run: Run) -> set[str]:
     """The tensors whose gradient was wrong at some step."""
     return {row["tensor"] for row in run.checks("gradient") if not row["passed"] and row.get("tensor")}
-
-
-def short(value: float) -> str:
-    """6e-7"""
-    return f"{value:.0e}".replace("e-0", "e-")
 
 
 def checked_steps(run: Run) -> int:

@@ -14,20 +14,20 @@ SHARE = 4  # a page that takes long to draw is drawn more rarely: it takes one p
 
 def watch_runs(folders: Sequence[Path]) -> None:
     """Draw the table and the page until no run goes on any more. Ctrl-C ends it."""
-    last: tuple[int, ...] = ()
+    last: list[int] = []
     height = 0
     while True:
-        sizes = tuple((folder / "metrics.jsonl").stat().st_size for folder in folders)
         opened = [open_run(folder) for folder in folders]
+        lengths = [len(run.log.rows) for run in opened]
         going_on = any(run.running for run in opened)
         began = time.monotonic()
-        if sizes != last or not going_on:
+        if lengths != last or not going_on:
             height = print_over(shown(opened), height)
             path = draw(opened, reload=going_on)
             if path and not last and going_on:
                 print(f"open {path}, which shows the run as it goes on; Ctrl-C ends this", file=sys.stderr)
                 height = 0  # nothing is written over that line
-            last = sizes
+            last = lengths
         if not going_on:
             return
         time.sleep(max(PAUSE, SHARE * (time.monotonic() - began)))

@@ -1,0 +1,170 @@
+"""Several runs beside each other, and a page that follows a run."""
+
+import math
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from reported import check_row, eval_row, make, rows_of, step_row, write
+
+from trainer.errors import UserError
+from trainer.tools.report import by_validation, compare, figures, find_all, report, run, watch
+from trainer.tools.report.run import open_run
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run to be copied, with its configuration."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("finished"))
+        return make("run", ["ab", "ba"] * 20).absolute()
+
+
+def copy_of(finished, name, val_loss, hidden=8, at="20260101-120000"):
+    """A run whose evaluations end at such a loss."""
+    folder = Path("runs", name, at)
+    shutil.copytree(finished, folder)
+    settings = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(settings.replace("hidden: 8", f"hidden: {hidden}"))
+    steps = [step_row(k) for k in range(5)]
+    return write(folder, [*steps, eval_row(2, 3.0), eval_row(5, val_loss)])
+
+
+def cells(html, head):
+    return re.findall(f'<td data-head="{re.escape(head)}">(.*?)</td>', html)
+
+
+def test_a_folder_of_runs_means_all_of_them(finished, capsys):
+    first = copy_of(finished, "names", 2.7, hidden=16)
+    second = copy_of(finished, "names", 2.5, at="20260102-120000")
+    copy_of(finished, "other", 1.0)
+    (first / "report.html").write_text("its own")
+    report(["runs/names"])
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said[1:3]] == [str(second), str(first)]  # the better one first
+    assert said[-1] == f"written to {Path('runs/names').absolute() / 'compare.html'}"
+    html = Path("runs/names/compare.html").read_text("utf-8")
+    assert cells(html, "run") == [second.name, first.name]
+    assert cells(html, "model.hidden") == ["8", "16"]
+    assert "data.path" not in html  # what is equal does not differ
+    assert cells(html, "validation") == ["2.5000", "2.7000"]
+    assert cells(html, "test") == []  # a column of nothing
+    assert (first / "report.html").read_text() == "its own"
+    assert not (second / "report.html").exists()
+    for words in ("hidden 8", "hidden 16"):  # directly at the curves
+        assert f">{words}</text>" in html
+    assert "prefers-color-scheme: dark" in html
+    assert "Lowest validation loss: 20260102-120000, 2.5000 nats." in html
+
+
+def test_two_runs_meet_in_the_folder_that_they_share(finished):
+    first, second = copy_of(finished, "one", 2.7), copy_of(finished, "two", 2.5)
+    report([first, second, first])
+    html = Path("runs/compare.html").read_text("utf-8")
+    assert cells(html, "run") == ["two/20260101-120000", "one/20260101-120000"]
+    assert ">two/20260101-120000</text>" in html  # where the configurations are equal
+
+
+def test_a_folder_with_one_run_has_that_runs_page(finished):
+    only = copy_of(finished, "one", 2.7)
+    assert [folder.absolute() for folder in find_all(["runs"])] == [only.absolute()]
+
+
+def test_runs_without_a_loss_stand_last(finished):
+    lost = copy_of(finished, "lost", math.nan)
+    write(
+        lost,
+        [row | {"val_loss": None} if row["event"] == "eval" else row for row in rows_of(copy_of(finished, "a", 2.0))],
+    )
+    order = by_validation([open_run(folder) for folder in (lost, Path("runs/a/20260101-120000"))])
+    assert [found.name.split("/")[0] for found in order] == ["a", "lost"]
+
+
+def test_what_failed_is_said_in_a_comparison(finished):
+    good, bad = copy_of(finished, "good", 2.7), copy_of(finished, "bad", 2.5)
+    write(bad, [*rows_of(bad), check_row("update", passed=False)])
+    html = compare.comparison([open_run(folder) for folder in (good, bad)])
+    assert cells(html, "verdict") == ["not checked", "✗ wrong"]
+    assert "A check failed, or training diverged, in bad/20260101-120000." in html
+
+
+def test_equal_curves_take_turns():
+    x = [0.0, 1.0]
+    drawn = [("a", x, [2.0, 1.0]), ("b", x, [2.0, 1.0]), ("c", x, [2.0, 1.5]), ("d", x, [2.0, 1.0])]
+    length = compare.DASH
+    assert compare.line_style(0, drawn) == (0, (length, 2 * length))
+    assert compare.line_style(1, drawn) == (length, (length, 2 * length))
+    assert compare.line_style(3, drawn) == (2 * length, (length, 2 * length))
+    assert compare.line_style(2, drawn) == "-"
+
+
+def test_many_runs_are_a_table_of_all_and_curves_of_some(finished, monkeypatch):
+    opened = [open_run(copy_of(finished, f"r{k:02}", 2.0 + k / 100)) for k in range(3)] * 10
+    monkeypatch.setattr(figures.matplotlib().figure.Figure, "savefig", lambda self, out, **options: None)
+    html = compare.comparison(opened)
+    assert len(cells(html, "run")) == 30
+    assert f"The first {compare.MOST} of 30 are drawn." in html
+
+
+# A page that follows a run.
+
+
+@pytest.fixture
+def no_pause(monkeypatch):
+    pauses = []
+    monkeypatch.setattr(watch.time, "sleep", pauses.append)
+    return pauses
+
+
+def test_the_page_reloads_itself_until_the_run_has_ended(finished, monkeypatch, capsys, no_pause):
+    folder = copy_of(finished, "run", 2.5)
+    pages, answers = [], iter([True, True, True, False])
+
+    def is_running(path):
+        if (folder / "report.html").exists():
+            pages.append((folder / "report.html").read_text("utf-8"))
+        going_on = next(answers)
+        if len(pages) != 1:  # the second time the log has not grown
+            write(folder, [*rows_of(folder), step_row(9)])
+        return going_on
+
+    monkeypatch.setattr(run, "is_running", is_running)
+    monkeypatch.setattr(figures.matplotlib().figure.Figure, "savefig", lambda self, out, **options: None)
+    report([folder], watch=True)
+    pages.append((folder / "report.html").read_text("utf-8"))
+    assert ['http-equiv="refresh"' in html for html in pages] == [True, True, True, False]
+    assert "The run goes on" in pages[0]
+    assert len(no_pause) == 3
+    said = capsys.readouterr()
+    assert said.err.count("open ") == 1
+    assert said.out.count("written to") == 1
+
+
+def test_a_run_that_has_ended_is_drawn_once(finished, capsys, no_pause, monkeypatch):
+    monkeypatch.setattr(figures.matplotlib().figure.Figure, "savefig", lambda self, out, **options: None)
+    folder = copy_of(finished, "run", 2.5)
+    report([folder], watch=True)
+    assert no_pause == []
+    assert "http-equiv" not in (folder / "report.html").read_text("utf-8")
+
+
+def test_the_table_stays_in_its_place_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert watch.print_over("a\nb", 0) == 2
+    assert watch.print_over("c\nd", 2) == 2
+    assert capsys.readouterr().out == "a\nb\n\033[2A\033[Jc\nd\n"
+
+
+def test_a_folder_that_vanishes_while_it_is_watched_is_one_line(finished, no_pause, monkeypatch):
+    folder = copy_of(finished, "run", 2.5)
+    monkeypatch.setattr(run, "is_running", lambda path: True)
+    monkeypatch.setattr(watch, "draw", lambda opened, reload: shutil.rmtree(folder))
+    with pytest.raises(UserError, match="cannot read the metrics"):
+        report([folder], watch=True)
