@@ -12,7 +12,7 @@ import numpy as np
 from trainer import loop, optim, text, threads
 from trainer.batches import ahead, batches
 from trainer.config import Config
-from trainer.errors import Interrupted, RunFailed
+from trainer.errors import Diverged, Interrupted, RunFailed
 from trainer.ops import Array
 from trainer.runs import checkpoint as checkpoints
 from trainer.runs import rows, summary
@@ -216,7 +216,7 @@ class Session:
         """Raise RunFailed, with what may help."""
         last = self.config.train.steps - 1
         rate = optim.learning_rate(self.config.train, min(self.checkpoint.step, last))
-        raise RunFailed(
+        raise Diverged(
             f"training diverged at step {self.checkpoint.step}: {what}, at learning rate {rate:g};"
             f" the last good checkpoint is {self.journal.folder / 'checkpoint.npz'};"
             " try a learning rate ten times smaller, or train.warmup_steps"

@@ -28,7 +28,7 @@ def parser(command: str, about: str, example: str) -> Parser:
 def train_command(arguments: Sequence[str]) -> None:
     command = parser(
         "",
-        "Train a character-level language model. Other commands: sample, report, explain, practice (each with --help).",
+        "Train a character-level language model. Other commands: sample, report, explain, practice, sweep (each with --help).",
         "python -m trainer --config configs/names.yaml train.steps=5000 --check",
     )
     what = command.add_mutually_exclusive_group(required=True)
@@ -147,11 +147,42 @@ def practice_command(arguments: Sequence[str]) -> int:
     return practice(given.files, given.hints)
 
 
+def sweep_command(arguments: Sequence[str]) -> None:
+    command = parser(
+        "sweep",
+        "Search for better values. Each trial is a run in runs/NAME/, judged by its validation loss, and pruned where"
+        " an evaluation (log.eval_every) shows that it is hopeless. The same command goes on where it was stopped; on"
+        " another machine, with the same --storage, it joins in. `optuna-dashboard sqlite:///runs/NAME/sweep.db` shows"
+        " it in a browser (extra: sweep).",
+        "python -m trainer sweep --config configs/names.yaml train.learning_rate=0.01..1 train.optimizer=sgd,adamw",
+    )
+    command.add_argument("--config", metavar="FILE", required=True, help="where the trials begin")
+    command.add_argument(
+        "overrides",
+        nargs="+",
+        metavar="section.key=VALUE",
+        help="to search: LOW..HIGH, on a logarithmic scale but for shares and from 0, or A,B,C; else for all trials",
+    )
+    command.add_argument("--trials", type=int, default=50, metavar="N", help="how many in all, by default 50")
+    command.add_argument("--jobs", type=int, metavar="N", help="how many at once, one core each; by default all cores")
+    command.add_argument("--storage", metavar="URL", help="a database for many machines, postgresql://user@host/sweeps")
+    command.add_argument("--name", help="the folder under runs/ and the study; by default the configuration's name")
+    command.add_argument("--no-pruning", action="store_true", help="train every trial to its end")
+    given = command.parse_intermixed_args(arguments)
+
+    from trainer.threads import cores
+    from trainer.tools.sweep.search import sweep
+
+    jobs = cores() if given.jobs is None else given.jobs
+    sweep(given.config, given.overrides, given.name, given.trials, jobs, given.storage, not given.no_pruning)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
     "sample": sample_command,
     "report": report_command,
     "explain": explain_command,
     "practice": practice_command,
+    "sweep": sweep_command,
 }
 
 
