@@ -21,6 +21,10 @@ class RunFailed(Exception):
     """A check failed or training diverged. Exit status 1."""
 
 
+class Diverged(RunFailed):
+    """Training diverged: a loss, a gradient or a parameter is not finite, or far too large."""
+
+
 class Interrupted(KeyboardInterrupt):
     """The user stopped the run; its state is saved in the folder `run`. Exit status 130."""
 

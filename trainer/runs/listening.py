@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer import blas, loop, optim, text, threads
 from trainer.batches import ahead, batches
-from trainer.errors import Interrupted, RunFailed
+from trainer.errors import Diverged, Interrupted, RunFailed
 from trainer.ops import Array
 from trainer.runs import checkpoint as checkpoints
 from trainer.runs import rows, summary
@@ -190,10 +190,10 @@ class Session:
             self.diverged(f"{what} is not finite")
 
     def diverged(self, what: str) -> NoReturn:
-        """Raise RunFailed, with what may help."""
+        """Raise Diverged, with what may help."""
         last = self.config.train.steps - 1
         rate = optim.learning_rate(self.config.train, min(self.checkpoint.step, last))
-        raise RunFailed(
+        raise Diverged(
             f"training diverged at step {self.checkpoint.step}: {what}, at learning rate {rate:g};"
             f" the last good checkpoint is {self.journal.folder / 'checkpoint.npz'};"
             f" try {calmer(self.config.train, rate)}"
