@@ -1,11 +1,12 @@
 """The command line: which command is meant, and what comes of it as an exit status and one line."""
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from trainer.errors import RunFailed, UserError, printable
+from trainer.errors import Interrupted, RunFailed, UserError, printable
 from trainer.tools.commands import COMMANDS, train_command
 
 
