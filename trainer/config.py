@@ -105,10 +105,25 @@ OTHER_NAMES = {
 
 
 def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
-    """The configuration in a YAML file or a dictionary, with `section.key=value` overrides.
+    """The configuration in a YAML file or a dictionary, each key an attribute: `config.train.steps`.
 
-    Raises UserError for a file that cannot be read or is not YAML, an unknown or repeated key, a wrong type, an
-    impossible value; the message names the key, the file and line or the command line, and what to write.
+    Parameters
+    ----------
+    source
+        The path of a file, or nested dictionaries. Every key but `data.path` has a default.
+    overrides
+        `section.key=value`, as on the command line.
+
+    Raises
+    ------
+    UserError
+        For a file that cannot be read or is not YAML, an unknown or repeated key, a wrong type, an impossible value.
+
+    Examples
+    --------
+    >>> config = trainer.read_config({"data": {"path": "names.txt"}}, ["train.steps=20"])
+    >>> config.train.steps, config.model.hidden
+    (20, 200)
     """
     if isinstance(source, Mapping):
         where = "the configuration"

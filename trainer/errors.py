@@ -26,7 +26,16 @@ class Diverged(RunFailed):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user stopped the run; its state is saved in the folder `run`. Exit status 130."""
+    """The user stopped the run; its state is saved in the folder `run`. Exit status 130.
+
+    As a KeyboardInterrupt it ends a loop over trainings, and stops a notebook that runs all cells.
+
+    >>> try:
+    ...     raise trainer.Interrupted("go on with trainer.resume('runs/x')", run)
+    ... except trainer.Interrupted as stopped:
+    ...     stopped.run == run
+    True
+    """
 
     def __init__(self, message: str, run: Path) -> None:
         super().__init__(message)

@@ -25,7 +25,11 @@ INNER = ("logits", "h", "z", "emb")
 
 
 class Sizes(NamedTuple):
-    """Vocabulary, context, embedding and hidden units."""
+    """Vocabulary, context, embedding and hidden units.
+
+    >>> trainer.Sizes(V=27, K=3, D=10, H=200).shapes()["W1"]
+    (30, 200)
+    """
 
     V: int
     K: int
@@ -74,7 +78,11 @@ def zeros(sizes: Sizes, dtype: npt.DTypeLike) -> Parameters:
 
 
 def initial(sizes: Sizes, dtype: npt.DTypeLike, rng: np.random.Generator) -> Parameters:
-    """Random weights.
+    """Random weights: C (V, D), W1 (K*D, H), W2 (H, V), and biases of zero, b1 (H,), b2 (V,).
+
+    >>> p = trainer.initial_parameters(trainer.Sizes(V=27, K=3, D=10, H=200), "float32", np.random.default_rng(42))
+    >>> p.W1.shape, p.flat.size
+    ((30, 200), 11897)
 
     W1 ~ N(0, 1) * (5/3) / sqrt(K*D): tanh shrinks what passes, the gain 5/3 makes up for it, and the root of the fan-in
     keeps z of order 1, so that units neither saturate nor die (He et al. 2015, arXiv:1502.01852; the gain is that of

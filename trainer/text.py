@@ -42,7 +42,28 @@ class Corpus:
 def load(data: Data, context: int) -> Corpus:
     """Read a text twice, block by block: once for its characters, once for their ids.
 
-    Raises UserError if it cannot be read, is no text in its encoding, or leaves a split without examples.
+    Parameters
+    ----------
+    data
+        The section `data` of a configuration.
+    context
+        K, the number of characters that the model reads.
+
+    Returns
+    -------
+    Corpus
+        `ids` (n,) are places in `vocabulary`, a string.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, is no text in its encoding, or leaves a split without examples.
+
+    Examples
+    --------
+    >>> corpus = trainer.load_corpus(config.data, config.model.context)
+    >>> len(corpus.vocabulary), corpus.lines
+    (16, True)
     """
     files = sources(data)
     where = files[0].name + (f" and {len(files) - 1} more" if files[1:] else "")

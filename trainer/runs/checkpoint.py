@@ -91,7 +91,30 @@ def checksum(arrays: dict[str, Array]) -> bytes:
 
 
 def load(path: str | Path) -> Checkpoint:
-    """Read a checkpoint; nothing in it is executed. Raises UserError if it is damaged, foreign or from the future."""
+    """Read a checkpoint; nothing in it is executed.
+
+    Parameters
+    ----------
+    path
+        `best.npz` or `checkpoint.npz` of a run.
+
+    Returns
+    -------
+    Checkpoint
+        `parameters` with C, W1, b1, W2, b2 (Names in the README has the shapes), `vocabulary`, `config`, `step`,
+        `best_loss` in nats per character.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged, foreign or from the future.
+
+    Examples
+    --------
+    >>> checkpoint = trainer.load_checkpoint(run / "best.npz")
+    >>> checkpoint.parameters.W1.shape
+    (30, 200)
+    """
     path = Path(path).absolute()
     try:
         data = path.read_bytes()

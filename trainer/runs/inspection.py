@@ -124,9 +124,30 @@ class Inspector:
 
 
 def check(config: Config) -> list[Verdict]:
-    """The checks of the first step; nothing is written. Raises UserError as `train` does.
+    """Make all checks of the first step; nothing is written.
 
     The biases are random, for at zero they would hide mistakes in which they have a part.
+
+    Parameters
+    ----------
+    config
+        What `trainer.read_config` gives; its section `check` says how the numerical gradients are taken.
+
+    Returns
+    -------
+    list of Verdict
+        One for each check, with `name`, `passed` and the numbers compared; `pandas.DataFrame` takes the list as it is.
+
+    Raises
+    ------
+    UserError
+        For what the user can mend, as `trainer.train`.
+
+    Examples
+    --------
+    >>> verdicts = trainer.check(config)
+    >>> [verdict.tensor for verdict in verdicts if verdict.name == "gradient" and verdict.passed]
+    ['logits', 'h', 'z', 'emb', 'W2', 'b2', 'W1', 'b1', 'C']
     """
     corpus = text.load(config.data, config.model.context)
     checkpoint = begin(config, corpus)

@@ -55,5 +55,10 @@ class Practice:
 
 
 def practice() -> Practice:
-    """The point at which the practice file is judged, to be used from a notebook."""
+    """The point at which the practice file is judged, to be used from a notebook.
+
+    >>> point = trainer.practice()
+    >>> point.check("dlogits", (point.p - point.y) / point.B)  # doctest: +ELLIPSIS
+    dlogits...right...
+    """
     return Practice(exercise())

@@ -14,14 +14,40 @@ from trainer.tools.report.run import Run, is_finite, open_run
 NEEDS = "the page needs matplotlib: pip install 'handmade-char-lm[report]'"
 
 
-def report(run_names: Sequence[str | Path] = (), watch: bool = False, tensorboard: str | None = None) -> None:
-    """Print a table of the runs that are meant and draw their page; none given, the newest.
+def report(
+    runs: str | Path | Sequence[str | Path] = (), watch: bool = False, tensorboard: str | None = None
+) -> Path | None:
+    """Print a table of runs, and draw a page about them.
 
-    One run: report.html in its folder. Several, or a folder that holds several: compare.html in the folder that they
-    share. With `watch` again every few seconds until they have ended. With `tensorboard` event files for TensorBoard,
-    in that folder. Raises UserError for what is no run, or cannot be written.
+    Parameters
+    ----------
+    runs
+        A run's folder, a folder of runs of which all are meant, or several of them; left out, the newest run.
+    watch
+        Print and draw again every few seconds, until the runs have ended.
+    tensorboard
+        A folder for event files that TensorBoard shows.
+
+    Returns
+    -------
+    Path or None
+        The page: report.html in the folder of the only run, compare.html in the folder that several share.
+        None without matplotlib, which is said.
+
+    Raises
+    ------
+    UserError
+        For what is no run, or cannot be written.
+
+    Examples
+    --------
+    >>> page = trainer.report(run)  # doctest: +ELLIPSIS
+    run ...
+    >>> page.name
+    'report.html'
     """
-    folders = find_all(run_names)
+    folders = find_all([runs] if isinstance(runs, (str, Path)) else runs)
+    path = None
     if watch:
         from trainer.tools.report.watch import watch_runs
 
@@ -29,11 +55,12 @@ def report(run_names: Sequence[str | Path] = (), watch: bool = False, tensorboar
     else:
         opened = [open_run(folder) for folder in folders]
         print(shown(opened))
-        draw(opened)
+        path = draw(opened)
     if tensorboard is not None:
         from trainer.tools.tensorboard import export
 
         export([open_run(folder) for folder in folders], Path(tensorboard))
+    return path
 
 
 def find_all(run_names: Sequence[str | Path]) -> list[Path]:

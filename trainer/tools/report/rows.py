@@ -166,12 +166,35 @@ def numbers(rows: Iterable[Row], key: str) -> Array:
 
 
 def metrics(run: str | Path) -> dict[str, dict[str, list[Any]]]:
-    """The log of a run as columns by event: `pandas.DataFrame(metrics(run)["step"])`.
+    """The log of a run as columns, by event.
 
-    A nested value has its keys joined by dots, as in `update_ratio.C`. Times are in seconds of training, losses in
-    nats. Lines that are no rows are left out. Raises UserError if there is no such run.
+    Parameters
+    ----------
+    run
+        The run's folder, or a folder of runs, of which the newest is meant.
+
+    Returns
+    -------
+    dict of dict of list
+        For each event, `start`, `step`, `eval`, `end`, and each kind of check, `gradient`, `sum_to_zero` and so on:
+        columns of one length. A nested value has its keys joined by dots, as in `update_ratio.C`. Times are in seconds
+        of training, losses in nats per character. Lines that are no rows are left out.
+
+    Raises
+    ------
+    UserError
+        If there is no such run, or its log cannot be read.
+
+    Examples
+    --------
+    >>> columns = trainer.metrics(run)
+    >>> columns["eval"]["step"]
+    [20]
+    >>> sorted(key for key in columns["step"] if key.startswith("update_ratio"))
+    ['update_ratio.C', 'update_ratio.W1', 'update_ratio.W2', 'update_ratio.b1', 'update_ratio.b2']
     """
     by_event: dict[str, list[Row]] = {}
     for row in read(find(str(run))).rows:
-        by_event.setdefault(row["event"], []).append({key: row[key] for key in row if key != "event"})
+        event = row["name"] if row["event"] == "check" else row["event"]
+        by_event.setdefault(event, []).append({key: row[key] for key in row if key != "event"})
     return {event: columns(rows) for event, rows in by_event.items()}
