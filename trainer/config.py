@@ -114,10 +114,7 @@ def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
     overrides
         `section.key=value`, as on the command line.
 
-    Raises
-    ------
-    UserError
-        For a file that cannot be read or is not YAML, an unknown or repeated key, a wrong type, an impossible value.
+    Raises UserError for a file that cannot be read or is not YAML, an unknown or repeated key, an impossible value.
 
     Examples
     --------
