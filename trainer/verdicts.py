@@ -29,7 +29,7 @@ class Verdict:
         return asdict(self)
 
     def __repr__(self) -> str:
-        shown = {key: value for key, value in self.row().items() if key not in ("name", "passed") and value is not None}
+        shown = {k: value for k, value in self.row().items() if k not in ("name", "passed") and value not in (None, "")}
         numbers = ", ".join(f"{key} {v:.4g}" if isinstance(v, float) else f"{key} {v}" for key, v in shown.items())
         return f"{self.name} {'passed' if self.passed else 'FAILED'}: {numbers}"
 
