@@ -463,35 +463,3 @@ def test_a_closed_pipe_ends_quietly(trainer: Trainer) -> None:
     assert writer.wait() == 0
     assert writer.stderr.read() == ""
     writer.stderr.close()
-
-
-# From Python
-
-
-def test_the_lines_of_the_readme_run(capsys: pytest.CaptureFixture[str]) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (source,) = re.findall(r"\n    import trainer\n(?:\n|    .*\n)*", readme)
-    assert source.count("train.steps=5000") == 1
-    for name in ("configs", "data"):
-        Path(name).symlink_to(ROOT / name)
-    code = "\n".join(line.removeprefix("    ") for line in source.splitlines())
-    exec(code.replace("train.steps=5000", "train.steps=20"), {})
-    out, _ = capsys.readouterr()
-    lines = out.splitlines()
-    assert lines[0].startswith("initial_loss  True")
-    assert [line.split()[1] for line in lines if line.startswith("gradient")] == [
-        "logits", "h", "z", "emb", "W2", "b2", "W1", "b1", "C",
-    ]  # fmt: skip
-    assert not any(line.endswith("False") for line in lines)
-    assert repr("\nabcdefghijklmnopqrstuvwxyz") in out
-    assert lines[-1].endswith("(30, 200)")
-    assert lines[-1].count("ma") >= 5
-
-
-def test_import_trainer_gives_the_names_of_a_notebook() -> None:
-    import trainer
-
-    for name in trainer.__all__:
-        assert callable(getattr(trainer, name))
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        trainer.nothing  # noqa: B018

@@ -7,9 +7,11 @@ import inspect
 import math
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +63,23 @@ def test_each_function_says_what_it_takes_and_gives(name: str) -> None:
     if inspect.isfunction(export) and words.count("---"):
         for parameter in inspect.signature(export).parameters:
             assert f"{parameter}\n" in words or f"{parameter}, " in words or f", {parameter}\n" in words
+
+
+@pytest.mark.usefixtures("place")
+def test_the_lines_of_the_readme_run_as_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"\n    import trainer\n(?:\n|    .*\n)*", readme)
+    for name in ("configs", "data"):
+        Path(name).symlink_to(ROOT / name)
+    exec(textwrap.dedent(found), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("[initial_loss passed: value 3.")
+    assert sum("gradient passed: tensor " in line for line in lines) == 9
+    assert not any("FAILED" in line for line in lines)
+    assert "Checkpoint: V 27, K 3, D 10, H 200; step 5000, validation 2." in lines[-3]
+    assert lines[-3].endswith("(30, 200)")
+    assert lines[-2].count("'ma") == 5
+    assert lines[-1].startswith("[5000] [2.")
 
 
 def test_no_module_bears_the_name_of_an_export() -> None:
