@@ -73,7 +73,7 @@ def test_the_lines_of_the_readme_run_as_they_stand(capsys: pytest.CaptureFixture
         Path(name).symlink_to(ROOT / name)
     exec(textwrap.dedent(found), {})
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("[initial_loss passed: value 3.")
+    assert lines[0].startswith("initial_loss passed: value 3.")
     assert sum("gradient passed: tensor " in line for line in lines) == 9
     assert not any("FAILED" in line for line in lines)
     assert "Checkpoint: V 27, K 3, D 10, H 200; step 5000, validation 2." in lines[-3]
