@@ -193,9 +193,9 @@ def test_what_a_key_refuses(file: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("train: {steps: 010}", "train.steps is '010'"),  # YAML 1.1 reads 8
-        ("train: {steps: 1:30}", "train.steps is '1:30'"),  # and 90
-        ("seed: 0123", "seed is '0123'"),  # and 83
+        ("train: {steps: 010}", "train.steps is 010"),  # YAML 1.1 reads 8
+        ("train: {steps: 1:30}", "train.steps is 1:30"),  # and 90
+        ("seed: 0123", "seed is 0123"),  # and 83
         ("seed: 0x1F", "seed is '0x1F'"),
         ("train: {steps: true}", "train.steps is 'true'"),
         ("train: {steps: }", "train.steps is empty"),
@@ -204,7 +204,7 @@ def test_what_a_key_refuses(file: Path, key: str) -> None:
         ("data: {path: {a: b}}", "data.path is a section"),
         ("train: {steps: [1, 2]}", "train.steps is ['1', '2']"),
         ("train: {learning_rate: .nan}", "train.learning_rate is '.nan'"),
-        ("check: {enabled: 1}", "check.enabled is '1'"),
+        ("check: {enabled: 1}", "check.enabled is 1"),
     ],
 )
 def test_a_wrong_value_in_a_file_names_its_line(file: Path, text: str, says: str) -> None:
@@ -284,7 +284,7 @@ def test_where_nothing_is_near_the_keys_are_listed(file: Path, key: str, says: s
     [
         ("data: {path: x, mod: lines}", "unknown key 'data.mod', {}, line 1; did you mean data.mode?"),
         ("data: {path: x}\nmodell: {}", "unknown key 'modell', {}, line 2; did you mean model?"),
-        ("data: {path: x}\n7: {}", "unknown key '7', {}, line 2; write a key as section.key"),
+        ("data: {path: x}\n7: {}", "unknown key 7, {}, line 2; write a key as section.key"),
         ("data: {path: x}\nmodel: {3: 4}", "unknown key 'model.3', {}, line 2; the keys of model are context"),
         ("data.path: x", "data.path is written as one key, {}, line 1; write `data: {{path: value}}`"),
         (
@@ -314,7 +314,7 @@ def test_an_unknown_key_in_the_file(file: Path, text: str, says: str) -> None:
         ("hello\n", "the configuration is a plain text"),
         ("3\n", "the configuration is a plain text"),
         ("data: [1]\n", "data is ['1'], "),
-        ("data: {path: x}\ntrain: 5\n", "train is '5', "),
+        ("data: {path: x}\ntrain: 5\n", "train is 5, "),
         ("data: {path: {a: {b: c}}}", "brackets where one value is meant"),
         ("data: {split: [0.5, [0.5], 0]}", "brackets where one value is meant"),
         ("data: &a {path: *a}", "brackets"),

@@ -56,7 +56,7 @@ REFUSED = {
         "train.steps=many": "train.steps",
         "train.steps=[": "whole number",
         "train.steps": "train.steps",
-        "train.learning_rate=1": "cannot change on resuming",
+        "train.learning_rate=1": "start another run from it: python -m trainer --config",
         "seed=1": "cannot change on resuming",
         "steps=30": "cannot change on resuming",
         "--check": "--resume",

@@ -213,11 +213,13 @@ def at(place: str) -> str:
 
 
 def quote(value: Any) -> str:
-    """The value as Python writes it, shortened."""
+    """The value as Python writes it, shortened; a number as it was typed."""
     if value is None:
         return "empty"
     if isinstance(value, dict):
         return "a section"
+    if isinstance(value, str) and 0 < len(value) < 30 and set(value) <= set("0123456789+-.:_e"):
+        return value  # a number that was typed, or was meant to be one
     try:
         return reprlib.repr(value)
     except ValueError:  # Python does not write integers of thousands of digits
