@@ -62,7 +62,7 @@ def test_the_page_has_a_picture_for_each_and_counts_what_looks_healthy() -> None
     assert "The gradient check sees all of them" in html
     assert re.findall(r"<h2>(\w+)<", html) == ["dz", "dlogits", "dC"]
     assert "seen by gradient (dz), descent" in html
-    assert "validation 2.340" in html
+    assert "validation 2.34<" in html
     assert "validation no number" in html
     assert f"{STEPS:,} steps" in html
     pictures = re.findall(r"<svg .*?</svg>", html, re.DOTALL)

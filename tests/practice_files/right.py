@@ -40,6 +40,7 @@ RIGHT = [
     ("z", "s = 1 / (1 + np.exp(-2 * z))\ndz = 4 * s * (1 - s) * dh"),
     ("z", "h32 = h.astype(np.float32)\ndz = dh * (1 - h32 * h32)"),
     ("z", "dz = np.empty_like(dh)\nnp.multiply(dh, 1 - np.square(h), out=dz)"),
+    ("logits", "p, y, h, W2, emb, W1 = (a.astype(np.float32) for a in (p, y, h, W2, emb, W1))\ndlogits = (p - y) / B"),
     ("W1", "dW1 = emb.T @ dz"),
     ("W1", "dW1 = np.einsum('bi,bj->ij', emb, dz)"),
     ("W1", "e = C[X]\ndW1 = np.einsum('bkd,bh->kdh', e, dz).reshape(K * D, H)"),

@@ -13,7 +13,7 @@ from trainer.links import LINKS
 from trainer.tools.gallery.trials import STEPS, Outcome, Trial
 
 CLOSE = 0.05  # nats above the right one's validation loss, within which a training looks healthy
-LOW, HIGH = 2.2, 3.6  # the scale, in nats; log V, where nothing is known, is 3.3
+LOW, HIGH = 2.1, 3.6  # the scale, in nats; log V, where nothing is known, is 3.3
 # Colours that stand for those of the page, which differ by day and night.
 COLOURS = {"#010101": "var(--right)", "#020202": "var(--wrong)", "#030303": "var(--line)", "#040404": "var(--soft)"}
 
@@ -57,7 +57,7 @@ def is_healthy(outcome: Outcome, right: Outcome) -> bool:
 def card(trial: Trial, outcome: Outcome, right: Outcome) -> str:
     """A mistake: its formula, its curve, its loss, the checks that see it."""
     kind = "healthy" if is_healthy(outcome, right) else "sick"
-    loss = f"{outcome.val_loss:.3f}" if math.isfinite(outcome.val_loss) else "no number"
+    loss = f"{outcome.val_loss:.4g}" if math.isfinite(outcome.val_loss) else "no number"
     gradient = [f"gradient (d{outcome.wrong[0]})"] if outcome.wrong else []
     seen = ", ".join([*gradient, *outcome.others]) or "no check"
     written = trial.written.replace(" * ", " · ")
