@@ -98,7 +98,9 @@ def test_how_far_the_run_is():
         (check_row("gradient", passed=False, tensor="C"), math.inf),  # it failed and does not say how far
         (check_row("forward", passed=False, max_abs_error=None, atol=1.0), math.inf),
         (check_row("sum_to_zero", value=9.0, atol=1.0), 1.0),  # it passed, whatever the numbers say
-        (check_row("batch", examples=4, wrong=0), math.nan),
+        (check_row("batch", examples=4, wrong=0), 0.0),
+        (check_row("batch", passed=False, examples=4, wrong=2), math.inf),
+        (check_row("of another version"), math.nan),
     ],
 )
 def test_error_over_tolerance(row, ratio):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reported import eval_row, gradient_row, rows_of, step_row, write
+from reported import check_row, eval_row, gradient_row, rows_of, step_row, write
 
 from trainer.errors import UserError
 from trainer.tools import tensorboard
@@ -19,8 +19,9 @@ PLENTY = {"scalars": 0, "histograms": 0, "tensors": 0}
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     end = {"event": "end", "time": 9.0, "step": 4, "train_loss": 2.0, "val_loss": 2.1, "test_loss": 2.2}
+    forward = check_row("forward", 1, tensor="W1", max_abs_error=0.5)
     steps = [step_row(0, loss=None), step_row(1), step_row(2)]
-    rows = [{"event": "start", "seed": 1}, *steps, gradient_row("W1", 1), eval_row(4, 2.5), end]
+    rows = [{"event": "start", "seed": 1}, *steps, gradient_row("W1", 1), forward, eval_row(4, 2.5), end]
     folder = write(tmp_path / "runs" / "names" / "20260101-120000", rows)
     (folder / "samples.txt").write_text("anna\n*bob*\n")
     return folder
@@ -41,7 +42,8 @@ def test_the_same_numbers_as_in_the_log(folder):
     assert loss == want
     assert [event.value for event in found.Scalars("eval/val_loss")] == [np.float32(2.5)]
     assert [event.value for event in found.Scalars("end/test_loss")] == [np.float32(2.2)]
-    assert [event.value for event in found.Scalars("check/max_rel_error/W1")] == [np.float32(1e-8)]
+    assert [event.value for event in found.Scalars("check/max_rel_error/dW1")] == [np.float32(1e-8)]
+    assert [event.value for event in found.Scalars("check/max_abs_error/forward W1")] == [0.5]
     assert len(found.Scalars("step/update_ratio/W2")) == 3
     assert "step/update_ratio/b1" not in found.Tags()["scalars"]  # null in every row
     times = [event.wall_time for event in found.Scalars("step/epoch")]

@@ -12,6 +12,7 @@ from trainer.errors import UserError
 from trainer.runs.files import write_whole
 from trainer.tools.report.rows import Row, flatten
 from trainer.tools.report.run import Run, is_finite
+from trainer.tools.report.verdict import row_name
 
 FILE = "events.out.tfevents.0.trainer"  # TensorBoard reads what has `tfevents` in its name
 SCALARS = {
@@ -85,8 +86,7 @@ def began(folder: Path) -> float:
 def scalars(row: Row) -> Iterator[tuple[str, float]]:
     """Tags and values of a row; what is no number is left out."""
     if row["event"] == "check":
-        what = row.get("tensor") or row["name"]
-        pairs = [(f"check/{key}/{what}", row.get(key)) for key in ERRORS]
+        pairs = [(f"check/{key}/{row_name(row)}", row.get(key)) for key in ERRORS]
     else:
         wanted = {key: row[key] for key in SCALARS.get(row["event"], ()) if key in row}
         pairs = [(f"{row['event']}/{key.replace('.', '/')}", value) for key, value in flatten(wanted).items()]

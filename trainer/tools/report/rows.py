@@ -77,7 +77,7 @@ Rule = Callable[[Any], bool]
 NUMBERS = (
     "time", "loss", "epoch", "learning_rate", "grad_norm", "steps_per_second", "saturated",
     "train_loss", "val_loss", "test_loss", "best_step", "seconds",
-    "value", "expected", "kept", "bound", "shown", "max_abs_error", "max_rel_error", "rtol", "atol",
+    "value", "expected", "wrong", "kept", "bound", "shown", "max_abs_error", "max_rel_error", "rtol", "atol",
     "by_hand", "numerical", "predicted", "actual", "ratio", "loss_before", "loss_after",
 )  # fmt: skip
 RULES: dict[str, Rule] = {

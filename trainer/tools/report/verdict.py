@@ -106,10 +106,11 @@ def links(run: Run) -> str:
 
 def row_name(row: Row) -> str:
     """dz, 'forward h', 'sum_to_zero'."""
-    what = row.get("tensor") or row.get("place") or row.get("split")
-    if row["name"] == "gradient":
-        return f"d{what}"
-    return f"{row['name']} {what}" if isinstance(what, str) else row["name"].replace("_", " ")
+    name = row["name"]
+    if name == "gradient":
+        return f"d{row.get('tensor')}"
+    key = {"forward": "tensor", "dropout": "place", "evaluation": "split"}.get(name)
+    return f"{name} {row.get(key)}" if key else name.replace("_", " ")
 
 
 def excess(row: Row) -> float:
@@ -135,6 +136,7 @@ def measured(row: Row) -> float:
         "initial_loss": (abs(get("value", np.nan) - get("expected", np.nan)), atol),
         "evaluation": (abs(get("shown", np.nan) - get("expected", np.nan)), atol),
         "dropout": (abs(get("kept", np.nan) - get("expected", np.nan)), get("bound", np.nan)),
+        "batch": (get("wrong", np.nan), 0.0),
         "descent": (abs(get("ratio", np.nan) - 1), WITHIN),
     }
     if row["name"] == "direction":

@@ -8,8 +8,7 @@ from pathlib import Path
 from trainer.tools.report import draw, shown
 from trainer.tools.report.run import open_run
 
-PAUSE = 3.0  # seconds between two pages
-SHARE = 4  # a page that takes long to draw is drawn more rarely: it takes one part in so many of the time
+PAUSE = 3.0  # seconds between two pages, at least
 
 
 def watch_runs(folders: Sequence[Path]) -> None:
@@ -30,7 +29,7 @@ def watch_runs(folders: Sequence[Path]) -> None:
             last = lengths
         if not going_on:
             return
-        time.sleep(max(PAUSE, SHARE * (time.monotonic() - began)))
+        time.sleep(max(PAUSE, time.monotonic() - began))  # drawing takes half of the time at most
 
 
 def print_over(text: str, height: int) -> int:
