@@ -59,6 +59,8 @@ def describe_gradient(verdict: Gradient, config: Config) -> str:
     operation, formula = link.backward, link.formula
     if verdict.tensor == "z" and train.dropout:
         operation, formula = f"{operation} or dropout_backward", "dz = dh · mask · (1 - tanh²)"
+    if verdict.tensor in ("W1", "C"):
+        operation += ", or embedded_affine_backward where V is small"
     if verdict.tensor == "C" and (train.embedding_dropout or train.context_dropout):
         operation, formula = f"{operation} or dropout_backward", "dC[v] = sum of demb · mask where v stands"
     return (
@@ -89,7 +91,12 @@ def what_was_done(verdicts: Sequence[Verdict], witness: Witness, run: Run) -> st
     rng, eps = np.random.default_rng(0), dict.fromkeys(numerical.ORDER, 1e-20)
     right = numerical.gradients(at, "complex-step", eps, "all", rng, run, [name])[name]
     rounding = 1e-5 if witness.before.flat.dtype == np.float32 else 1e-9  # of a norm
-    told = diagnosis.what_was_done(name, witness.gradients[name], right, arrays(at, witness), rtol=rounding)
+    point = arrays(at, witness)
+    if name == "z" and at.batch.h_mask is not None:  # tanh is taken before dropout, which is undone first
+        point |= {"h": np.tanh(at.z), "dh": point["dh"] * at.batch.h_mask}
+    if name == "C" and at.batch.emb_mask is not None:
+        point["demb"] = point["demb"] * at.batch.emb_mask
+    told = diagnosis.what_was_done(name, witness.gradients[name], right, point, rtol=rounding)
     return told or ""
 
 

@@ -120,6 +120,8 @@ def wrong_values(part: Array, rate: float, u: float) -> str:
 
 def known(parts: list[Array], wanted: list[float], bound: float, u: float) -> str:
     """The first known mistake that explains values and counts, in words."""
+    if not any(part.any() for part in parts):
+        return "all is dropped"
     for words, others, scales in mistakes(wanted):
         values = all(
             np.isin(part, (0, 1)).all() if scale is None else not wrong_values(part, 1 - scale, LOOSE)
@@ -148,7 +150,6 @@ def mistakes(wanted: list[float]) -> Iterator[tuple[str, list[float], list[float
     yield "it keeps what it should drop, and scales by 1 / rate", other, [*wanted]
     yield "it keeps what it should drop, and does not scale", other, [None] * len(wanted)
     yield "nothing is dropped, and all is scaled", [0.0] * len(wanted), kept
-    yield "all is dropped", [1.0] * len(wanted), kept
     if len(set(wanted)) > 1:
         turned: list[float | None] = [1 - rate for rate in wanted[::-1]]
         yield "the rates are reversed: the nearest character is dropped most", wanted[::-1], turned

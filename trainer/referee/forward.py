@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer import ops
 from trainer.ops import Array
 from trainer.referee import forward_mistakes
 from trainer.referee.instead import mistake, ratio, room, sum_of, times, unit, worst
@@ -101,9 +102,23 @@ def explain(witness: Witness, tensor: str, found: Array, right: Array, bound: Ar
     mask = {"emb": witness.batch.emb_mask, "h": witness.batch.h_mask}.get(tensor)
     where = WHERE[tensor] + (", or at dropout, times the mask" if mask is not None else "")
     factor = ratio(found, right, bound)
-    words = mistake(found, bound, forward_mistakes.known(witness, tensor))
+    words = mistake(found, unit(witness.before.flat.dtype), forward_mistakes.known(witness, tensor))
     if not words and factor is not None:
         words = f"it is {times(factor)}"
     if not words and not np.isfinite(found).all():
         words = "it holds numbers that are not finite"
     return f"the forward pass: {tensor} is wrong: {where}{words and '; '}{words}"
+
+
+def probe(witness: Witness) -> str:
+    """What is wrong with `affine` where biases are not zero, as they are at the start; empty if nothing is."""
+    given = witness.forward["emb"], witness.before.W1
+    bias = np.random.default_rng(0).standard_normal(witness.before.b1.shape).astype(given[1].dtype)
+    found = ops.affine(*given, bias).astype(np.float64)
+    x, W = (array.astype(np.float64) for array in given)
+    u = unit(witness.before.flat.dtype)
+    right, bound = x @ W + bias, affine_bound(x, W, bias, u)
+    if worst(found, right, room(bound, right, witness.before.flat.dtype)).passed:
+        return ""
+    words = mistake(found, u, forward_mistakes.known_affine(x, W, bias.astype(np.float64)))
+    return f"affine gives something else than x @ W + b{words and ': '}{words}"

@@ -69,15 +69,15 @@ def worst(found: Array, right: Array, bound: Array) -> Worst:
     )
 
 
-def same(found: Array, other: Array, bound: Array) -> bool:
-    """Whether two arrays agree within a bound, entry by entry."""
-    return found.shape == other.shape and bool((np.abs(found - other) <= bound).all())
+def alike(found: Array, other: Array, u: float) -> bool:
+    """Whether two arrays are the same but for rounding, as a whole: enough to tell mistakes apart."""
+    return found.shape == other.shape and bool(np.linalg.norm(found - other) <= 200 * u * np.linalg.norm(other))
 
 
-def mistake(found: Array, bound: Array, known: Iterable[Mistake]) -> str:
+def mistake(found: Array, u: float, known: Iterable[Mistake]) -> str:
     """The first known mistake that gives what was found, in words; empty if none does."""
     for words, made in known:
-        if same(found, made(), bound):
+        if alike(found, made(), u):
             return words
     return ""
 
@@ -89,7 +89,8 @@ def ratio(found: Array, right: Array, bound: Array) -> float | None:
     if square == 0 or not np.isfinite(square):
         return None
     factor = float((found[counts] * right[counts]).sum()) / square
-    return factor if same(found[counts], factor * right[counts], max(1.0, abs(factor)) * bound[counts]) else None
+    off = np.abs(found[counts] - factor * right[counts])
+    return factor if (off <= 4 * max(1.0, abs(factor)) * bound[counts]).all() else None
 
 
 def times(factor: float) -> str:

@@ -131,15 +131,15 @@ def tolerance(
     """rtol, for the norm of the gradient, and atol, of a slope.
 
     Each of n entries is off by a rounding as in tolerances.py, and the sum of n of them times Gaussian numbers by
-    sqrt(n) times that; what is allowed there for the worst entry and the longest sum is not needed on average, where n
-    is large. A central difference rounds by that of the loss over eps, and truncates by (eps t)^2 t; `move`
+    sqrt(n) times that: of a quarter of what is allowed there for the worst entry, and without its chain where n is
+    large, because the sum goes by the root mean square. A wrong suspicion costs a full check of the step. A central difference rounds by that of the loss over eps, and truncates by (eps t)^2 t; `move`
     is t, how far z or a logit moves along the direction.
     """
     B, info = len(at.emb), np.finfo(dtype)
     u = float(info.eps)
     touched = B if name in NAMES else 1
     n = tensor(at, name).size
-    chain = max(1.0, sizes.chain / math.sqrt(n))
+    chain = max(1.0, sizes.chain / math.sqrt(n)) / 4
     entry = chain * sizes.rounding(name, u) * math.sqrt(touched) / B + float(info.smallest_normal) * move
     rtol, quotient = chain * u * sizes.into_loss, sizes.chain * ROUNDING * sizes.into_loss * move
     if check.method == "central":

@@ -4,13 +4,15 @@ import numpy as np
 
 from trainer.model import NAMES
 from trainer.ops import Array
+from trainer.referee.forward import probe
 from trainer.referee.instead import mistake, ratio, room, times, unit, worst
 from trainer.witness import Witness
 
 
 def remarks(witness: Witness) -> list[str]:
     """Sentences that explain a wrong gradient better than the operation that made it; empty where there are none."""
-    return [*witness.changed, *wrong_sums(witness)]
+    affine = probe(witness)
+    return [*witness.changed, *([affine] if affine else []), *wrong_sums(witness)]
 
 
 def wrong_sums(witness: Witness) -> list[str]:
@@ -34,9 +36,10 @@ def wrong_sums(witness: Witness) -> list[str]:
 
 def explain(found: Array, right: Array, parts: list[Array], bound: Array, p: Array) -> str:
     """What was done instead of a sum, where it can be told."""
+    u = unit(p.dtype)
     words = mistake(
         found,
-        bound,
+        u,
         [
             ("only the first part counts", lambda: parts[0]),
             ("only the last part counts", lambda: parts[-1]),
@@ -52,7 +55,7 @@ def explain(found: Array, right: Array, parts: list[Array], bound: Array, p: Arr
     factor = ratio(found, right, bound)
     if factor is not None:
         return f"it is {times(factor)}"
-    added = ratio(found - right, p.astype(np.float64), bound)
+    added = ratio(found - right, p.astype(np.float64), bound + u * np.abs(found))
     if added is not None:
         return f"{added:.4g} times the parameters was added (weight decay in the gradient?)"
     wrong = np.abs(found - right) > bound

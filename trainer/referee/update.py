@@ -78,7 +78,7 @@ def examine(witness: Witness, at: Point, train: Train) -> Update:
         bound = room(memory_bound(move, tensor, u), right, dtype)
         off = worst(move.after[tensor], right, bound)
         if not off.passed:
-            wrong = update_mistakes.of_memory(move, tensor, right, bound)
+            wrong = update_mistakes.of_memory(move, tensor, right, bound, u)
             break
     else:
         rate, along = learning_rate(train, witness.step), direction(move)
@@ -87,7 +87,7 @@ def examine(witness: Witness, at: Point, train: Train) -> Update:
         off = worst(after, right, bound)
         tensor = locate(move.sizes, off.place[0])[0]
         if not off.passed:
-            wrong = update_mistakes.of_parameters(move, after, bound)
+            wrong = update_mistakes.of_parameters(move, after, bound, u)
     where = f"worst at {place_of(move.sizes, off)}: {off.found:.6e}, should be {off.right:.6e}"
     return Update(
         passed=off.passed,

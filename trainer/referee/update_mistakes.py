@@ -21,9 +21,9 @@ def function(move: Move) -> str:
 # What the rule remembers.
 
 
-def of_memory(move: Move, tensor: str, right: Array, bound: Array) -> str:
+def of_memory(move: Move, tensor: str, right: Array, bound: Array, u: float) -> str:
     """What is wrong with the velocity, m or v, and where to look."""
-    words = mistake(move.after[tensor], bound, known_memory(move, tensor)) or by_tensor(
+    words = mistake(move.after[tensor], u, known_memory(move, tensor)) or by_tensor(
         move, move.after[tensor], right, bound, "is"
     )
     return f"its {tensor} is wrong: look at {function(move)} in optim.py: {words}"
@@ -66,17 +66,17 @@ def known_memory(move: Move, tensor: str) -> Iterator[Mistake]:
 # The parameters.
 
 
-def of_parameters(move: Move, after: Array, bound: Array) -> str:
+def of_parameters(move: Move, after: Array, bound: Array, u: float) -> str:
     """What is wrong with the move, and where to look."""
     train, along = move.train, direction(move)
     rate = learning_rate(train, move.step)
     if np.array_equal(after, move.p):
         return f"look at optim.py: {function(move)} was never applied, no parameter moved"
-    for words, place, made in known_moves(move):
-        if same_move(after, made, bound):
+    for words, place, made in known_moves(move, after):
+        if same_move(move, after, made, bound, u):
             return f"look at {place} in optim.py: {words}"
     for words, other in known_rates(train, move.step):
-        if same_move(after, moved(move, along, other, train.weight_decay), bound):
+        if same_move(move, after, moved(move, along, other, train.weight_decay), bound, u):
             return f"look at learning_rate in optim.py: {words}"
     still = moved(move, 0 * along, rate, train.weight_decay)
     factor = ratio(after - still, -rate * along, bound)
@@ -85,12 +85,13 @@ def of_parameters(move: Move, after: Array, bound: Array) -> str:
     return f"look at {function(move)} in optim.py: {elsewhere(move, after, still, rate * along, bound)}"
 
 
-def same_move(after: Array, made: Array, bound: Array) -> bool:
-    """Whether a mistake gives the parameters that were found, within twice the bound: it rounds as much again."""
-    return bool((np.abs(after - made) <= 2 * bound).all())
+def same_move(move: Move, after: Array, made: Array, bound: Array, u: float) -> bool:
+    """Whether a mistake gives the parameters that were found, but for its own rounding."""
+    own = 4 * u * np.abs(made) + 16 * u * np.abs(made - move.p)
+    return bool((np.abs(after - made) <= 2 * bound + own).all())
 
 
-def known_moves(move: Move) -> Iterator[tuple[str, str, Array]]:
+def known_moves(move: Move, after: Array) -> Iterator[tuple[str, str, Array]]:
     """Mistakes in words, the function they are in, and the parameters they give."""
     train, along, g = move.train, direction(move), move.g
     rate, decay, rule = learning_rate(train, move.step), train.weight_decay, function(move)
@@ -100,6 +101,9 @@ def known_moves(move: Move) -> Iterator[tuple[str, str, Array]]:
 
     yield "the move went with the gradient, uphill", rule, to(-along)
     yield "the sign of the gradient was taken, not the gradient", rule, to(np.sign(g))
+    length = np.abs(after - to(0 * along)) / rate
+    most = float(np.median(length[length > 0.99 * length.max()]))
+    yield f"it was cut off at {most:.3g}", rule, to(np.clip(along, -most, most))
     yield "the gradient was divided by its norm", rule, to(g / (np.linalg.norm(g) or 1))
     if train.optimizer == "sgd" and train.momentum:
         yield "the velocity of the step before was taken", rule, to(move.before["velocity"])
@@ -113,7 +117,8 @@ def known_moves(move: Move) -> Iterator[tuple[str, str, Array]]:
     if decay:
         yield "weight decay is missing", "update", moved(move, along, rate, 0)
         yield "weight decay has the wrong sign", "update", moved(move, along, rate, -decay)
-        yield "weight decay was applied twice", "update", moved(move, along, rate, 2 * decay)
+        again = move.p * (1 - rate * decay * move.decayed) ** 2
+        yield "weight decay was applied twice", "update", again - rate * along
         yield "weight decay reaches the biases too", "update", move.p - rate * (along + decay * move.p)
         yield "weight decay leaves out the rate", "update", moved(move, along, rate, decay / rate)
         yield (

@@ -1,0 +1,31 @@
+"""Bugs of every kind, planted one at a time into a running training: each is caught, under its right name."""
+
+import os
+from pathlib import Path
+
+import pytest
+from planted import BUGS, SETTINGS, Bug, plant, sentence
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs below tmp_path, whose files need not reach the disk."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_without_a_bug_nothing_stops_a_training(setting: str, tmp_path: Path) -> None:
+    assert sentence(tmp_path, setting) == ""
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=str)
+def test_a_bug_is_caught_under_its_right_name(bug: Bug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(bug, monkeypatch)
+    said = sentence(tmp_path, bug.setting)
+    assert said.startswith("a check failed"), said
+    assert [word for word in bug.words.split(" | ") if word not in said] == [], said
+
+
+def test_there_are_many() -> None:
+    assert len(BUGS) >= 160
