@@ -28,7 +28,8 @@ def parser(command: str, about: str, example: str) -> Parser:
 def train_command(arguments: Sequence[str]) -> None:
     command = parser(
         "",
-        "Train a character-level language model. Other commands: sample, report, explain, practice, sweep (each with --help).",
+        "Train a character-level language model."
+        " Other commands: sample, report, explain, practice, sweep (each with --help).",
         "python -m trainer --config configs/names.yaml train.steps=5000 --check",
     )
     what = command.add_mutually_exclusive_group(required=True)
