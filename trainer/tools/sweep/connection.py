@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
 LOCKED = 120  # seconds that a process waits for others to be done with an SQLite file
+DRIVERS = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # module: package
 TRIES = 10  # to make the tables, where several processes make them at once
 
 
@@ -53,9 +54,8 @@ def reach(url: str, options: dict[str, Any]) -> None:
         engine.connect().close()
         engine.dispose()
     except ImportError as error:
-        raise UserError(
-            f"the driver of this database is missing ({error.name}), {shown(url)}; pip install {error.name}"
-        ) from None
+        package = DRIVERS.get(error.name or "", error.name)
+        raise UserError(f"the driver of this database is missing, {shown(url)}; pip install {package}") from None
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise refused(url, error) from None
 

@@ -51,21 +51,21 @@ def read(path: str | Path, overrides: Sequence[str]) -> Plan:
 
     Raises UserError as the configuration does, and where nothing is searched.
     """
+    searched = [override for override in overrides if is_span(override)]
+    fixed = [override for override in overrides if override not in searched]
     spans: dict[str, Span] = {}
-    fixed = []
-    for override in overrides:
+    for override in searched:
         key, _, value = override.partition("=")
-        if is_span(override):
-            spans[key.strip()] = parse(key.strip(), value)
-        else:
-            spans.pop(key.strip(), None)  # of two overrides for a key the last one counts
-            fixed.append(override)
+        key = key.strip()
+        if key in spans or any(other.partition("=")[0].strip() == key for other in fixed):
+            raise UserError(f"{key} is given twice, on the command line; give it once")
+        spans[key] = parse(key, value)
+    config = configuration.read(path, fixed)
     if not spans:
         raise UserError(
             "nothing to search, on the command line; give a key a range or choices,"
             " as train.learning_rate=0.01..1 or train.optimizer=sgd,adamw"
         )
-    config = configuration.read(path, fixed)
     first = {key: span.low if isinstance(span, Range) else span.values[0] for key, span in spans.items()}
     return Plan(with_values(config, first), spans)
 

@@ -41,7 +41,7 @@ def sweep(
     name = check_name(Path(config).stem if name is None else name)
     folder = RUNS / name
     plan = ranges.read(config, overrides)
-    address = Address(url or f"sqlite:///{(folder / 'sweep.db').absolute()}", name)
+    address = Address(url or f"sqlite:///{folder / 'sweep.db'}", name)
     places = search(Task(plan, address, name, trials, pruning), jobs)
 
     print(results.table(plan, places))
@@ -84,10 +84,9 @@ def read_text(plan: Plan) -> str:
     data = plan.config.data
     if data.path == "-":
         raise UserError("data.path is -, and a sweep reads its text many times; give a file")
-    corpus = text.load(data, plan.config.model.context)
     if data.split[1] == 0:
         raise UserError("data.split leaves nothing for validation, and a sweep goes by its loss; give it a share")
-    return corpus.fingerprint
+    return text.load(data, plan.config.model.context).fingerprint
 
 
 def settings(task: Task, fingerprint: str) -> dict[str, str]:
