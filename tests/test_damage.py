@@ -14,7 +14,8 @@ import pytest
 from conftest import SETTINGS, Trainer, assert_one_line, folder, fresh, values
 
 from trainer.errors import UserError
-from trainer.runs.checkpoint import FORMAT, checksum
+from trainer.runs.archive import checksum
+from trainer.runs.checkpoint import FORMAT
 
 pytestmark = pytest.mark.usefixtures("place")
 

@@ -1,9 +1,9 @@
 """Checkpoints: all that resuming and sampling need, in one .npz file that nothing but NumPy is needed to read."""
 
-import hashlib
-import io
+import errno
 import json
-import zipfile
+import math
+import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ from trainer.config import Config
 from trainer.errors import UserError
 from trainer.model import NAMES, Parameters, Sizes, zeros
 from trainer.ops import Array
+from trainer.runs import archive
 from trainer.runs.files import write_whole
 
 FORMAT = 2  # of the files that are written; those of format 1, which lack some fields, are read as well
 READABLE = (1, 2)
+MOST_THREADS = 1024  # more are no run's, and would not start
 
 
 @dataclass(repr=False)
@@ -74,20 +76,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     arrays = {name: getattr(checkpoint.parameters, name) for name in NAMES}
     arrays |= {"optimizer_" + name: vector for name, vector in checkpoint.state.items()}
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    arrays["checksum"] = np.frombuffer(checksum(arrays), np.uint8)
-    room = io.BytesIO()
-    np.savez(room, **arrays)
-    write_whole(path, room.getvalue())
-
-
-def checksum(arrays: dict[str, Array]) -> bytes:
-    """SHA-256 over the names, types, shapes and bytes of all arrays."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.digest()
+    write_whole(path, archive.pack(arrays))
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -116,20 +105,9 @@ def load(path: str | Path) -> Checkpoint:
     (30, 200)
     """
     path = Path(path).absolute()
+    data = read_bytes(path)
     try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        why = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"cannot read the checkpoint, {path}: {why}; give the path of a run") from None
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # Before any array's header is believed: sizes are those of the file, and the bytes are whole.
-            if any(member.compress_type for member in archive.infolist()) or archive.testzip():
-                raise ValueError
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        stored = arrays.pop("checksum").tobytes()
-        right = stored == checksum(arrays)
+        arrays, right = archive.unpack(data)
         meta = json.loads(arrays.pop("meta").tobytes())
         version = meta.pop("format")
     except Exception:  # whatever a damaged archive makes zipfile, NumPy or json raise
@@ -141,8 +119,20 @@ def load(path: str | Path) -> Checkpoint:
         raise UserError(f"a damaged checkpoint (its checksum differs), {path}; use another file of the run")
     try:
         return unpack(arrays, meta, version, path)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, UserError):
         raise UserError(f"not a checkpoint of this program, {path}; use another file of the run") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a regular file. Raises UserError."""
+    try:
+        if not path.is_file():
+            missing = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            raise OSError(errno.EINVAL, "it is no regular file") if path.exists() else missing
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or what the file system cannot encode
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"cannot read the checkpoint, {path}: {why}; give the path of a run") from None
 
 
 def unpack(arrays: dict[str, Array], meta: dict[str, Any], version: int, path: Path) -> Checkpoint:
@@ -157,7 +147,7 @@ def unpack(arrays: dict[str, Array], meta: dict[str, Any], version: int, path: P
     p = zeros(sizes, dtype)
     for name in NAMES:
         getattr(p, name)[...] = arrays.pop(name)
-    state = {name.removeprefix("optimizer_"): vector for name, vector in arrays.items()}
+    state = {name.removeprefix("optimizer_"): vector.copy() for name, vector in arrays.items()}
     checkpoint = Checkpoint(config, parameters=p, state=state, format=version, **meta)
     check_sense(checkpoint)
     return checkpoint
@@ -168,15 +158,32 @@ def check_sense(checkpoint: Checkpoint) -> None:
     config, sizes = checkpoint.config, checkpoint.sizes
     expected = optim.initial_state(config.train, checkpoint.parameters)
     opening = sizes.K if config.data.mode == "stream" else 0
+    texts = checkpoint.vocabulary, checkpoint.blas, *checkpoint.places, *(checkpoint.backward or {}).values()
+    for text in texts:
+        text.encode()  # UnicodeEncodeError, which is a ValueError, for half of a surrogate pair
     sensible = (
         forms(checkpoint.state) == forms(expected)
         and len(set(checkpoint.vocabulary)) == sizes.V >= 2
-        and min(checkpoint.step, checkpoint.metrics_length) >= 0
-        and 0 < checkpoint.threads <= config.train.batch_size
+        and min(checkpoint.step, checkpoint.best_step, checkpoint.metrics_length) >= 0
+        and math.isfinite(checkpoint.seconds)
+        and 0 < checkpoint.threads <= max(1, min(MOST_THREADS, config.train.batch_size // 64))
         and len(checkpoint.opening) == opening
+        and set(checkpoint.opening) <= set(checkpoint.vocabulary)
+        and all(is_tally(name, tally) for name, tally in checkpoint.checks.items())
     )
     if not sensible:
         raise ValueError
+
+
+def is_tally(name: str, tally: Any) -> bool:
+    """Whether this is how often a kind of check was made and failed, and the worst of it."""
+    kinds = {"run": int, "failed": int, "worst": float | int, "where": str}
+    return (
+        name.isidentifier()
+        and isinstance(tally, dict)
+        and tally.keys() == kinds.keys()
+        and all(isinstance(tally[key], kind) for key, kind in kinds.items())
+    )
 
 
 def forms(arrays: dict[str, Array]) -> dict[str, tuple[Any, ...]]:

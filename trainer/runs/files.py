@@ -7,6 +7,32 @@ from pathlib import Path
 
 from trainer.errors import UserError
 
+try:
+    import fcntl
+except ImportError:  # Windows: runs work, two writers are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing this run: a lock on the folder itself, whatever becomes of its files.
+
+    Raises UserError if another process has it.
+    """
+    if fcntl is None:
+        yield
+        return
+    with naming(folder):
+        number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        where = folder.absolute()
+        raise UserError(f"another process is writing this run, {where}; wait for it or stop it") from None
+    finally:
+        os.close(number)
+
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:

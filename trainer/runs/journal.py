@@ -21,11 +21,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # in a notebook without ipywidgets: a bar of characters will do
     from tqdm.auto import tqdm
 
-try:
-    import fcntl
-except ImportError:  # Windows: runs work, two writers are not kept apart
-    fcntl = None  # type: ignore[assignment]
-
 SILENCE = 10  # seconds between two lines of progress where no bar can be drawn
 
 
@@ -42,7 +37,6 @@ class Journal:
         self.began = time.monotonic() - checkpoint.seconds
         with naming(folder):
             self.metrics = open(folder / "metrics.jsonl", "a+b", buffering=0)  # noqa: SIM115
-            self.lock()
             self.metrics.seek(0)
             # Rows after the checkpoint are written again, and so is a row that a crash cut short.
             size = os.fstat(self.metrics.fileno()).st_size
@@ -58,16 +52,6 @@ class Journal:
             total=steps, initial=checkpoint.step, unit="step", disable=hidden, dynamic_ncols=True, leave=False
         )
         self.told = time.monotonic()  # when a line was last written where there is no bar
-
-    def lock(self) -> None:
-        """Raise UserError if another process writes this run."""
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self.metrics, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            where = self.folder.absolute()
-            raise UserError(f"another process is writing this run, {where}; wait for it or stop it") from None
 
     def __enter__(self) -> "Journal":
         return self

@@ -12,7 +12,7 @@ from trainer import text
 from trainer.config import Data, Train
 from trainer.errors import UserError, printable
 from trainer.reading import places
-from trainer.runs.checkpoint import Checkpoint
+from trainer.runs.checkpoint import Checkpoint, load
 from trainer.text import Corpus
 
 
@@ -41,6 +41,18 @@ def start_another(folder: Path) -> str:
     """How to go on with what cannot go on as it is."""
     run = shlex.quote(str(folder))
     return f"start another run from it: python -m trainer --config {run}/config.yaml --from {run} section.key=value"
+
+
+def is_whole(best: Path) -> bool:
+    """Whether the best checkpoint is there and can be read; a damaged one is told of."""
+    if not best.exists():
+        return False
+    try:
+        load(best)
+    except UserError as error:
+        print(printable(f"warning: {error}. The next evaluation writes it anew"), file=sys.stderr)
+        return False
+    return True
 
 
 def same_text(checkpoint: Checkpoint, folder: Path) -> Corpus:

@@ -10,12 +10,13 @@ from trainer.config import Config
 from trainer.errors import Interrupted
 from trainer.runs import checkpoint as checkpoints
 from trainer.runs.checkpoint import Checkpoint
+from trainer.runs.files import held
 from trainer.runs.folder import check_name, create, find
 from trainer.runs.journal import Journal
 from trainer.runs.listening import OnEval, Session
-from trainer.runs.resuming import apply_overrides, same_text, warn_if_edited
+from trainer.runs.resuming import apply_overrides, is_whole, same_text, warn_if_edited
 from trainer.runs.signals import interruptible, lost
-from trainer.runs.starting import begin
+from trainer.runs.starting import begin, check_memory
 from trainer.text import Corpus
 
 
@@ -57,7 +58,9 @@ def train(config: Config, name: str = "notebook", quiet: bool = False, on_eval: 
     check_name(name)
     corpus = text.load(config.data, config.model.context)
     checkpoint = begin(config, corpus)
-    return carry_out(create(name), checkpoint, corpus, True, quiet, on_eval)
+    folder = create(name)
+    with held(folder):
+        return carry_out(folder, checkpoint, corpus, True, quiet, on_eval)
 
 
 def resume(run: str | Path, overrides: Sequence[str] = (), quiet: bool = False, on_eval: OnEval | None = None) -> Path:
@@ -89,12 +92,14 @@ def resume(run: str | Path, overrides: Sequence[str] = (), quiet: bool = False, 
     True
     """
     folder = find(str(run))
-    checkpoint = checkpoints.load(folder / "checkpoint.npz")
-    warn_if_edited(checkpoint, folder)
-    apply_overrides(checkpoint, overrides, folder)
-    if not (folder / "best.npz").exists():
-        checkpoint.best_loss = None  # the next evaluation writes it again
-    return carry_out(folder, checkpoint, same_text(checkpoint, folder), False, quiet, on_eval)
+    with held(folder):
+        checkpoint = checkpoints.load(folder / "checkpoint.npz")
+        warn_if_edited(checkpoint, folder)
+        apply_overrides(checkpoint, overrides, folder)
+        check_memory(checkpoint.config, checkpoint.sizes)
+        if not is_whole(folder / "best.npz"):
+            checkpoint.best_loss = None  # the next evaluation writes it again
+        return carry_out(folder, checkpoint, same_text(checkpoint, folder), False, quiet, on_eval)
 
 
 def carry_out(
