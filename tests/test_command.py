@@ -1,25 +1,19 @@
 """The commands end to end: what they leave behind, print, and refuse in one line."""
 
-import json
 import math
-import os
 import random
 import re
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Outcome, Trainer
+from conftest import ROOT, Outcome, Rows, Trainer, folder, rows, start_process
+from plain_model import loss_of_split
 
-from trainer import runs, text
-from trainer.__main__ import main
 from trainer.config import read
-from trainer.text import load
+from trainer.runs.checkpoint import load
+from trainer.tools.command import main
 
-ROOT = Path(__file__).parents[1]
 TINY = ["--config", "tiny.yaml"]
 TINY_YAML = """
 data: {path: text.txt}
@@ -29,13 +23,10 @@ log: {every: 5, eval_every: 10, checkpoint_every: 20, samples: 4}
 """
 POEM = "春眠不覺曉處處聞啼鳥\n夜來風雨聲花落知多少\n" * 40
 
-Rows = list[dict[str, Any]]
-
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working directory with a text of 80 lines and the configuration of a tiny model."""
-    monkeypatch.chdir(tmp_path)
+def tiny(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a text of 80 lines the configuration of a tiny model."""
     monkeypatch.setenv("COLUMNS", "80")
     rng = random.Random(1)
     lines = ("".join(rng.choices("abcdefgh", range(8, 0, -1), k=rng.randint(2, 7))) for _ in range(80))
@@ -43,36 +34,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("tiny.yaml").write_text(TINY_YAML)
 
 
-def process(*arguments: str, options: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
-    """The program in a process of its own."""
-    pipe = subprocess.PIPE
-    command = [sys.executable, *options, "-m", "trainer", *arguments]
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
-
-
-def folder(name: str = "tiny") -> Path:
-    (found,) = Path("runs", name).iterdir()
-    return found
-
-
-def rows(path: Path, event: str | None = None) -> Rows:
-    found = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [row for row in found if event in (None, row["event"])]
-
-
 def checked(path: Path, name: str) -> Rows:
     return [row for row in rows(path, "check") if row["name"] == name]
-
-
-def plain_loss(checkpoint: Path, split: str, most: int = 10**6) -> float:
-    """The mean loss over a split from the arrays of a checkpoint alone, in float64."""
-    config = runs.load(checkpoint).config
-    corpus = load(config.data, config.model.context)
-    contexts, targets = text.windows(corpus, text.evenly(corpus, split, most), config.model.context)
-    with np.load(checkpoint) as archive:
-        C, W1, b1, W2, b2 = (archive[name].astype(np.float64) for name in ("C", "W1", "b1", "W2", "b2"))
-    p = np.exp(np.tanh(C[contexts].reshape(len(targets), -1) @ W1 + b1) @ W2 + b2)
-    return float(-np.log(p[np.arange(len(targets)), targets] / p.sum(axis=1)).mean())
 
 
 # What a run leaves behind
@@ -80,7 +43,7 @@ def plain_loss(checkpoint: Path, split: str, most: int = 10**6) -> float:
 
 def test_a_run_leaves_its_files_and_every_row_its_fields(trainer: Trainer) -> None:
     status, out, err = trainer(*TINY, "check.enabled=true", "check.coordinates=5", "check.every=10")
-    run = folder()
+    run = folder("tiny")
     assert status == 0
     assert re.fullmatch(r"\d{8}-\d{6}", run.name)
     assert {path.name for path in run.iterdir()} == {
@@ -88,7 +51,8 @@ def test_a_run_leaves_its_files_and_every_row_its_fields(trainer: Trainer) -> No
     }  # fmt: skip
     start, *others = rows(run)
     assert start.keys() >= {
-        "event", "version", "numpy", "blas", "platform", "threads", "seed", "vocab_size", "parameters", "examples",
+        "event", "time", "version", "numpy", "blas", "platform", "threads", "seed", "vocab_size", "parameters", "lines",
+        "distinct_lines", "backward", "examples",
     }  # fmt: skip
     assert start["event"] == "start"
     assert "step" not in start
@@ -102,8 +66,9 @@ def test_a_run_leaves_its_files_and_every_row_its_fields(trainer: Trainer) -> No
     steps = rows(run, "step")
     assert [row["step"] for row in steps] == [0, 5, 10, 15, 20, 25]
     for row in steps:
-        assert row.keys() >= {"loss", "learning_rate", "grad_norm", "steps_per_second", "update_ratio", "saturated"}
-        assert set(row["update_ratio"]) == {"C", "W1", "b1", "W2", "b2"}
+        numbers = {"time", "loss", "epoch", "learning_rate", "grad_norm", "steps_per_second", "saturated"}
+        assert row.keys() >= numbers | {"update_ratio", "grad_ratio"}
+        assert set(row["update_ratio"]) == set(row["grad_ratio"]) == {"C", "W1", "b1", "W2", "b2"}
         assert row["learning_rate"] == pytest.approx(0.05 * (1 + math.cos(math.pi * row["step"] / 30)), rel=1e-12)
     assert [row["step"] for row in rows(run, "eval")] == [10, 20, 30]
     assert all(row.keys() >= {"train_loss", "val_loss"} for row in rows(run, "eval"))
@@ -117,7 +82,10 @@ def test_a_run_leaves_its_files_and_every_row_its_fields(trainer: Trainer) -> No
         "gradient": {"tensor", "method", "coordinates", "max_abs_error", "max_rel_error", "rtol", "atol"},
         "direction": {"by_hand", "numerical"},
         "descent": {"predicted", "actual", "ratio"},
-        "update": {"predicted", "loss_before", "loss_after"},
+        "update": {"predicted", "loss_before", "loss_after", "tensor", "max_abs_error", "atol"},
+        "batch": {"examples", "wrong"},
+        "forward": {"tensor", "max_abs_error", "atol"},
+        "evaluation": {"split", "shown", "expected", "atol"},
     }
     assert set(end["checks"]) == set(fields)
     for name, names in fields.items():
@@ -130,8 +98,10 @@ def test_a_run_leaves_its_files_and_every_row_its_fields(trainer: Trainer) -> No
         assert name in out
     order = ["logits", "h", "z", "emb", "W2", "b2", "W1", "b1", "C"]
     assert [row["tensor"] for row in checked(run, "gradient")] == order * 3
-    assert [row["step"] for row in checked(run, "sum_to_zero")] == [0, 5, 10, 15, 20, 25]
-    assert [row["step"] for row in checked(run, "update")] == [0, 10, 20]
+    drawn = [row["step"] for row in checked(run, "update")]
+    assert [step // 10 for step in drawn] == [0, 1, 2]  # one in each block of ten, the first at step 0
+    assert drawn[0] == 0
+    assert [row["step"] for row in checked(run, "sum_to_zero")] == sorted({0, 5, 10, 15, 20, 25, *drawn})
     (first,) = checked(run, "initial_loss")
     assert first["expected"] == pytest.approx(math.log(9), rel=1e-15)
     assert first["value"] == pytest.approx(steps[0]["loss"], rel=1e-6)  # a float32 sum
@@ -149,29 +119,32 @@ def test_a_run_leaves_its_files_and_every_row_its_fields(trainer: Trainer) -> No
 
 def test_losses_are_those_of_the_parameters_that_were_saved(trainer: Trainer) -> None:
     assert trainer(*TINY, "train.steps=300", "train.learning_rate=0.5", "train.schedule=constant")[0] == 0
-    run = folder()
+    run = folder("tiny")
     (end,), evaluations = rows(run, "end"), rows(run, "eval")
     best = min(evaluations, key=lambda row: row["val_loss"])
     assert end["best_step"] == best["step"] != 300  # so high a rate that the last is not the best
     for split in ("train", "val", "test"):  # float32 activations, 1e-7 of the logits each
-        assert end[f"{split}_loss"] == pytest.approx(plain_loss(run / "best.npz", split), rel=1e-5)
+        assert end[f"{split}_loss"] == pytest.approx(loss_of_split(run / "best.npz", split), rel=1e-5)
     for split in ("train", "val"):
-        assert evaluations[-1][f"{split}_loss"] == pytest.approx(plain_loss(run / "checkpoint.npz", split), rel=1e-5)
+        assert evaluations[-1][f"{split}_loss"] == pytest.approx(loss_of_split(run / "checkpoint.npz", split), rel=1e-5)
     assert best["val_loss"] == end["val_loss"]
 
 
 def test_evaluation_looks_at_so_many_examples_at_most(trainer: Trainer) -> None:
     assert trainer(*TINY, "log.eval_examples=5")[0] == 0
-    few, (end,) = rows(folder(), "eval")[-1], rows(folder(), "end")
+    few, (end,) = rows(folder("tiny"), "eval")[-1], rows(folder("tiny"), "end")
     for split in ("train", "val"):
-        assert few[f"{split}_loss"] == pytest.approx(plain_loss(folder() / "checkpoint.npz", split, 5), rel=1e-5)
-    assert end["val_loss"] == pytest.approx(plain_loss(folder() / "best.npz", "val"), rel=1e-5)
+        assert few[f"{split}_loss"] == pytest.approx(
+            loss_of_split(folder("tiny") / "checkpoint.npz", split, 5), rel=1e-5
+        )
+    assert end["val_loss"] == pytest.approx(loss_of_split(folder("tiny") / "best.npz", "val"), rel=1e-5)
 
 
 def test_samples_are_marked_as_new_or_known(trainer: Trainer) -> None:
     Path("text.txt").write_text("ab\n" * 50)
-    out = trainer(*TINY, "train.steps=400", "train.learning_rate=1", "log.samples=40")[1]
-    written = (folder() / "samples.txt").read_text().splitlines()
+    settings = ["train.steps=400", "train.learning_rate=1", "log.samples=40", "data.split=[1, 0, 0]"]
+    out = trainer(*TINY, *settings)[1]
+    written = (folder("tiny") / "samples.txt").read_text().splitlines()
     assert len(written) == 40
     for line in written:
         assert f"  {line}  ({'in the training text' if line == 'ab' else 'new'})\n" in out
@@ -244,9 +217,9 @@ def test_divergence_ends_with_status_1_and_leaves_a_good_checkpoint(trainer: Tra
     assert out == ""
     assert re.match(r"failed: training diverged at step \d+", err.splitlines()[-1])
     assert "RuntimeWarning" not in err
-    assert rows(folder())[0]["event"] == "start"
-    assert rows(folder(), "step")
-    c = runs.load(folder() / "checkpoint.npz")
+    assert rows(folder("tiny"))[0]["event"] == "start"
+    assert rows(folder("tiny"), "step")
+    c = load(folder("tiny") / "checkpoint.npz")
     assert np.isfinite(c.parameters.flat).all()
 
 
@@ -254,7 +227,7 @@ def test_a_chinese_text_trains_and_samples_chinese(trainer: Trainer) -> None:
     Path("poem.txt").write_text(POEM, encoding="utf-8")
     settings = ["data.path=poem.txt", "data.mode=stream", "train.steps=400", "train.learning_rate=1", "log.samples=1"]
     assert trainer(*TINY, *settings)[0] == 0
-    (end,) = rows(folder(), "end")
+    (end,) = rows(folder("tiny"), "end")
     assert end["test_loss"] < 0.5  # each character follows from the three before it
     status, out, err = trainer("sample", "--length", "200")
     assert (status, err) == (0, "")
@@ -272,7 +245,13 @@ def test_a_chinese_text_trains_and_samples_chinese(trainer: Trainer) -> None:
 
 def test_sample_prints_lines_and_nothing_else(trainer: Trainer) -> None:
     assert trainer(*TINY)[0] == 0
-    for arguments, n in [(("-n", "50"), 50), ((), 20), (("-n", "1"), 1), (("-n", "0"), 0), ((str(folder()),), 20)]:
+    for arguments, n in [
+        (("-n", "50"), 50),
+        ((), 20),
+        (("-n", "1"), 1),
+        (("-n", "0"), 0),
+        ((str(folder("tiny")),), 20),
+    ]:
         status, out, err = trainer("sample", *arguments)
         assert (status, err) == (0, "")
         assert out.count("\n") == n
@@ -289,10 +268,10 @@ def test_sample_prints_lines_and_nothing_else(trainer: Trainer) -> None:
 
 def test_sampling_reads_the_checkpoint_alone(trainer: Trainer) -> None:
     assert trainer(*TINY)[0] == 0
-    best = folder() / "best.npz"
-    expected = trainer("sample", str(folder()))[1]
+    best = folder("tiny") / "best.npz"
+    expected = trainer("sample", str(folder("tiny")))[1]
     best.rename("elsewhere.npz")
-    for path in (Path("text.txt"), Path("tiny.yaml"), *folder().iterdir()):
+    for path in (Path("text.txt"), Path("tiny.yaml"), *folder("tiny").iterdir()):
         path.unlink()
     assert trainer("sample", "elsewhere.npz") == (0, expected, "")
 
@@ -328,7 +307,7 @@ BAD_TEXTS: dict[str, tuple[bytes, str]] = {
     "only blank lines": (b"\n \n\t\r\n", "holds only blank lines"),
     "one distinct character": (b"aaa\naa\n", "one distinct character"),
     "not UTF-8": (b"anna\nb\xe9b\n", "byte 6"),
-    "binary": (b"\x7fELF\0\0\0abc", "binary"),
+    "binary": (b"\x7fELF\0\0\0abc", "a program"),
     "few lines": (b"ab\ncd\n", "split is empty"),
 }
 BAD_ARGUMENTS: dict[str, tuple[list[str], str]] = {
@@ -336,11 +315,11 @@ BAD_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "a folder": (["data.path=."], "is a folder"),
     "a device": (["data.path=/dev/null"], "no regular file"),
     "shorter than the context": (["data.mode=stream", "model.context=10000"], "split is empty"),
-    "an empty split": (["data.split=[1, 0, 0]"], "the val split is empty"),
+    "no training split": (["data.split=[0, 0.5, 0.5]"], "data.split is"),
     "shares of more than all": (["data.split=[0.8, 0.8, 0.8]"], "data.split is"),
     "an unknown key": (["train.learning_rat=1"], "did you mean train.learning_rate?"),
     "a wrong type": (["model.hidden=many"], "model.hidden is 'many'"),
-    "a list for a section": (["train=[1]"], "train is [1]"),
+    "a list for a section": (["train=[1]"], "train is a section"),
     "a negative size": (["model.hidden=-3"], "model.hidden is -3"),
     "a size of zero": (["train.batch_size=0"], "train.batch_size is 0"),
     "a size no memory holds": (["model.hidden=1000000000000"], "GiB"),
@@ -349,7 +328,7 @@ BAD_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "learning rate 0": (["train.learning_rate=0"], "train.learning_rate is 0"),
     "learning rate nan": (["train.learning_rate=nan"], "train.learning_rate is "),
     "no override": (["train.steps"], "'train.steps' is no override"),
-    "broken YAML in an override": (["data.split=[1"], "line 1"),
+    "broken YAML in an override": (["data.split=[1"], "data.split is '[1'"),
     "a name above runs": (["--name", "../out"], "--name '../out'"),
     "a name elsewhere": (["--name", "/tmp/out"], "--name '/tmp/out'"),
     "the name of runs itself": (["--name", "."], "--name '.'"),
@@ -364,7 +343,7 @@ BAD_FILES: dict[str, tuple[str, str]] = {
     "a list": ("- data\n", "is a list"),
     "empty": ("", "data.path is missing"),
     "an unknown section": ("data: {path: text.txt}\nmodle: {}\n", "did you mean model"),
-    "a wrong type": ("data: {path: [text.txt]}\n", "data.path is"),
+    "a wrong type": ("data: {path: {a: text.txt}}\n", "data.path is"),
 }
 
 
@@ -437,7 +416,7 @@ def imported(err: str) -> set[str]:
 
 
 def test_help_does_not_wait_for_numpy() -> None:
-    shown = process("--help", options=("-X", "importtime"))
+    shown = start_process("--help", options=("-X", "importtime"))
     out, err = shown.communicate()
     assert shown.returncode == 0
     assert out.startswith("usage: python -m trainer")
@@ -446,7 +425,7 @@ def test_help_does_not_wait_for_numpy() -> None:
 
 
 def test_training_imports_nothing_that_is_not_required() -> None:
-    training = process(*TINY, "train.steps=3", "--check", options=("-X", "importtime"))
+    training = start_process(*TINY, "train.steps=3", "--check", options=("-X", "importtime"))
     _, err = training.communicate()
     assert training.returncode == 0
     assert imported(err) >= {"numpy", "yaml", "tqdm"}
@@ -455,7 +434,7 @@ def test_training_imports_nothing_that_is_not_required() -> None:
 
 def test_a_closed_pipe_ends_quietly(trainer: Trainer) -> None:
     assert trainer(*TINY)[0] == 0
-    writer = process("sample", "-n", "100000")  # more than a pipe holds
+    writer = start_process("sample", "-n", "100000")  # more than a pipe holds
     assert writer.stdout is not None
     assert writer.stderr is not None
     assert set(writer.stdout.readline()) <= set("abcdefgh\n")

@@ -24,6 +24,7 @@ from conftest import ROOT, SETTINGS, SMALL, Trainer, assert_same, at_step, folde
 
 import trainer
 from trainer.config import Config
+from trainer.runs import journal
 
 LINES = ["anna", "bo", "elias", "greta", "henry", "ivo", "lara", "maria", "noah", "olivia", "sarah", "tom"]
 
@@ -190,6 +191,18 @@ def test_a_run_that_was_interrupted_is_resumed_by_the_command_or_here(
 def test_quiet_is_quiet(small: Config, capsys: pytest.CaptureFixture[str]) -> None:
     trainer.train(small, quiet=True)
     assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_terminal_a_line_of_progress_comes_now_and_then(
+    small: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer.train(small)
+    assert "step 1 of 24" not in capsys.readouterr().err  # it is over too soon
+    monkeypatch.setattr(journal, "SILENCE", -1.0)
+    run = trainer.train(small, "slow")
+    told = re.findall(r"^step (\d+) of 24: loss \d\.\d+(, val \d\.\d+)?$", capsys.readouterr().err, re.MULTILINE)
+    assert [int(step) for step, _ in told] == [row["step"] + 1 for row in rows(run, "step")]
+    assert [bool(val) for _, val in told] == [step >= 7 for step in range(24)]  # no `val nan` before an evaluation
 
 
 def test_on_eval_hears_each_evaluation_and_may_stop_the_run(small: Config) -> None:
