@@ -79,9 +79,9 @@ def meant(word: str) -> str:
     if word.endswith((".yaml", ".yml")) or word in ("train", "run", "fit"):
         file = quoted if word.endswith("ml") else "configs/names.yaml"
         return f"to train, write: python -m trainer --config {file}"
-    if os.path.isfile(os.path.join(word, "checkpoint.npz")):
+    if os.path.isdir(word) or word.endswith(".npz"):
         return f"to go on with a run, write --resume {quoted}; to sample from it, sample {quoted}"
-    if os.path.exists(word):
+    if os.path.exists(word) or word.endswith(".txt"):
         return f"to train on a text, write: python -m trainer --config configs/names.yaml data.path={quoted}"
     return f"the commands are {', '.join(COMMANDS)}; to train, write --config FILE"
 

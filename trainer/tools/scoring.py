@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +23,7 @@ from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.opening import open_run
 from trainer.text import Corpus
 
+BLOCK = 1 << 20  # characters looked at together
 TOGETHER = 1 << 11  # characters that a thread scores at a time: their activations stay in the cache
 
 
@@ -97,19 +99,21 @@ def encode(checkpoint: Checkpoint, whole: str, where: str) -> tuple[Corpus, dict
     """The text in the ids of the model, its lines in their order; and the characters that the model does not know."""
     lines, vocabulary = checkpoint.config.data.mode == "lines", checkpoint.vocabulary
     points = text.code_points("\n" + whole + "\n" if lines else whole).astype(np.uint32)  # (characters,)
+    if lines:
+        points[points == ord("\n")] = 0  # the boundary comes first, before any white space
     own = np.unique(points)  # (characters of the text,)
     characters = "".join(map(chr, own))
+    characters = characters.replace("\0", "\n")
     ids = np.searchsorted(own, points)  # (characters,)
     if lines:
         starts, ends, _ = lists.find_lines(ids, characters)
         ids = lists.write(ids, starts, ends - starts, int((ends - starts + 1).sum()) + 1)
     index = {character: k for k, character in enumerate(vocabulary)}
     table = np.array([index.get(character, -1) for character in characters], np.int64)
-    ids = table[ids] if len(ids) else ids
-    foreign = ids < 0
-    counts = np.bincount(np.searchsorted(own, points), minlength=len(own)) if foreign.any() else ()
-    unknown = {c: int(n) for c, n, k in zip(characters, counts, table, strict=False) if k < 0}
-    ids = ids[~foreign].astype(np.min_scalar_type(len(vocabulary)))
+    counts = np.bincount(ids, minlength=len(own))
+    unknown = {c: int(n) for c, n, k in zip(characters, counts, table, strict=True) if k < 0 < n}
+    ids = table[ids]
+    ids = ids[ids >= 0].astype(np.min_scalar_type(len(vocabulary)))
     first = 1 if lines else checkpoint.sizes.K
     if len(ids) <= first:
         need = "a line" if lines else f"more than the {first} characters of the context"
@@ -118,15 +122,28 @@ def encode(checkpoint: Checkpoint, whole: str, where: str) -> tuple[Corpus, dict
 
 
 def losses_of(checkpoint: Checkpoint, corpus: Corpus) -> Array:
-    """The loss of each character in nats: (characters,)."""
+    """The loss of each character in nats: (characters,). What occurs several times in a block is computed once."""
     start, end = corpus.splits["train"]
-
-    def part(first: int) -> Array:
-        positions = np.arange(first, min(first + TOGETHER, end))
-        return threads.example_losses(checkpoint.parameters, checkpoint.sizes, corpus, positions)
-
+    losses = np.empty(end - start, checkpoint.parameters.flat.dtype)
     with one_thread(), ThreadPoolExecutor(threads.cores()) as pool:
-        return np.concatenate([*pool.map(part, range(start, end, TOGETHER))])
+        for first in range(start, end, BLOCK):
+            positions = np.arange(first, min(first + BLOCK, end))
+            positions, places = distinct_examples(corpus, positions, checkpoint.sizes.K)
+            parts = [positions[k : k + TOGETHER] for k in range(0, len(positions), TOGETHER)]
+            scored = pool.map(partial(threads.example_losses, checkpoint.parameters, checkpoint.sizes, corpus), parts)
+            losses[first - start : first - start + len(places)] = np.concatenate([*scored])[places]
+    return losses
+
+
+def distinct_examples(corpus: Corpus, positions: Array, K: int) -> tuple[Array, Array]:
+    """One position for each context and target, and for each of the positions where its own stands among them."""
+    V = len(corpus.vocabulary)
+    if V ** (K + 1) >= 2**63:  # no number of 64 bits for each; and few occur twice
+        return positions, np.arange(len(positions))
+    contexts, targets = text.windows(corpus, positions, K)
+    keys = contexts @ V ** np.arange(1, K + 1) + targets  # (n,)
+    _, first, places = np.unique(keys, return_index=True, return_inverse=True)
+    return positions[first], places
 
 
 def lines_of(corpus: Corpus, losses: Array) -> list[tuple[float, str]]:
