@@ -61,10 +61,12 @@ class Session:
             done, steps = self.checkpoint.step, self.config.train.steps
             self.journal.say(f"resuming {self.journal.folder} at step {done} of {steps}")
             self.stopped = summary.without_progress(self.checkpoint)
+            self.save("checkpoint.npz")  # where its text is, and how many steps it is to make, may have changed
             return
         first_loss = check_initial_loss(self.checkpoint, self.corpus)
         summary.introduce(self.journal, self.checkpoint, self.corpus, first_loss)
-        self.inspector.judge([first_loss], 0)
+        if not self.checkpoint.source:  # other parameters know something from the first step on
+            self.inspector.judge([first_loss], 0)
         self.save("checkpoint.npz")
 
     def steps(self) -> Iterable[loop.Step]:

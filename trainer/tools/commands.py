@@ -39,10 +39,13 @@ def train_command(arguments: Sequence[str]) -> None:
     )
     what = command.add_mutually_exclusive_group(required=True)
     what.add_argument("--config", metavar="FILE", help="train from this configuration")
-    what.add_argument("--resume", metavar="RUN", help="go on with a run; only train.steps=N can change")
+    what.add_argument(
+        "--resume", metavar="RUN", help="go on with a run; only train.steps=N and data.path=FILE can change"
+    )
     command.add_argument("overrides", nargs="*", metavar="section.key=value", help="override the configuration")
     command.add_argument("--check", action="store_true", help="cross-check the gradients: check.enabled=true")
     command.add_argument("--name", help="the run's folder under runs/; by default the configuration's name")
+    command.add_argument("--from", dest="source", metavar="RUN", help="begin with the parameters of another run")
     given = command.parse_intermixed_args(arguments)
 
     from trainer import config
@@ -50,13 +53,13 @@ def train_command(arguments: Sequence[str]) -> None:
     from trainer.runs.session import resume, train
 
     if given.resume is not None:
-        if given.check or given.name is not None:
-            raise UserError("--check and --name do not go with --resume, on the command line; leave them out")
+        if given.check or given.name is not None or given.source is not None:
+            raise UserError("--check, --name, --from do not go with --resume, on the command line; leave them out")
         resume(given.resume, given.overrides)
         return
     name = check_name(Path(given.config).stem if given.name is None else given.name)
     checked = ["check.enabled=true"] if given.check else []
-    train(config.read(given.config, [*given.overrides, *checked]), name)
+    train(config.read(given.config, [*given.overrides, *checked]), name, source=given.source)
 
 
 def sample_command(arguments: Sequence[str]) -> None:
