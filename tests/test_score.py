@@ -123,4 +123,3 @@ def test_what_score_says_and_refuses(trainer: Trainer, feed: Feed) -> None:
         assert says in err
         assert "standard input" in err
     assert trainer("score", run, "none.txt")[2].startswith("error: cannot read the text, ")
-

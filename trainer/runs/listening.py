@@ -179,12 +179,14 @@ class Session:
         """Write the state into a file of the run's folder."""
         self.journal.sync()
         self.checkpoint.metrics_length, self.checkpoint.seconds = self.journal.length, self.journal.seconds()
-        checkpoints.save(self.journal.folder / file, self.checkpoint)
+        files = [file]
+        if file == "checkpoint.npz" and "val" not in self.corpus.splits:  # there is no better way to choose the best
+            self.checkpoint.best_step = self.checkpoint.step
+            files.append("best.npz")
+        for each in files:
+            checkpoints.save(self.journal.folder / each, self.checkpoint)
         if file == "checkpoint.npz":
             self.saved = self.checkpoint.step
-        if file == "checkpoint.npz" and "val" not in self.corpus.splits:
-            self.checkpoint.best_step = self.checkpoint.step  # there is no better way to choose
-            checkpoints.save(self.journal.folder / "best.npz", self.checkpoint)
 
     def require_finite(self, array: Array, what: str) -> None:
         """Raise RunFailed for an array with a number that is not finite: the sum shows it in one pass."""

@@ -27,8 +27,8 @@ def describe(checkpoint: Checkpoint, path: Path) -> str:
     if checkpoint.best_loss is not None:
         best = "" if checkpoint.best_step == checkpoint.step else f" at best, at step {checkpoint.best_step:,}"
         parts.append(f"validation loss {checkpoint.best_loss:.4f}{best}")
+    if has_failed(path.parent):
+        parts.append("the run failed")
     if checkpoint.step == 0:
         parts.append("it has not been trained: what it makes up is noise")
-    elif has_failed(path.parent):
-        parts.append("the run failed")
     return ", ".join(parts)

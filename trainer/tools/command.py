@@ -98,7 +98,7 @@ def joined(words: Sequence[str]) -> list[str]:
             result[-1] += f"={word}"
         else:
             result.append(word)
-    return result
+    return [word.replace("=--", r"=\--") if word.endswith("=--") else word for word in result]  # it drops a bare --
 
 
 def discard(stream: TextIO) -> None:

@@ -9,7 +9,7 @@ from typing import NoReturn
 from trainer.errors import UserError
 
 RUN = "a run folder, a folder of runs (its newest is meant) or a checkpoint file; left out, the newest run under runs/"
-ESCAPES = {"\\n": "\n", "\\t": "\t", "\\\\": "\\"}  # what stands for characters that are hard to type
+ESCAPES = {"\\n": "\n", "\\t": "\t", "\\\\": "\\", "\\-": "-"}  # what stands for characters that are hard to type
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,7 +27,7 @@ def parser(command: str, about: str, example: str) -> Parser:
 
 def typed(word: str) -> str:
     """The text that was typed, in which \\n is the end of a line, \\t a tab and \\\\ a backslash."""
-    return re.sub(r"\\[nt\\]", lambda found: ESCAPES[found.group()], word)
+    return re.sub(r"\\[nt\\-]", lambda found: ESCAPES[found.group()], word)
 
 
 def train_command(arguments: Sequence[str]) -> None:
