@@ -1,5 +1,6 @@
 """What several tests ask for: the program in this process or in one of its own, small runs, and what they left."""
 
+import io
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from trainer.tools.command import main
 
 Outcome = tuple[int, str, str]  # exit status, standard output, standard error
 Trainer = Callable[..., Outcome]
+Feed = Callable[[bytes], None]
 Rows = list[dict[str, Any]]
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +54,16 @@ def trainer(capsys: pytest.CaptureFixture[str]) -> Trainer:
         return status, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
+    """Bytes on standard input."""
+
+    def give(content: bytes) -> None:
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content), isatty=lambda: False))
+
+    return give
 
 
 @pytest.fixture

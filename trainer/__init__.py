@@ -34,6 +34,7 @@ _EXPORTS = {
     "check": ("trainer.runs.inspection", "check"),
     "load_checkpoint": ("trainer.runs.checkpoint", "load"),
     "sample": ("trainer.runs.sampling", "sample"),
+    "score": ("trainer.tools.scoring", "score"),
     "practice": ("trainer.tools.practice.notebook", "practice"),
     "metrics": ("trainer.tools.report.rows", "metrics"),
     "report": ("trainer.tools.report", "report"),

@@ -23,8 +23,8 @@ def empty_split(name: str, where: str, n: int, context: int, lines: int | None, 
     """What to write where a split has no examples: the text is too short for its share, or is no list of lines."""
     if lines is None or distinct is None:
         size, advice = f"{n:,} characters for a context of {context}", shorter(n, context)
-    elif n > PROSE * distinct:
-        size, advice = f"{distinct} lines of {n:,} characters", "data.mode=stream, if it is running text"
+    elif n > PROSE * lines:
+        size, advice = f"{lines} lines of {n:,} characters", "data.mode=stream, if it is running text"
     else:
         repeats = f", {distinct:,} distinct" if distinct < lines else ""
         size, advice = f"{lines:,} lines{repeats}", "data.split=" + possible_split(distinct, 1)

@@ -42,6 +42,7 @@ class Checkpoint:
     fingerprint: str = ""  # of the text
     opening: str = ""  # the first characters of the text, where sampling a stream starts
     places: list[str] = field(default_factory=list)  # the absolute paths of the text's files
+    source: str = ""  # the checkpoint whose parameters it began with, and its step
     backward: dict[str, str] | None = None  # path and SHA-256 of the learner's own backward pass
     blas: str = ""  # what computes the matrix products: the last bits depend on it
     format: int = FORMAT  # of the file that this was read from
@@ -61,7 +62,7 @@ class Checkpoint:
 ARRAYS = ("config", "parameters", "state")
 META: dict[str, Any] = {f.name: f.type for f in fields(Checkpoint) if f.name not in (*ARRAYS, "format")}
 META |= {"checks": dict, "places": list, "backward": dict | None}
-SINCE_2 = ("places", "backward", "blas")
+SINCE_2 = ("places", "source", "backward", "blas")
 
 
 def sizes_of(config: Config, vocabulary: str) -> Sizes:

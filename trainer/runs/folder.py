@@ -8,6 +8,7 @@ from trainer.errors import UserError
 from trainer.runs.files import naming
 
 RUNS = Path("runs")
+FAILED = ("training diverged at step", "a check failed at step", "a check failed during the run")  # so says its log
 
 
 def create(name: str) -> Path:
@@ -32,25 +33,60 @@ def check_name(name: str) -> str:
 
 
 def find(run: str | None) -> Path:
-    """The run folder that is meant: itself, the newest in a folder of runs, the newest of all if left out."""
+    """The run folder that is meant: itself, or the newest in a folder of runs, by the time of its last state."""
+    return newest(candidates(run))
+
+
+def find_trained(run: str | None) -> Path:
+    """The same, but of several runs the newest that has trained and neither failed nor diverged, if there is one."""
+    folders = candidates(run)
+    return newest([folder for folder in folders if has_trained(folder) and not has_failed(folder)] or folders)
+
+
+def candidates(run: str | None) -> list[Path]:
+    """The run that is named, or all those in the folder. Raises UserError if there is none."""
     start = RUNS if run is None else Path(run)
     if not os.path.exists(start):
         what = "no run yet" if run is None else "no such run"
         raise UserError(f"{what}, {str(start.absolute())!a}; train first, or give the path of a run")
     if start.is_file():
-        return start.parent
+        return [start.parent]
     if (start / "checkpoint.npz").exists():
-        return start
+        return [start]
     found = [path.parent for path in start.rglob("checkpoint.npz")]
     if not found:
         raise UserError(f"no run in this folder, {start.absolute()}; train first, or give the path of a run")
-    return max(found, key=lambda folder: (folder.name, (folder / "checkpoint.npz").stat().st_mtime_ns))
+    return found
 
 
-def find_checkpoint(run: str | None) -> Path:
-    """The checkpoint that is meant: a file itself, else the run's best one, else its newest."""
+def newest(folders: list[Path]) -> Path:
+    """By time, whatever they are called."""
+    return max(folders, key=lambda folder: ((folder / "checkpoint.npz").stat().st_mtime_ns, folder.name))
+
+
+def has_trained(folder: Path) -> bool:
+    """Whether a run came as far as an evaluation."""
+    return (folder / "best.npz").exists()
+
+
+def has_failed(folder: Path) -> bool:
+    """Whether the last line of a run's log says that it failed."""
+    try:
+        lines = (folder / "train.log").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return False
+    return bool(lines) and any(words in lines[-1] for words in FAILED)
+
+
+def find_checkpoint(run: str | None, last: bool = False) -> Path:
+    """The checkpoint that is meant: a file itself, else the run's best one, or with `last` its newest."""
     if run is not None and os.path.isfile(run):
         return Path(run)
-    folder = find(run)
+    folder = find_trained(run)
     best = folder / "best.npz"
-    return best if best.exists() else folder / "checkpoint.npz"
+    return best if best.exists() and not last else folder / "checkpoint.npz"
+
+
+def is_named(run: str | None) -> bool:
+    """Whether RUN is one run, and not a folder in which one has to be found."""
+    return run is not None and (os.path.isfile(run) or (Path(run) / "checkpoint.npz").exists())

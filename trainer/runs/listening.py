@@ -61,10 +61,12 @@ class Session:
             done, steps = self.checkpoint.step, self.config.train.steps
             self.journal.say(f"resuming {self.journal.folder} at step {done} of {steps}")
             self.stopped = summary.without_progress(self.checkpoint)
+            self.save("checkpoint.npz")  # where its text is, and how many steps it is to make, may have changed
             return
         first_loss = check_initial_loss(self.checkpoint, self.corpus)
         summary.introduce(self.journal, self.checkpoint, self.corpus, first_loss)
-        self.inspector.judge([first_loss], 0)
+        if not self.checkpoint.source:  # other parameters know something from the first step on
+            self.inspector.judge([first_loss], 0)
         self.save("checkpoint.npz")
 
     def steps(self) -> Iterable[loop.Step]:
@@ -177,12 +179,14 @@ class Session:
         """Write the state into a file of the run's folder."""
         self.journal.sync()
         self.checkpoint.metrics_length, self.checkpoint.seconds = self.journal.length, self.journal.seconds()
-        checkpoints.save(self.journal.folder / file, self.checkpoint)
+        files = [file]
+        if file == "checkpoint.npz" and "val" not in self.corpus.splits:  # there is no better way to choose the best
+            self.checkpoint.best_step = self.checkpoint.step
+            files.append("best.npz")
+        for each in files:
+            checkpoints.save(self.journal.folder / each, self.checkpoint)
         if file == "checkpoint.npz":
             self.saved = self.checkpoint.step
-        if file == "checkpoint.npz" and "val" not in self.corpus.splits:
-            self.checkpoint.best_step = self.checkpoint.step  # there is no better way to choose
-            checkpoints.save(self.journal.folder / "best.npz", self.checkpoint)
 
     def require_finite(self, array: Array, what: str) -> None:
         """Raise RunFailed for an array with a number that is not finite: the sum shows it in one pass."""

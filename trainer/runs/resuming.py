@@ -68,10 +68,8 @@ def find_text(checkpoint: Checkpoint) -> Data:
     given = [data.path] if isinstance(data.path, str) else data.path
     if "-" in given:
         raise UserError("the text came from standard input, which is read only once; give data.path=FILE")
-    recorded = checkpoint.places
-    if not all(map(os.path.exists, given)) and recorded and all(map(os.path.exists, recorded)):
-        return replace(data, path=tuple(recorded))
-    return data
+    recorded = tuple(checkpoint.places)
+    return data if all(map(os.path.exists, given)) or not recorded else replace(data, path=recorded)
 
 
 def check_text(checkpoint: Checkpoint, corpus: Corpus, folder: Path) -> None:

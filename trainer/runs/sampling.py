@@ -155,7 +155,7 @@ def check_settings(
     given = {"-n": n, "--temperature": temperature, "--top-k": top_k, "--length": length, "--seed": seed}
     for name, value in given.items():
         if not 0 <= value < 2**53:
-            raise UserError(f"{name} is {value}, on the command line; it must be 0 or more")
+            raise UserError(f"{name} is {value}, on the command line; it must be a finite number, 0 or more")
     to_ids(prompt, checkpoint.vocabulary, "prompt")
     if checkpoint.config.data.mode == "lines" and "\n" in prompt:
         raise UserError("the prompt has a line break, on the command line; give the beginning of one line")

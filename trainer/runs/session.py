@@ -11,7 +11,7 @@ from trainer.errors import Interrupted
 from trainer.runs import checkpoint as checkpoints
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.files import held
-from trainer.runs.folder import check_name, create, find
+from trainer.runs.folder import check_name, create, find, find_checkpoint
 from trainer.runs.journal import Journal
 from trainer.runs.listening import OnEval, Session
 from trainer.runs.resuming import apply_overrides, is_whole, same_text, warn_if_edited
@@ -20,8 +20,11 @@ from trainer.runs.starting import begin, check_memory
 from trainer.text import Corpus
 
 
-def train(config: Config, name: str = "notebook", quiet: bool = False, on_eval: OnEval | None = None) -> Path:
-    """Train a model from the start.
+def train(
+    config: Config, name: str = "notebook", quiet: bool = False, on_eval: OnEval | None = None,
+    source: str | Path | None = None,
+) -> Path:  # fmt: skip
+    """Train a model from the start, or from the parameters of another run.
 
     Parameters
     ----------
@@ -34,6 +37,9 @@ def train(config: Config, name: str = "notebook", quiet: bool = False, on_eval: 
     on_eval
         Called after each evaluation with the step and the losses of training and validation, in nats per character
         (nan without a validation split). It may return False to stop the run.
+    source
+        A run or a checkpoint file whose parameters the training begins with. Characters that it does not know begin as
+        in any run; its sizes must be those of the configuration.
 
     Returns
     -------
@@ -57,7 +63,13 @@ def train(config: Config, name: str = "notebook", quiet: bool = False, on_eval: 
     """
     check_name(name)
     corpus = text.load(config.data, config.model.context)
-    checkpoint = begin(config, corpus)
+    if source is None:
+        checkpoint = begin(config, corpus)
+    else:
+        file = find_checkpoint(str(source))
+        other = checkpoints.load(file)
+        checkpoint = begin(config, corpus, other)
+        checkpoint.source = f"{file.absolute()}, step {other.step}"
     folder = create(name)
     with held(folder):
         return carry_out(folder, checkpoint, corpus, True, quiet, on_eval)

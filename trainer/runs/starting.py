@@ -11,7 +11,7 @@ from trainer import checks, loop, model, ops, optim, threads, tolerances
 from trainer.batches import WEIGHTS, batches
 from trainer.config import Config
 from trainer.errors import UserError
-from trainer.model import Activations, Sizes
+from trainer.model import Activations, Parameters, Sizes
 from trainer.reading import places
 from trainer.runs.checkpoint import Checkpoint, sizes_of
 from trainer.text import Corpus
@@ -19,11 +19,16 @@ from trainer.verdicts import InitialLoss
 from trainer.witness import Witness
 
 
-def begin(config: Config, corpus: Corpus) -> Checkpoint:
-    """The state before the first step. Raises UserError for sizes that the memory cannot hold."""
+def begin(config: Config, corpus: Corpus, source: Checkpoint | None = None) -> Checkpoint:
+    """The state before the first step, initial or with the parameters of another run.
+
+    Raises UserError for sizes that the memory cannot hold, or that the other run does not have.
+    """
     sizes = sizes_of(config, corpus.vocabulary)
     check_memory(config, sizes)
     p = model.initial(sizes, config.model.dtype, np.random.default_rng([config.seed, WEIGHTS]))
+    if source:
+        take_over(p, sizes, corpus.vocabulary, source)
     opening = "" if corpus.lines else "".join(corpus.vocabulary[i] for i in corpus.ids[: sizes.K])
     return Checkpoint(
         config=config,
@@ -35,6 +40,24 @@ def begin(config: Config, corpus: Corpus) -> Checkpoint:
         opening=opening,
         places=places(config.data),
     )
+
+
+def take_over(p: Parameters, sizes: Sizes, vocabulary: str, source: Checkpoint) -> None:
+    """Put the parameters of another model into p: all but the rows and columns of characters that it did not know.
+
+    Raises UserError where the models differ in context, embedding or hidden units.
+    """
+    names = {"K": "model.context", "D": "model.embedding", "H": "model.hidden"}
+    for letter, key in names.items():
+        here, there = getattr(sizes, letter), getattr(source.sizes, letter)
+        if here != there:
+            raise UserError(f"{key} is {here}, and {there} in the run of --from; give {key}={there}")
+    both = [character for character in vocabulary if character in source.vocabulary]
+    new, old = ([each.index(character) for character in both] for each in (vocabulary, source.vocabulary))
+    p.C[new] = source.parameters.C[old]
+    p.W1[...], p.b1[...] = source.parameters.W1, source.parameters.b1
+    p.W2[:, new] = source.parameters.W2[:, old]
+    p.b2[new] = source.parameters.b2[old]
 
 
 def check_memory(config: Config, sizes: Sizes) -> None:

@@ -58,6 +58,8 @@ def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus, first_lo
     journal.say(f"vocabulary  {sizes.V}{ends}: {characters}")
     journal.say("examples    " + ", ".join(f"{split} {n:,}" for split, n in examples.items()))
     journal.say(f"parameters  {sizes.parameters():,}: {shapes}; {config.model.dtype}, threads: {checkpoint.threads}")
+    if checkpoint.source:
+        journal.say(f"begins with  {printable(checkpoint.source)}")
     journal.say(f"first loss  {first_loss.value:.4f} nats; log V = {first_loss.expected:.4f}")
     if corpus.warning:
         journal.say(f"warning: in the text {printable(corpus.warning)}")

@@ -1,13 +1,18 @@
 """The command line: which command is meant, and what comes of it as an exit status and one line."""
 
+import difflib
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
+from trainer import __version__
 from trainer.errors import Interrupted, RunFailed, UserError, printable
 from trainer.tools.commands import COMMANDS, train_command
+
+Command = Callable[[Sequence[str]], int | None]
+ANY_VALUE = ("--logits", "--prompt", "--context", "--target")  # their values may begin with a minus
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,15 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(sys, name) is None:  # closed, as by `>&-`
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
-    for k in range(len(given) - 1, 0, -1):
-        if given[k - 1] in ("--logits", "--prompt", "--context", "--target"):  # their values may begin with a minus
-            given[k - 1 : k + 1] = [f"{given[k - 1]}={given[k]}"]
     try:
         for word in given:
             if any("\ud800" <= c <= "\udfff" for c in word):
                 raise UserError(f"{word!a} is not UTF-8, on the command line; write it in UTF-8")
-        command = COMMANDS.get(given[0]) if given else None
-        status = (command or train_command)(given[1:] if command else given)
+        command, words = chosen(given)
+        status = command(joined(words))
         sys.stdout.flush()
         return status or 0
     except UserError as error:
@@ -48,6 +50,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError:
         discard(sys.stderr)
     return status
+
+
+def chosen(given: list[str]) -> tuple[Command, list[str]]:
+    """The command that is meant, and the words that are left for it. Raises UserError for a first word that is none."""
+    if not given:
+        return train_command, given
+    first, rest = given[0], given[1:]
+    if first == "--version":
+        return show_version, rest
+    if first == "help" and rest[:1] and rest[0] in COMMANDS:
+        return COMMANDS[rest[0]], ["--help"]
+    if first == "help":
+        return train_command, ["--help"]
+    if first in COMMANDS:
+        return COMMANDS[first], rest
+    if first.startswith("-") or "=" in first:
+        return train_command, given
+    raise UserError(f"{first!r} is no command, on the command line; {meant(first)}")
+
+
+def meant(word: str) -> str:
+    """What someone probably wanted who wrote this as the first word."""
+    quoted = shlex.quote(word)
+    near = difflib.get_close_matches(word, COMMANDS, 1)
+    if near:
+        return f"did you mean {near[0]}?"
+    if word.endswith((".yaml", ".yml")) or word in ("train", "run", "fit"):
+        file = quoted if word.endswith("ml") else "configs/names.yaml"
+        return f"to train, write: python -m trainer --config {file}"
+    if os.path.isdir(word) or word.endswith(".npz"):
+        return f"to go on with a run, write --resume {quoted}; to sample from it, sample {quoted}"
+    if os.path.exists(word) or word.endswith(".txt"):
+        return f"to train on a text, write: python -m trainer --config configs/names.yaml data.path={quoted}"
+    return f"the commands are {', '.join(COMMANDS)}; to train, write --config FILE"
+
+
+def show_version(words: Sequence[str]) -> None:
+    print(f"trainer {__version__}")
+
+
+def joined(words: Sequence[str]) -> list[str]:
+    """The words, `--prompt -x` as `--prompt=-x`: argparse takes the value for an option otherwise."""
+    result: list[str] = []
+    for word in words:
+        if result and result[-1] in ANY_VALUE:
+            result[-1] += f"={word}"
+        else:
+            result.append(word)
+    return [word.replace("=--", r"=\--") if word.endswith("=--") else word for word in result]  # it drops a bare --
 
 
 def discard(stream: TextIO) -> None:

@@ -1,14 +1,15 @@
 """Each command: its options, and the call that they become."""
 
 import argparse
-import sys
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from trainer.errors import UserError, printable
+from trainer.errors import UserError
 
 RUN = "a run folder, a folder of runs (its newest is meant) or a checkpoint file; left out, the newest run under runs/"
+ESCAPES = {"\\n": "\n", "\\t": "\t", "\\\\": "\\", "\\-": "-"}  # what stands for characters that are hard to type
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,19 +25,27 @@ def parser(command: str, about: str, example: str) -> Parser:
     )
 
 
+def typed(word: str) -> str:
+    """The text that was typed, in which \\n is the end of a line, \\t a tab and \\\\ a backslash."""
+    return re.sub(r"\\[nt\\-]", lambda found: ESCAPES[found.group()], word)
+
+
 def train_command(arguments: Sequence[str]) -> None:
     command = parser(
         "",
-        "Train a character-level language model. Other commands, each with --help: sample, report, explain, practice,"
-        " gallery, sweep.",
+        "Train a character-level language model. Other commands, each with --help: sample, score, report, explain,"
+        " practice, gallery, sweep.",
         "python -m trainer --config configs/names.yaml train.steps=5000 --check",
     )
     what = command.add_mutually_exclusive_group(required=True)
     what.add_argument("--config", metavar="FILE", help="train from this configuration")
-    what.add_argument("--resume", metavar="RUN", help="go on with a run; only train.steps=N can change")
+    what.add_argument(
+        "--resume", metavar="RUN", help="go on with a run; only train.steps=N and data.path=FILE can change"
+    )
     command.add_argument("overrides", nargs="*", metavar="section.key=value", help="override the configuration")
     command.add_argument("--check", action="store_true", help="cross-check the gradients: check.enabled=true")
     command.add_argument("--name", help="the run's folder under runs/; by default the configuration's name")
+    command.add_argument("--from", dest="source", metavar="RUN", help="begin with the parameters of another run")
     given = command.parse_intermixed_args(arguments)
 
     from trainer import config
@@ -44,47 +53,53 @@ def train_command(arguments: Sequence[str]) -> None:
     from trainer.runs.session import resume, train
 
     if given.resume is not None:
-        if given.check or given.name is not None:
-            raise UserError("--check and --name do not go with --resume, on the command line; leave them out")
+        if given.check or given.name is not None or given.source is not None:
+            raise UserError("--check, --name, --from do not go with --resume, on the command line; leave them out")
         resume(given.resume, given.overrides)
         return
     name = check_name(Path(given.config).stem if given.name is None else given.name)
     checked = ["check.enabled=true"] if given.check else []
-    train(config.read(given.config, [*given.overrides, *checked]), name)
+    train(config.read(given.config, [*given.overrides, *checked]), name, source=given.source)
 
 
 def sample_command(arguments: Sequence[str]) -> None:
     command = parser("sample", "Print text that a trained model makes up.", "python -m trainer sample -n 5 --prompt ma")
     command.add_argument("run", nargs="?", metavar="RUN", help=RUN)
     command.add_argument("-n", type=int, help="how many; by default 20 lines, or 1 running text")
-    command.add_argument("--prompt", default="", help="how each begins")
+    command.add_argument("--prompt", type=typed, default="", help="how each begins")
     command.add_argument(
         "--temperature", type=float, default=1.0, help="below 1 safer, above 1 wilder, 0 the likeliest only"
     )
     command.add_argument("--top-k", type=int, default=0, help="draw from the k likeliest characters; 0 from all")
     command.add_argument("--length", type=int, help="characters at most; by default 100 a line, 500 of running text")
     command.add_argument("--seed", type=int, default=0, help="another seed, other text")
+    command.add_argument("--last", action="store_true", help="the newest state, not the one of best validation loss")
+    command.add_argument("--new", action="store_true", help="only lines that stand nowhere in the text, each once")
     given = command.parse_args(arguments)
 
-    from trainer.runs.checkpoint import load
-    from trainer.runs.folder import find_checkpoint
-    from trainer.runs.sampling import samples, stream
+    from trainer.tools.sampling import print_samples
 
-    checkpoint = load(find_checkpoint(given.run))
-    lines = checkpoint.config.data.mode == "lines"
-    settings = (given.prompt, given.temperature, given.top_k, given.length, given.seed)
+    print_samples(**vars(given))
 
-    def show(text: str) -> str:
-        """The text itself; on a terminal without what that would obey."""
-        return "\n".join(map(printable, text.split("\n"))) if sys.stdout.isatty() else text
 
-    if given.n == 1 or (given.n is None and not lines):
-        for character in stream(checkpoint, *settings):
-            print(show(character), end="", flush=not lines)
-        print()
-        return
-    for text in samples(checkpoint, 20 if given.n is None else given.n, *settings):
-        print(show(text) if lines else show(text) + "\n")
+def score_command(arguments: Sequence[str]) -> None:
+    command = parser(
+        "score",
+        "Print how well a model predicts a text, in nats and bits a character: of files, or of standard input.",
+        "python -m trainer score runs/names names.txt --each",
+    )
+    command.add_argument("run", nargs="?", metavar="RUN", help=RUN)
+    command.add_argument("files", nargs="*", metavar="FILE", help="texts; without any, standard input is read")
+    command.add_argument("--each", action="store_true", help="the nats of each line, beside it")
+    command.add_argument("--surprising", action="store_true", help="of each line, the most surprising first")
+    given = command.parse_intermixed_args(arguments)
+
+    from trainer.tools.scoring import print_scores
+
+    run, files = given.run, given.files
+    if run is not None and not (Path(run).is_dir() or run.endswith(".npz")):  # it is a text
+        run, files = None, [run, *files]
+    print_scores(run, files, given.each or given.surprising, given.surprising)
 
 
 def report_command(arguments: Sequence[str]) -> None:
@@ -111,10 +126,15 @@ def explain_command(arguments: Sequence[str]) -> None:
     )
     command.add_argument("run", nargs="?", metavar="RUN", help=RUN)
     command.add_argument(
-        "--context", help="the characters before the target; a line's beginning is filled up with boundaries"
+        "--context",
+        type=typed,
+        help="the characters before the target; a line's beginning is filled up with boundaries",
     )
     command.add_argument(
-        "--target", required=True, help="the character that comes next ('' ends a line), or with --logits its number"
+        "--target",
+        type=typed,
+        required=True,
+        help="the character that comes next ('' ends a line), or with --logits its number",
     )
     command.add_argument("--logits", help="numbers, to walk the softmax and its gradient alone")
     command.add_argument("--html", metavar="FILE", help="draw the chain as a page instead")
@@ -194,6 +214,7 @@ def sweep_command(arguments: Sequence[str]) -> None:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
     "sample": sample_command,
+    "score": score_command,
     "report": report_command,
     "explain": explain_command,
     "practice": practice_command,

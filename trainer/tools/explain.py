@@ -13,9 +13,10 @@ from trainer.links import LINKS
 from trainer.model import INNER, Batch
 from trainer.numerical import ORDER
 from trainer.ops import Array
-from trainer.runs.checkpoint import Checkpoint, load
+from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.files import write_whole
-from trainer.runs.folder import RUNS, find_checkpoint
+from trainer.runs.folder import RUNS
+from trainer.runs.opening import open_run
 from trainer.runs.starting import begin
 from trainer.tools.walk import Walk, walk
 
@@ -58,8 +59,7 @@ def open_model(run: str | None) -> tuple[Checkpoint, str]:
         settings = config.build({"data": {"path": LIST}}, "the defaults")
         corpus = text.load(settings.data, settings.model.context)
         return begin(settings, corpus), f"an untrained model, for {LIST}: there is no run yet"
-    path = find_checkpoint(run)
-    checkpoint = load(path)
+    checkpoint, path = open_run(run)
     if not np.isfinite(checkpoint.parameters.flat).all():
         raise UserError(f"the parameters are not finite, {path.absolute()}; give another run or checkpoint")
     return checkpoint, f"the model of {printable(str(path))}, at step {checkpoint.step:,}"
@@ -68,7 +68,7 @@ def open_model(run: str | None) -> tuple[Checkpoint, str]:
 def two_examples(checkpoint: Checkpoint, context: str, target: str) -> Batch:
     """The example that is asked for, and the one that follows it in a text, with the target that the model expects."""
     K, lines, vocabulary = checkpoint.sizes.K, checkpoint.config.data.mode == "lines", checkpoint.vocabulary
-    target = "\n" if target == "\\n" or (lines and not target) else target
+    target = "\n" if lines and not target else target
     y = text.to_ids(target, vocabulary, "target")  # (1,)
     before = "\n" * K if lines else ""
     ids = text.to_ids(before + context, vocabulary, "context")  # a line is filled up with boundaries

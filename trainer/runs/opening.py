@@ -1,0 +1,34 @@
+"""Opening the model that a command is about, and saying which it is where it had to be found."""
+
+import sys
+from pathlib import Path
+
+from trainer.errors import printable
+from trainer.runs.checkpoint import Checkpoint, load
+from trainer.runs.folder import find_checkpoint, has_failed, is_named
+
+
+def open_run(run: str | None, last: bool = False) -> tuple[Checkpoint, Path]:
+    """The checkpoint that is meant and its file; the run's newest state with `last`, else its best.
+
+    Where RUN is not one run itself, standard error says which was chosen, at which step, with which validation loss.
+    Raises UserError if there is none.
+    """
+    path = find_checkpoint(run, last)
+    checkpoint = load(path)
+    if not is_named(run):
+        print(printable(describe(checkpoint, path)), file=sys.stderr)
+    return checkpoint, path
+
+
+def describe(checkpoint: Checkpoint, path: Path) -> str:
+    """Which model this is, and what to think of it."""
+    parts = [f"{path}, step {checkpoint.step:,}"]
+    if checkpoint.best_loss is not None:
+        best = "" if checkpoint.best_step == checkpoint.step else f" at best, at step {checkpoint.best_step:,}"
+        parts.append(f"validation loss {checkpoint.best_loss:.4f}{best}")
+    if has_failed(path.parent):
+        parts.append("the run failed")
+    if checkpoint.step == 0:
+        parts.append("it has not been trained: what it makes up is noise")
+    return ", ".join(parts)

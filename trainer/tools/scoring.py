@@ -1,0 +1,160 @@
+"""How well a model predicts a text: nats and bits a character, of the whole or of each line."""
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from trainer import lines as lists
+from trainer import text, threads
+from trainer.blas import one_thread
+from trainer.config import Data
+from trainer.errors import UserError, printable
+from trainer.oddities import invisible, name
+from trainer.ops import Array
+from trainer.reading import places, sources, text_blocks
+from trainer.runs.checkpoint import Checkpoint
+from trainer.runs.opening import open_run
+from trainer.text import Corpus
+
+BLOCK = 1 << 20  # characters looked at together
+TOGETHER = 1 << 11  # characters that a thread scores at a time: their activations stay in the cache
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a model makes of a text. The end of a line counts as a character in a list of lines."""
+
+    nats: float  # mean loss of a character
+    characters: int  # that were scored
+    unknown: dict[str, int] = field(default_factory=dict)  # characters that the model does not know, left out
+
+    @property
+    def bits(self) -> float:
+        """The mean loss of a character in bits."""
+        return self.nats / math.log(2)
+
+
+def score(checkpoint: Checkpoint, text: str | Iterable[str]) -> Score:
+    """The mean loss of a text under a model.
+
+    Parameters
+    ----------
+    checkpoint
+        What `trainer.load_checkpoint` gives.
+    text
+        A text, or lines. A model of lines reads a text line by line, each from its beginning; blank lines are left out.
+
+    Returns
+    -------
+    Score
+        `nats` and `bits` a character, how many `characters`, and those left out because the model does not know them.
+
+    Raises
+    ------
+    UserError
+        If nothing is left to score: no line, or for running text not more characters than the context.
+
+    Examples
+    --------
+    >>> trainer.score(checkpoint, ["anna", "bob"]).characters
+    9
+    """
+    whole = text if isinstance(text, str) else "\n".join(text)
+    corpus, unknown = encode(checkpoint, whole, "the text")
+    losses = losses_of(checkpoint, corpus)
+    return Score(float(losses.mean(dtype=np.float64)), len(losses), unknown)
+
+
+def print_scores(run: str | None, files: Sequence[str], each: bool, surprising: bool) -> None:
+    """Print the score of files, or of standard input; with `each` of every line, with `surprising` the worst first."""
+    checkpoint, _ = open_run(run)
+    data = Data(tuple(files) if files else "-", checkpoint.config.data.mode, checkpoint.config.data.encoding)
+    where = ", ".join(places(data)) if files else "standard input"
+    whole = "".join(text_blocks(sources(data), data.encoding))
+    corpus, unknown = encode(checkpoint, whole, where)
+    losses = losses_of(checkpoint, corpus)
+    total = Score(float(losses.mean(dtype=np.float64)), len(losses), unknown)
+    counted = f"{total.characters:,} characters" + (", the ends of lines among them" if corpus.lines else "")
+    summary = f"{total.nats:.4f} nats, {total.bits:.4f} bits per character; {counted}"
+    if unknown:
+        shown = ", ".join(f"{name(c) if invisible(c) else c} × {n:,}" for c, n in Counter(unknown).most_common(20))
+        print(printable(f"not known to the model and left out: {shown}"), file=sys.stderr)
+    if not each:
+        print(summary)
+        return
+    print(summary, file=sys.stderr)
+    rows = lines_of(corpus, losses)
+    for nats, line in sorted(rows, reverse=True) if surprising else rows:
+        print(f"{nats:.4f}\t{printable(line) if sys.stdout.isatty() else line}")
+
+
+def encode(checkpoint: Checkpoint, whole: str, where: str) -> tuple[Corpus, dict[str, int]]:
+    """The text in the ids of the model, its lines in their order; and the characters that the model does not know."""
+    lines, vocabulary = checkpoint.config.data.mode == "lines", checkpoint.vocabulary
+    points = text.code_points("\n" + whole + "\n" if lines else whole).astype(np.uint32)  # (characters,)
+    if lines:
+        points[points == ord("\n")] = 0  # the boundary comes first, before any white space
+    own = np.unique(points)  # (characters of the text,)
+    characters = "".join(map(chr, own))
+    characters = characters.replace("\0", "\n")
+    ids = np.searchsorted(own, points)  # (characters,)
+    if lines:
+        starts, ends, _ = lists.find_lines(ids, characters)
+        ids = lists.write(ids, starts, ends - starts, int((ends - starts + 1).sum()) + 1)
+    index = {character: k for k, character in enumerate(vocabulary)}
+    table = np.array([index.get(character, -1) for character in characters], np.int64)
+    counts = np.bincount(ids, minlength=len(own))
+    unknown = {c: int(n) for c, n, k in zip(characters, counts, table, strict=True) if k < 0 < n}
+    ids = table[ids]
+    ids = ids[ids >= 0].astype(np.min_scalar_type(len(vocabulary)))
+    first = 1 if lines else checkpoint.sizes.K
+    if len(ids) <= first:
+        need = "a line" if lines else f"more than the {first} characters of the context"
+        raise UserError(f"nothing to score, {where}; give {need}")
+    return Corpus(ids, vocabulary, lines, {"train": (first, len(ids))}, ""), unknown
+
+
+def losses_of(checkpoint: Checkpoint, corpus: Corpus) -> Array:
+    """The loss of each character in nats: (characters,). What occurs several times in a block is computed once."""
+    start, end = corpus.splits["train"]
+    losses = np.empty(end - start, checkpoint.parameters.flat.dtype)
+    with one_thread(), ThreadPoolExecutor(threads.cores()) as pool:
+        for first in range(start, end, BLOCK):
+            positions = np.arange(first, min(first + BLOCK, end))
+            positions, places = distinct_examples(corpus, positions, checkpoint.sizes.K)
+            parts = [positions[k : k + TOGETHER] for k in range(0, len(positions), TOGETHER)]
+            scored = pool.map(partial(threads.example_losses, checkpoint.parameters, checkpoint.sizes, corpus), parts)
+            losses[first - start : first - start + len(places)] = np.concatenate([*scored])[places]
+    return losses
+
+
+def distinct_examples(corpus: Corpus, positions: Array, K: int) -> tuple[Array, Array]:
+    """One position for each context and target, and for each of the positions where its own stands among them."""
+    V = len(corpus.vocabulary)
+    if V ** (K + 1) >= 2**63:  # no number of 64 bits for each; and few occur twice
+        return positions, np.arange(len(positions))
+    contexts, targets = text.windows(corpus, positions, K)
+    keys = contexts @ V ** np.arange(1, K + 1) + targets  # (n,)
+    _, first, places = np.unique(keys, return_index=True, return_inverse=True)
+    return positions[first], places
+
+
+def lines_of(corpus: Corpus, losses: Array) -> list[tuple[float, str]]:
+    """Each line with the mean loss of its characters, its end among them; of running text what has been scored."""
+    start, end = corpus.splits["train"]
+    newline = corpus.vocabulary.find("\n")
+    ends = np.flatnonzero(corpus.ids[start:end] == newline) + 1  # just after each line
+    bounds = [0, *ends.tolist(), *([end - start] if not len(ends) or ends[-1] < end - start else [])]
+    code_points = np.array([ord(character) for character in corpus.vocabulary], np.uint32)
+    found = []
+    for first, last in pairwise(bounds):
+        line = code_points[corpus.ids[start + first : start + last]].tobytes().decode("utf-32-le")
+        found.append((float(losses[first:last].mean(dtype=np.float64)), line.removesuffix("\n")))
+    return found
