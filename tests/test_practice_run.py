@@ -118,6 +118,7 @@ def test_helpers_of_the_learner_work() -> None:
         ("dz = np.zeros((10**7, 10**7))", "ERROR", "Memory"),
     ],
 )
+@pytest.mark.filterwarnings("ignore")
 def test_whatever_a_line_makes_has_a_word(line: str, word: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with np.errstate(all="ignore"), capsys.disabled():
         found = of(RIGHT.replace("dz = dh * (1 - h**2)", line))
