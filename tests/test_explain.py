@@ -1,5 +1,6 @@
 """The walk by hand: the numbers of a lecture, those of a model, as text and as a picture; one line for bad input."""
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -21,7 +22,8 @@ def folders(tmp_path_factory):
     """A run of lines and one of running text, in float64."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("explain"))
-        Path("text.txt").write_text("abc\nca\nbbac\n" * 20)
+        words = ("".join(letters) for letters in itertools.product("abc", repeat=4))
+        Path("text.txt").write_text("\n".join(words) + "\n")
         found = []
         for mode in ("lines", "stream"):
             tree = {
@@ -166,7 +168,9 @@ def test_a_model_need_not_be_trained(tmp_path, monkeypatch, capsys):
     with pytest.raises(UserError, match=r"names\.txt"):
         explain(None, "an", "n", None)
     Path("data").mkdir()
-    Path("data/names.txt").write_text("".join(f"{name}\n" for name in ("anna", "bob", "carl", "dora") * 10))
+    Path("data/names.txt").write_text(
+        "".join(f"{name}{end}\n" for name in ("anna", "bob", "carl", "dora") for end in "aeiou")
+    )
     out = walk(capsys, None, "an", "n", None)
     assert "an untrained model, for data/names.txt: there is no run yet" in out
     assert not Path("runs").exists()
