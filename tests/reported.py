@@ -1,5 +1,6 @@
 """Small runs for the tests of reports, and rows as a log holds them."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import numpy as np
 from trainer import config
 from trainer.runs.session import train
 
+LINES = ["".join(letters) for letters in itertools.product("ab", repeat=5)]  # 32 of them, all different
 
-def make(name, lines, checked=False, **sections):
+
+def make(name, lines=LINES, checked=False, **sections):
     """A small run in the working directory."""
     Path("text.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     tree = {

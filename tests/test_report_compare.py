@@ -24,7 +24,7 @@ def finished(tmp_path_factory):
     """A run to be copied, with its configuration."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("finished"))
-        return make("run", ["ab", "ba"] * 20).absolute()
+        return make("run").absolute()
 
 
 def copy_of(finished, name, val_loss, hidden=8, at="20260101-120000"):

@@ -28,6 +28,7 @@ GOOD = json.dumps(step_row(3))
         ('{"event": "step", "step": -1}', "step is -1"),
         ('{"event": "step", "step": 1.5}', "step is 1.5"),
         ('{"event": "step", "step": true}', "step is true"),
+        ('{"event": "step", "step": 1, "loss": true}', "loss is true"),
         ('{"event": "step", "step": 1, "loss": "low"}', 'loss is "low"'),
         ('{"event": "step", "step": 1, "loss": ' + "9" * 400 + "}", "loss is 999"),
         ('{"event": "step", "step": 1, "update_ratio": 3}', "update_ratio is 3"),

@@ -125,6 +125,10 @@ def test_many_checked_steps_share_columns_and_the_worst_stays():
     html = verdict.errors(run_of(*rows))
     assert html.count("<title>") == verdict.COLUMNS
     assert html.count("WRONG") == 1
+    values = [0.5, *[0.01] * 999]
+    rows = [check_row("sum_to_zero", step, value=value, atol=1.0) for step, value in enumerate(values)]
+    tips = re.findall(r"tolerance = (\S+?)</title>", verdict.errors(run_of(*rows)))
+    assert tips == ["0.5", *["0.01"] * (verdict.COLUMNS - 1)]
 
 
 def test_no_checks_no_strip():

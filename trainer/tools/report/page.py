@@ -8,7 +8,7 @@ from string import Template
 
 from trainer import config, text
 from trainer.config import Config
-from trainer.errors import UserError, printable
+from trainer.errors import printable
 from trainer.tools.report import curves, learned, table, verdict
 from trainer.tools.report.figures import framed
 from trainer.tools.report.learned import Learned
@@ -21,6 +21,7 @@ ERRORS = (
     " within, the darker the closer; red is outside. A wrong link and all that is made from it are red; those made"
     " before it stay green."
 )
+KNOWN = {"train": "training", "val": "validation", "test": "test"}
 TEXT = 200_000  # characters of a text file that go into the page
 
 
@@ -115,26 +116,20 @@ def of_the_parameters(run: Run, found: Learned) -> str:
 
 
 def of_the_samples(run: Run, found: Learned | None) -> str:
-    """The samples; of a list each is marked if it stands in the training text."""
+    """The samples; of a list each is marked that stands in the text."""
     written = read_text(run.folder / "samples.txt")
     if not written:
         return ""
     corpus = found.corpus if found else None
     if run.config is None or run.config.data.mode != "lines":
         return f"<h2>Samples</h2><pre>{escape(written)}</pre>"
+    lines = written.split("\n")[:-1]
+    splits = text.standing(lines, corpus) if corpus else ["" for _ in lines]
     items = []
-    for line in written.splitlines():
-        known = corpus is not None and is_known(line, corpus)
-        items.append(f'<li class="{"known" if known else "new"}">{escape(printable(line)) or "&nbsp;"}</li>')
+    for line, split in zip(lines, splits, strict=True):
+        where = f"in the {KNOWN[split]} text" if split else ""
+        items.append(f'<li data-where="{where}">{escape(printable(line)) or "&nbsp;"}</li>')
     return f'<h2>Samples</h2><ul class="samples">{"".join(items)}</ul>'
-
-
-def is_known(line: str, corpus: text.Corpus) -> bool:
-    """Whether a sample stands in the training text; a damaged one does not."""
-    try:
-        return text.standing([line], corpus) == ["train"]
-    except UserError:
-        return False
 
 
 def read_text(path: Path) -> str:
