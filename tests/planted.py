@@ -5,9 +5,9 @@ place; the sentence that stops the run must hold each of `words`.
 """
 
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,7 +87,7 @@ def plant(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "choose_threads", lambda *_: parts)
     right = getattr(bug.module, bug.name)
     wrong = bug.wrong(right)
-    for module in (bug.module, session, import_module("trainer.runs.starting")):
+    for module in [module for name, module in sys.modules.items() if name.partition(".")[0] == "trainer"]:
         if getattr(module, bug.name, None) is right:
             monkeypatch.setattr(module, bug.name, wrong)
 

@@ -76,8 +76,7 @@ def magnitudes(at: Point) -> Magnitudes:
     (B, K), (V, H) = at.batch.contexts.shape, at.p.W2.shape[::-1]
     p, emb, h = at.p, float(abs(at.emb).max()), float(abs(at.h).max())
     kept_emb, kept_h = kept(at.batch.emb_mask), kept(at.batch.h_mask)
-    out_of_unit, into_logit = np.linalg.norm(p.W2, axis=1).max(), np.linalg.norm(p.W2, axis=0).max()
-    out_of_emb = np.linalg.norm(p.W1, axis=1).max()
+    out_of_unit, into_logit, out_of_emb = longest(p.W2), longest(p.W2.T), longest(p.W1)
     into_z = float((abs(at.emb) @ abs(p.W1) + abs(p.b1)).max())
     into_logits = float((abs(at.h) @ abs(p.W2) + abs(p.b2)).max())
 
@@ -93,6 +92,12 @@ def magnitudes(at: Point) -> Magnitudes:
         moves=t,
         chain=max(8.0, math.sqrt(max(V, len(p.W1), H, B))),
     )
+
+
+def longest(rows: Array) -> float:
+    """The norm of the longest row; tiny numbers are scaled first, because their squares would vanish."""
+    scale = float(abs(rows).max()) or 1.0
+    return scale * math.sqrt(float(((rows / scale) ** 2).sum(axis=1).max()))
 
 
 def kept(mask: Array | None) -> float:

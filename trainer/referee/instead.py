@@ -16,7 +16,7 @@ Mistake = tuple[str, Callable[[], Array]]  # in words, and what it gives
 
 
 class Worst(NamedTuple):
-    """The entry that exceeds its bound by the largest factor, or comes nearest to it."""
+    """The entry that exceeds its bound by the largest factor; or, where none does, that comes nearest to it."""
 
     passed: bool
     place: tuple[int, ...]
@@ -51,13 +51,17 @@ def room(bound: Array, right: Array, dtype: npt.DTypeLike) -> Array:
     """
     info = np.finfo(dtype)
     held = np.abs(right) < 0.99 * float(info.max)  # False for nan
-    return np.where(held, bound + 16 * float(info.smallest_subnormal), np.inf)
+    bound = bound + 16 * float(info.smallest_subnormal)
+    return bound if held.all() else np.where(held, bound, np.inf)
 
 
 def worst(found: Array, right: Array, bound: Array) -> Worst:
     """Hold every entry against its bound. What is not finite, where it should be, exceeds every bound."""
     error = np.abs(found - right)  # of any shape
-    excess = np.where(np.isinf(bound), 0.0, np.where(np.isfinite(found), error / bound, np.inf))
+    if (error <= bound).all():
+        excess = error - bound
+    else:
+        excess = np.where(np.isinf(bound), 0.0, np.where(np.isfinite(found), error / bound, np.inf))
     place = np.unravel_index(int(np.argmax(excess)), excess.shape)
     return Worst(
         passed=bool(excess[place] <= 1),
