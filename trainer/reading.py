@@ -149,6 +149,12 @@ def undecodable(error: UnicodeDecodeError, end: int, name: str, encoding: str) -
     """What is wrong at which byte, and which encodings fit. The bytes that were being read ended before byte `end`."""
     byte = end - len(error.object) + error.start
     line = error.object.rfind(b"\n", 0, error.start) + 1  # the first byte of the line
-    likely = likely_encodings(error.object[line : line + SAMPLE])
-    advice = f"it reads like {' or '.join(likely)}: give data.encoding={likely[0]}" if likely else "convert it to UTF-8"
+    sample = error.object[line : line + SAMPLE]
+    likely = likely_encodings(sample)
+    if NUL in sample:
+        advice = "it is binary: give a text file"
+    elif likely:
+        advice = f"it reads like {' or '.join(likely)}: give data.encoding={likely[0]}"
+    else:
+        advice = "convert it to UTF-8, or mend that place"
     return UserError(f"the text is not {encoding.upper()}, {name}, byte {byte}; {advice}")
