@@ -550,3 +550,10 @@ def test_the_vocabulary_is_shown_with_names_for_what_cannot_be_seen() -> None:
     assert show("\nab") == "ab, newline"
     assert show("\t a\u00a0é\u0301\ufeff") == "aé◌\u0301, tab, space, no-break space, byte-order mark"
     assert show("".join(map(chr, range(0x4E00, 0x4E00 + 100)))) == "".join(map(chr, range(0x4E00, 0x4E50))) + "..."
+
+
+def test_an_encoding_that_demands_a_mark(tmp_path: Path) -> None:
+    path = write(tmp_path / "t", "anna\nbob!\n" * 9)
+    for encoding in ("utf-16", "utf-32"):
+        with pytest.raises(UserError, match=f"the text is not {encoding.upper()}.*, {path}.*; "):
+            load(Data(path, encoding=encoding), 3)
