@@ -307,13 +307,14 @@ GREEK = "Άνδρα μοι έννεπε, Μούσα, πολύτροπον, ός 
         (CHINESE, "gb18030"),
         (KOREAN, "euc_kr"),
         (GREEK, "cp1253"),
+        (RUSSIAN, "iso8859-5"),
+        ("Café naïve, élève, über\n" * 9, "cp437"),
+        ("“Hello” – he said… it’s\n" * 9, "cp1252"),
     ],
 )
 def test_another_encoding_is_guessed_and_read(tmp_path: Path, content: str, encoding: str) -> None:
     path = write(tmp_path / "t", content.encode(encoding))
-    with pytest.raises(
-        UserError, match=rf"not UTF-8, .*, byte \d+; it reads like .*\b{encoding}\b.*: give data.encoding="
-    ):
+    with pytest.raises(UserError, match=rf"not UTF-8, .*, byte \d+; it reads like .*: give data.encoding={encoding}$"):
         load(Data(path, "stream"), 3)
     corpus = load(Data(path, "stream", encoding), 3)
     assert characters(corpus) == content
@@ -397,7 +398,7 @@ def test_a_text_that_begins_like_another_kind_is_a_text(tmp_path: Path, content:
         ("ab\nc\nd\ne\n", {}, 3, "the test split is empty (4 lines)", "data.split=["),
         ("ab\n" * 20, {}, 3, "the train split is empty", "data.split=[1,0,0]"),
         ("ab\nc\n" * 20, {}, 3, "the val split is empty (40 lines, 2 distinct)", "data.split=[0.5,0.5,0.0]"),
-        ("a long line " * 90, {}, 3, "the train split is empty (1 lines of 1,081 characters)", "data.mode=stream"),
+        ("a long line " * 90, {}, 3, "the train split is empty (1 line of 1,081 characters)", "data.mode=stream"),
     ],
 )
 def test_an_empty_split_is_named_with_the_override_that_works(
@@ -549,3 +550,10 @@ def test_the_vocabulary_is_shown_with_names_for_what_cannot_be_seen() -> None:
     assert show("\nab") == "ab, newline"
     assert show("\t a\u00a0é\u0301\ufeff") == "aé◌\u0301, tab, space, no-break space, byte-order mark"
     assert show("".join(map(chr, range(0x4E00, 0x4E00 + 100)))) == "".join(map(chr, range(0x4E00, 0x4E50))) + "..."
+
+
+def test_an_encoding_that_demands_a_mark(tmp_path: Path) -> None:
+    path = write(tmp_path / "t", "anna\nbob!\n" * 9)
+    for encoding in ("utf-16", "utf-32"):
+        with pytest.raises(UserError, match=f"the text is not {encoding.upper()}.*, {path}.*; "):
+            load(Data(path, encoding=encoding), 3)

@@ -170,6 +170,15 @@ def test_a_first_word_that_is_no_command(trainer: Trainer, words: str, says: str
     assert_one_line(trainer(*words.split()), 2, "is no command, on the command line; ", says)
 
 
+def test_what_is_no_run_or_no_key(trainer: Trainer) -> None:
+    assert trainer(*fresh("run"))[0] == 0
+    assert_one_line(trainer("--resume", "small.yaml"), 2, "cannot read the checkpoint", "checkpoint.npz")
+    assert_one_line(trainer("--config", "."), 2, "cannot read the configuration", "Is a directory")
+    assert_one_line(trainer("--config", "text.txt"), 2, "is a plain text", "a text is given as data.path=FILE")
+    assert_one_line(trainer("--config", "small.yaml", "--train.steps=5"), 2, "write section.key=value without dashes")
+    assert_one_line(trainer("--config", "small.yaml", "text.txt"), 2, "is no override", "a text as data.path=FILE")
+
+
 def test_help_and_version(trainer: Trainer, capsys: pytest.CaptureFixture[str]) -> None:
     from trainer import __version__
     from trainer.tools.command import main

@@ -163,7 +163,9 @@ def from_command_line(overrides: Sequence[str]) -> dict[str, Given]:
         key, equals, value = override.partition("=")
         key = key.strip()
         if not equals:
-            raise UserError(f"{override!r} is no override, on {COMMAND_LINE}; write section.key=value")
+            raise UserError(
+                f"{override!r} is no override, on {COMMAND_LINE}; write section.key=value, a text as data.path=FILE"
+            )
         if key in SECTIONS:
             raise UserError(f"{key} is a section, on {COMMAND_LINE}; write {key}.key=value for each key")
         if key == "data.path":

@@ -54,7 +54,7 @@ class Source:
 
 
 def unreadable(name: str, error: OSError) -> UserError:
-    return UserError(f"cannot read the text, {name}: {error.strerror}; give data.path=FILE")
+    return UserError(f"cannot read the text, {name}: {error.strerror}; give the path of a text file")
 
 
 def places(data: Data) -> list[str]:
@@ -79,7 +79,7 @@ def regular_file(path: Path) -> Source:
     if path.is_dir():
         raise UserError(f"the text is a folder, {path}; give the path of a text file")
     if not S_ISREG(mode):
-        raise UserError(f"the text is no regular file, {path}; pipe it into the program and write data.path=-")
+        raise UserError(f"the text is no regular file, {path}; pipe it into the program, to train with data.path=-")
     return Source(str(path), path)
 
 
@@ -87,7 +87,7 @@ def standard_input() -> Source:
     """Standard input, copied to a temporary file that goes with the last one who holds it."""
     name = "standard input"
     if sys.stdin is None or sys.stdin.isatty():
-        raise UserError(f"no text on {name}, data.path is -; pipe a file into the program, or give its path")
+        raise UserError(f"no text on {name}; pipe a file into the program, or give its path")
     copy = tempfile.TemporaryFile()  # noqa: SIM115
     try:
         shutil.copyfileobj(sys.stdin.buffer, copy, BLOCK)
@@ -124,6 +124,9 @@ def file_blocks(source: Source, encoding: str, digest: "_Hash | None") -> Iterat
                 text = newlines.decode(raw, final=not raw)
             except UnicodeDecodeError as error:
                 raise undecodable(error, done + len(raw), source.name, encoding) from None
+            except UnicodeError as error:  # UTF-16 and UTF-32 without the mark that they begin with
+                why = f"the text is not {encoding.upper()} ({error})"
+                raise UserError(f"{why}, {source.name}; give another data.encoding") from None
             if "\0" in text:
                 place = f"byte {done + raw.find(NUL)}" if NUL.decode(encoding, "ignore") else f"after byte {done}"
                 what = f"the text is binary or damaged (it holds a NUL), {source.name}, {place}"
@@ -149,6 +152,12 @@ def undecodable(error: UnicodeDecodeError, end: int, name: str, encoding: str) -
     """What is wrong at which byte, and which encodings fit. The bytes that were being read ended before byte `end`."""
     byte = end - len(error.object) + error.start
     line = error.object.rfind(b"\n", 0, error.start) + 1  # the first byte of the line
-    likely = likely_encodings(error.object[line : line + SAMPLE])
-    advice = f"it reads like {' or '.join(likely)}: give data.encoding={likely[0]}" if likely else "convert it to UTF-8"
+    sample = error.object[line : line + SAMPLE]
+    likely = likely_encodings(sample)
+    if NUL in sample:
+        advice = "it is binary: give a text file"
+    elif likely:
+        advice = f"it reads like {' or '.join(likely)}: give data.encoding={likely[0]}"
+    else:
+        advice = "convert it to UTF-8, or mend that place"
     return UserError(f"the text is not {encoding.upper()}, {name}, byte {byte}; {advice}")

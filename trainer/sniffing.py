@@ -30,11 +30,13 @@ ZIPPED = [  # what the names in a zip archive give away
     (b"ppt/", "a PowerPoint presentation (.pptx)", SAVE),
     (b"epub+zip", "an e-book (.epub)", SAVE),
     (b"opendocument", "an OpenDocument file", SAVE),
-    (b"meta.npy", "a checkpoint", OTHER),
+    (b".npy", "a NumPy archive (.npz)", OTHER),
 ]
 # In this order where several fit alike: the common one first, gb18030 last since it takes almost any bytes.
-CANDIDATES = ["cp1252", "cp1250", "cp1251", "koi8-r", "cp1253", "cp1255", "cp1256", "mac-roman"]
+CANDIDATES = ["cp1252", "cp1250", "cp1251", "koi8-r", "iso8859-5", "cp1253", "cp1255", "cp1256", "cp437", "mac-roman"]
 CANDIDATES += ["shift_jis", "euc_jp", "euc_kr", "big5", "gb18030"]
+HALLMARK = {"shift_jis": ("HIRAGANA", "KATAKANA"), "euc_jp": ("HIRAGANA", "KATAKANA"), "euc_kr": ("HANGUL",)}
+PUNCTUATION = "‘’‚“”„«»–—…•·°€"  # of many languages, beside any letter
 SAMPLE = 4096  # bytes that are looked at
 
 
@@ -80,12 +82,16 @@ def decodes(raw: bytes, encoding: str) -> bool:
 def naturalness(raw: bytes, encoding: str) -> float:
     """The share of neighbours, one of them outside ASCII, that look as in words."""
     text = codecs.getincrementaldecoder(encoding)("replace").decode(raw)
+    if encoding in HALLMARK and sum(name_of(c).startswith(HALLMARK[encoding]) for c in text) < 0.2 * len(text):
+        return 0.0
     pairs = [(a, b) for a, b in pairwise(text) if not ((a + b).isascii() or a.isspace() or b.isspace())]
     return sum(fit(a, b) for a, b in pairs) / max(1, len(pairs))
 
 
 def fit(first: str, second: str) -> bool:
     """Whether two neighbours are of one script, the second no capital; in Latin words accented letters stand alone."""
+    if first in PUNCTUATION or second in PUNCTUATION:
+        return True
     one_script = script(first) == script(second)
     both_accented = script(first) == "LATIN" and not first.isascii() and not second.isascii()
     return one_script and not both_accented and not second.isupper()
@@ -95,4 +101,8 @@ def script(character: str) -> str:
     """The first word of its name, LATIN or CYRILLIC; one for all that Chinese and Japanese mix."""
     if "\u3000" <= character <= "\u30ff" or "\uff00" <= character <= "\uff1f":  # with their punctuation
         return "CJK"
-    return unicodedata.name(character, "?").split()[0] if character.isalpha() else character
+    return name_of(character).split()[0] if character.isalpha() else character
+
+
+def name_of(character: str) -> str:
+    return unicodedata.name(character, "?")

@@ -24,11 +24,15 @@ def empty_split(name: str, where: str, n: int, context: int, lines: int | None, 
     if lines is None or distinct is None:
         size, advice = f"{n:,} characters for a context of {context}", shorter(n, context)
     elif n > PROSE * lines:
-        size, advice = f"{lines} lines of {n:,} characters", "data.mode=stream, if it is running text"
+        size, advice = f"{plural(lines)} of {n:,} characters", "data.mode=stream, if it is running text"
     else:
         repeats = f", {distinct:,} distinct" if distinct < lines else ""
-        size, advice = f"{lines:,} lines{repeats}", "data.split=" + possible_split(distinct, 1)
+        size, advice = f"{plural(lines)}{repeats}", "data.split=" + possible_split(distinct, 1)
     return UserError(f"the {name} split is empty ({size}), {where}; give {advice}, or more text")
+
+
+def plural(lines: int) -> str:
+    return "1 line" if lines == 1 else f"{lines:,} lines"
 
 
 def shorter(n: int, context: int) -> str:

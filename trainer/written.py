@@ -47,7 +47,9 @@ def from_file(path: Path) -> dict[str, Given]:
         return {}
     if not isinstance(root, yaml.MappingNode):
         kind = "a list" if isinstance(root, yaml.SequenceNode) else "a plain text"
-        raise UserError(f"the configuration is {kind}, {path}; write `section: {{key: value}}`")
+        raise UserError(
+            f"the configuration is {kind}, {path}; write `section: {{key: value}}`; a text is given as data.path=FILE"
+        )
     return mapping(root, str(path), 2)
 
 

@@ -61,7 +61,11 @@ def candidates(run: str | None) -> list[Path]:
 
 def newest(folders: list[Path]) -> Path:
     """By time, whatever they are called."""
-    return max(folders, key=lambda folder: ((folder / "checkpoint.npz").stat().st_mtime_ns, folder.name))
+    return (
+        folders[0]
+        if len(folders) == 1
+        else max(folders, key=lambda folder: ((folder / "checkpoint.npz").stat().st_mtime_ns, folder.name))
+    )
 
 
 def has_trained(folder: Path) -> bool:

@@ -200,7 +200,7 @@ class Session:
         raise Diverged(
             f"training diverged at step {self.checkpoint.step}: {what}, at learning rate {rate:g};"
             f" the last good checkpoint is {self.journal.folder / 'checkpoint.npz'};"
-            f" try {calmer(self.config.train, rate)}"
+            f" try {calmer(self.config.train)}"
         )
 
     def finish(self) -> None:

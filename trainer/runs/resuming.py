@@ -68,8 +68,11 @@ def find_text(checkpoint: Checkpoint) -> Data:
     given = [data.path] if isinstance(data.path, str) else data.path
     if "-" in given:
         raise UserError("the text came from standard input, which is read only once; give data.path=FILE")
-    recorded = tuple(checkpoint.places)
-    return data if all(map(os.path.exists, given)) or not recorded else replace(data, path=recorded)
+    found = given if all(map(os.path.exists, given)) else checkpoint.places or given
+    missing = [path for path in found if not os.path.exists(path)]
+    if missing:
+        raise UserError(f"cannot read the text, {os.path.abspath(missing[0])}: it is not there; give data.path=FILE")
+    return replace(data, path=found[0] if len(found) == 1 else tuple(found))
 
 
 def check_text(checkpoint: Checkpoint, corpus: Corpus, folder: Path) -> None:
@@ -95,8 +98,11 @@ def warn_if_edited(checkpoint: Checkpoint, folder: Path) -> None:
         print(printable(f"warning: {what}. To use it, {start_another(folder)}"), file=sys.stderr)
 
 
-def calmer(train: Train, rate: float) -> str:
-    """What may help a training that diverged at this learning rate."""
-    if rate * train.weight_decay > 1:
-        return f"train.weight_decay far below {1 / rate:g}: the parameters are multiplied by 1 - rate * weight_decay"
+def calmer(train: Train) -> str:
+    """What may help a training that diverged."""
+    if train.learning_rate * train.weight_decay > 1:
+        most = 1 / train.learning_rate
+        return (
+            f"train.weight_decay far below {most:g}: the parameters are multiplied by 1 - learning_rate * weight_decay"
+        )
     return "a learning rate ten times smaller, or train.warmup_steps"

@@ -57,7 +57,7 @@ def chosen(given: list[str]) -> tuple[Command, list[str]]:
     if not given:
         return train_command, given
     first, rest = given[0], given[1:]
-    if first == "--version":
+    if first in ("--version", "version"):
         return show_version, rest
     if first == "help" and rest[:1] and rest[0] in COMMANDS:
         return COMMANDS[rest[0]], ["--help"]

@@ -16,7 +16,10 @@ class Parser(argparse.ArgumentParser):
     """Reports bad usage as every other error: one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}, on the command line; see `{self.prog} --help`")
+        advice = f"see `{self.prog} --help`"
+        if re.match(r"unrecognized arguments: --\w+\.", message):
+            advice = "write section.key=value without dashes"
+        raise UserError(f"{message}, on the command line; {advice}")
 
 
 def parser(command: str, about: str, example: str) -> Parser:
@@ -57,9 +60,10 @@ def train_command(arguments: Sequence[str]) -> None:
             raise UserError("--check, --name, --from do not go with --resume, on the command line; leave them out")
         resume(given.resume, given.overrides)
         return
-    name = check_name(Path(given.config).stem if given.name is None else given.name)
     checked = ["check.enabled=true"] if given.check else []
-    train(config.read(given.config, [*given.overrides, *checked]), name, source=given.source)
+    settings = config.read(given.config, [*given.overrides, *checked])
+    name = check_name(Path(given.config).stem if given.name is None else given.name)
+    train(settings, name, source=given.source)
 
 
 def sample_command(arguments: Sequence[str]) -> None:
