@@ -292,7 +292,7 @@ def test_a_long_curve_keeps_its_mean_or_its_spikes():
     y = np.random.default_rng(0).random(5000) + 1
     y[[777, 4999]] = 50.0, 70.0
     x = np.arange(5000.0)
-    shown_x, shown = figures.thin(x, y, keep="largest")
+    shown_x, shown = figures.thin_to_largest(x, y)
     assert len(shown) <= figures.MOST_POINTS
     assert set(shown[shown > 2]) == {50.0, 70.0}
     assert abs(shown_x[np.argmax(shown == 50)] - 777) <= 13  # a block has 5000 / 400 steps
@@ -308,6 +308,13 @@ def test_labels_are_moved_apart():
     np.testing.assert_allclose(figures.spread([0.5, 0.5, 0.5], 0.1), [0.5, 0.6, 0.7])
     np.testing.assert_allclose(figures.spread([0.2, 0.98, 0.99], 0.1), [0.2, 0.9, 1.0])
     assert figures.spread([], 0.1) == []
+
+
+def test_short_curves_are_drawn_as_they_are():
+    x = np.arange(5.0)
+    for shorten in (figures.thin, figures.thin_to_largest, figures.smooth):
+        for n in (0, 1, 5):
+            np.testing.assert_array_equal(shorten(x[:n], x[:n] ** 2), (x[:n], x[:n] ** 2))
 
 
 def test_histograms_become_shares_by_width():

@@ -36,6 +36,8 @@ GOOD = json.dumps(step_row(3))
         ('{"event": "eval", "step": 1, "histograms": {"h": {"counts": [1], "range": [0, 1]}}}', "histograms is"),
         ('{"event": "eval", "step": 1, "histograms": {"h": {"counts": 1}}}', "histograms is"),
         ('{"event": "end", "step": 1, "checks": {"update": 3}}', "checks is"),
+        ('{"event": "check", "step": 0, "name": "gradient", "passed": true}', "check without tensor"),
+        ('{"event": "check", "step": 0, "name": "dropout", "passed": true, "place": 3}', "place is 3"),
         ('{"event": "check", "step": 1, "name": [], "passed": true}', "name is []"),
         ('{"event": "check", "step": 1, "name": "update", "passed": "yes"}', 'passed is "yes"'),
     ],

@@ -9,7 +9,7 @@ import pytest
 from reported import check_row, eval_row, gradient_row, rows_of, step_row, write
 
 from trainer.numerical import ORDER
-from trainer.tools.report import table, verdict
+from trainer.tools.report import strip, table, verdict
 from trainer.tools.report.rows import Log
 from trainer.tools.report.run import Run, open_run
 
@@ -30,6 +30,9 @@ def test_the_end_row_counts_the_checks_that_are_not_written():
     run = run_of(*[gradient_row(name) for name in ORDER], {"event": "end", "step": 200, "checks": tallies})
     assert "at 100 of 100 checked steps" in verdict.sentence(run)[1]
     assert table.tally(run) == (900, 0)
+    assert table.tallies(run) == [("gradient", 900, 0)]
+    written = run_of(gradient_row("C"), gradient_row("W1", passed=False), check_row("update"))
+    assert table.tallies(written) == [("gradient", 2, 1), ("update", 1, 0)]
 
 
 def test_what_was_not_checked_is_no_success():
@@ -104,13 +107,13 @@ def test_how_far_the_run_is():
     ],
 )
 def test_error_over_tolerance(row, ratio):
-    assert verdict.excess(row) == pytest.approx(ratio, nan_ok=True)
+    assert strip.excess(row) == pytest.approx(ratio, nan_ok=True)
 
 
 def test_the_strip_has_a_row_for_each_check_and_shows_what_failed():
     rows = [gradient_row(name, step, passed=(name, step) != ("z", 5)) for step in (0, 5) for name in ORDER]
     rows += [check_row("forward", 0, tensor="h", max_abs_error=0.0, atol=1.0)]
-    html = verdict.errors(run_of(*rows))
+    html = strip.errors(rows)
     tips = re.findall(r'class="(\w+)" fill-opacity="([\d.]+)"><title>(.*?)</title>', html)
     assert len(tips) == 10 * 2
     assert [tip for kind, _, tip in tips if kind == "bad"] == ["dz, step 5: WRONG, error / tolerance = inf"]
@@ -122,17 +125,17 @@ def test_the_strip_has_a_row_for_each_check_and_shows_what_failed():
 
 def test_many_checked_steps_share_columns_and_the_worst_stays():
     rows = [check_row("sum_to_zero", step, passed=step != 777, value=1.0, atol=2.0) for step in range(1000)]
-    html = verdict.errors(run_of(*rows))
-    assert html.count("<title>") == verdict.COLUMNS
+    html = strip.errors(rows)
+    assert html.count("<title>") == strip.COLUMNS
     assert html.count("WRONG") == 1
     values = [0.5, *[0.01] * 999]
     rows = [check_row("sum_to_zero", step, value=value, atol=1.0) for step, value in enumerate(values)]
-    tips = re.findall(r"tolerance = (\S+?)</title>", verdict.errors(run_of(*rows)))
-    assert tips == ["0.5", *["0.01"] * (verdict.COLUMNS - 1)]
+    tips = re.findall(r"tolerance = (\S+?)</title>", strip.errors(rows))
+    assert tips == ["0.5", *["0.01"] * (strip.COLUMNS - 1)]
 
 
 def test_no_checks_no_strip():
-    assert verdict.errors(run_of(step_row(0))) == ""
+    assert strip.errors([]) == ""
 
 
 def test_the_table_has_the_best_evaluation_of_a_run_without_an_end(tmp_path):

@@ -12,7 +12,7 @@ from trainer.errors import UserError
 from trainer.runs.files import write_whole
 from trainer.tools.report.rows import Row, flatten
 from trainer.tools.report.run import Run, is_finite
-from trainer.tools.report.verdict import row_name
+from trainer.tools.report.strip import row_name
 
 FILE = "events.out.tfevents.0.trainer"  # TensorBoard reads what has `tfevents` in its name
 SCALARS = {

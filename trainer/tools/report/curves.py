@@ -7,7 +7,7 @@ import numpy as np
 
 from trainer.model import NAMES
 from trainer.ops import Array
-from trainer.tools.report.figures import BY_NAME, COLOURS, INK, figure, label_ends, plain, smooth, thin
+from trainer.tools.report.figures import BY_NAME, COLOURS, INK, figure, label_ends, plain, smooth, thin, thin_to_largest
 from trainer.tools.report.rows import Row
 from trainer.tools.report.run import Run
 
@@ -104,7 +104,7 @@ def ratios(parts: list[str], run: Run) -> None:
             for name in NAMES:
                 values = run.numbers("step", f"{key}.{name}")
                 values = np.where(values > 0, np.maximum(values, LOWEST_RATIO), np.nan)
-                x, y = thin(run.numbers("step", "step"), values, keep="largest")
+                x, y = thin_to_largest(run.numbers("step", "step"), values)
                 axes.plot(x, y, color=BY_NAME[name], linewidth=1, marker="." if len(x) < 25 else None)
                 known = y[np.isfinite(y)]
                 if len(known):

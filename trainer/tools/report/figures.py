@@ -79,22 +79,34 @@ def plain(axes: Any) -> None:
         axes.yaxis.set_minor_formatter(lambda value, _: "")
 
 
-def thin(x: Array, y: Array, keep: str = "mean") -> tuple[Array, Array]:
-    """At most 400 points: of each block the mean, or the largest, so that no spike of a logarithmic curve is lost."""
-    if len(x) <= MOST_POINTS:
-        return x, y
-    starts = np.unique(np.linspace(0, len(x), MOST_POINTS, endpoint=False).astype(int))
-    if keep == "largest":
-        return x[starts], np.fmax.reduceat(y, starts)
-    sizes = np.diff(starts, append=len(x))
-    return np.add.reduceat(x, starts) / sizes, np.add.reduceat(y, starts) / sizes
+def thin(x: Array, y: Array) -> tuple[Array, Array]:
+    """At most 400 points, each the mean of a block."""
+    return means(x, y, MOST_POINTS)
 
 
-def smooth(x: Array, y: Array, parts: int = 30) -> tuple[Array, Array]:
+def thin_to_largest(x: Array, y: Array) -> tuple[Array, Array]:
+    """At most 400 points, each the largest of a block, so that no spike is lost."""
+    starts = block_starts(len(x), MOST_POINTS)
+    return x[starts], np.fmax.reduceat(y, starts) if len(y) else y
+
+
+def smooth(x: Array, y: Array) -> tuple[Array, Array]:
     """The mean of each thirtieth."""
-    starts = np.unique(np.linspace(0, len(x), parts, endpoint=False).astype(int))
+    return means(x, y, 30)
+
+
+def means(x: Array, y: Array, parts: int) -> tuple[Array, Array]:
+    """The mean of each of so many blocks."""
+    starts = block_starts(len(x), parts)
+    if not len(starts):
+        return x, y
     sizes = np.diff(starts, append=len(x))
     return np.add.reduceat(x, starts) / sizes, np.add.reduceat(y, starts) / sizes
+
+
+def block_starts(n: int, parts: int) -> Array:
+    """Where each of at most so many blocks of n numbers begins."""
+    return np.unique(np.linspace(0, n, min(n, parts), endpoint=False).astype(int))
 
 
 def label_ends(axes: Any, labels: Sequence[tuple[float, str, str]], gap: float = 0.06) -> None:
@@ -121,13 +133,12 @@ def height_of(axes: Any, value: float) -> float:
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
     """Ascending heights moved apart to stand at least `gap` from each other, around where they were."""
-    if not heights:
-        return []
-    placed = [heights[0]]
-    for height in heights[1:]:
-        placed.append(max(height, placed[-1] + gap))
-    over = max(0.0, placed[-1] - 1.0)
-    for k in range(len(placed) - 1, -1, -1):  # push what went over the top back down
-        most = 1.0 if k == len(placed) - 1 else placed[k + 1] - gap
-        placed[k] = min(placed[k], most) if over else placed[k]
+    placed: list[float] = []
+    for height in heights:  # up, away from the one below
+        lowest = placed[-1] + gap if placed else height
+        placed.append(max(height, lowest))
+    highest = 1.0
+    for k in reversed(range(len(placed))):  # down, where that went over the top
+        placed[k] = min(placed[k], highest)
+        highest = placed[k] - gap
     return placed

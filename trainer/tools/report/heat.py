@@ -3,7 +3,7 @@
 import struct
 import zlib
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from html import escape
 from typing import NamedTuple
 
@@ -14,6 +14,9 @@ from trainer.ops import Array
 BLUE, ORANGE = (47, 128, 237), (233, 119, 38)  # below and above zero, as in style.css
 WIDTH = 420  # of a grid with its names, in the units of its letters, which are 10 high
 MOST_CELLS = 400  # more than that become an image
+
+
+Places = Collection[tuple[int, int]]  # row and column of some cells
 
 
 class Look(NamedTuple):
@@ -37,7 +40,7 @@ def largest(values: Array) -> float:
     return float(abs(finite).max()) if finite.size else 0.0
 
 
-def rectangles(look: Look, tip: Callable[[int, int], str], outlined: set[tuple[int, int]] = frozenset()) -> str:  # type: ignore[assignment]
+def rectangles(look: Look, tip: Callable[[int, int], str], outlined: Places = ()) -> str:
     """Cells of size 1; each one shows its tip when pointed at."""
     parts = []
     rows, columns = look.kinds.shape
@@ -57,7 +60,7 @@ def grid(
     tip: Callable[[int, int], str],
     row_names: Sequence[str],
     column_names: Sequence[str],
-    outlined: set[tuple[int, int]] = frozenset(),  # type: ignore[assignment]
+    outlined: Places = (),
     marks: Sequence[str] = (),
 ) -> str:
     """A grid with names on the left and below, and a word at the right of each row, if given."""

@@ -9,7 +9,7 @@ from string import Template
 from trainer import config, text
 from trainer.config import Config
 from trainer.errors import printable
-from trainer.tools.report import curves, learned, table, verdict
+from trainer.tools.report import curves, learned, strip, table, verdict
 from trainer.tools.report.figures import framed
 from trainer.tools.report.learned import Learned
 from trainer.tools.report.run import Run
@@ -84,9 +84,11 @@ def of_the_log(run: Run, found: Learned | None) -> list[str]:
     """Losses, checks, ratios, distributions."""
     loss, flow, spread = list[str](), list[str](), list[str]()
     curves.losses(loss, run, found.levels if found else {})
-    strip = verdict.errors(run)
-    if strip:
-        loss.append(framed("Error over tolerance", ERRORS, strip))
+    picture = strip.errors(run.rows("check"))
+    if picture:
+        made = table.html(("check", "made", "failed"), table.tallies(run))
+        counts = f"<details><summary>How often each was made</summary>{made}</details>"
+        loss.append(framed("Error over tolerance", ERRORS, picture + counts))
     curves.ratios(flow, run)
     curves.levels(flow, run)
     curves.distributions(spread, run)

@@ -90,7 +90,9 @@ RULES: dict[str, Rule] = {
     "checks": is_tallies,
     "name": is_text,
     "passed": lambda value: isinstance(value, bool),
-    "tensor": lambda value: value is None or is_text(value),
+    "tensor": is_text,
+    "place": is_text,
+    "split": is_text,
 }
 NEEDED = {
     "start": (),
@@ -99,19 +101,21 @@ NEEDED = {
     "check": ("step", "name", "passed"),
     "end": ("step",),
 }  # the keys without which a row says nothing
+PLACES = {"gradient": "tensor", "forward": "tensor", "dropout": "place", "evaluation": "split"}  # what a check was of
 
 
 def fault(row: Any) -> str | None:
     """What is wrong with a row, None if nothing is. An event of another version of this program is none of ours."""
     if not isinstance(row, dict) or not is_text(row.get("event")):
         return "it is no object with an event"
-    for key in NEEDED.get(row["event"], ()):
-        if key not in row:
-            return f"{row['event']} without {key}"
     for key, value in row.items():
         if key in RULES and not RULES[key](value):
             return f"{key} is {json.dumps(value)[:40]}"
-    return None
+    needed = list(NEEDED.get(row["event"], ()))
+    if row["event"] == "check" and row.get("name") in PLACES:
+        needed.append(PLACES[row["name"]])
+    missing = [key for key in needed if key not in row]
+    return f"{row['event']} without {missing[0]}" if missing else None
 
 
 def parse(line: bytes) -> Any:

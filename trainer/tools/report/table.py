@@ -7,7 +7,7 @@ from math import log
 import numpy as np
 
 from trainer.errors import printable
-from trainer.tools.report.rows import Row, numbers
+from trainer.tools.report.rows import numbers
 from trainer.tools.report.run import Run, is_finite
 
 HEADS = ("run", "steps", "train", "validation", "test", "bits/char", "steps/s", "checks", "failed", "gradient error")
@@ -41,12 +41,19 @@ def short(value: float) -> str:
 
 
 def tally(run: Run) -> tuple[int, int]:
-    """Checks made and failed: those of the end row, which counts them all, else those that are written."""
-    if run.end and run.end.get("checks"):
-        counts = run.end["checks"].values()
-        return sum(count["run"] for count in counts), sum(count["failed"] for count in counts)
-    rows = run.rows("check")
-    return len(rows), sum(not row["passed"] for row in rows)
+    """Checks made and failed."""
+    counts = tallies(run)
+    return sum(made for _, made, _ in counts), sum(failed for _, _, failed in counts)
+
+
+def tallies(run: Run) -> list[tuple[str, int, int]]:
+    """Of each kind of check how often it was made and failed: as the end row counts, else as far as written."""
+    counted = (run.end or {}).get("checks")
+    if counted:
+        return [(name, count["run"], count["failed"]) for name, count in counted.items()]
+    kinds = dict.fromkeys(row["name"] for row in run.rows("check"))
+    written = {kind: [row["passed"] for row in run.checks(kind)] for kind in kinds}
+    return [(kind, len(passed), passed.count(False)) for kind, passed in written.items()]
 
 
 def worst_error(run: Run) -> str:
@@ -82,8 +89,3 @@ def facts(pairs: Sequence[tuple[str, object]]) -> str:
     """Names and numbers, as many beside each other as the screen is wide."""
     items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in pairs)
     return f"<dl>{items}</dl>"
-
-
-def failed_kinds(rows: Sequence[Row]) -> list[str]:
-    """The names of checks that failed, each once."""
-    return list(dict.fromkeys(row["name"] for row in rows if not row["passed"]))
