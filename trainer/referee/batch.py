@@ -47,12 +47,12 @@ def examine(witness: Witness, corpus: Corpus, rng: np.random.Generator, seen: di
     batch = witness.batch
     assert batch.positions is not None
     B, K = batch.contexts.shape
-    few = rng.choice(B, min(B, FEW), replace=False)
+    start, end = corpus.splits["train"]
+    outside = np.flatnonzero((batch.positions < start) | (batch.positions >= end))
+    few = [int(b) for b in rng.choice(B, min(B, FEW), replace=False) if b not in outside]
     right = [context_of(corpus, int(batch.positions[b]), K) for b in few]
     wrong_context = [b for b, context in zip(few, right, strict=True) if batch.contexts[b].tolist() != context]
     wrong_target = [b for b in few if batch.targets[b] != corpus.ids[batch.positions[b]]]
-    start, end = corpus.splits["train"]
-    outside = np.flatnonzero((batch.positions < start) | (batch.positions >= end))
 
     found = ""
     if len(outside):

@@ -16,7 +16,7 @@ Mistake = tuple[str, Callable[[], Array]]  # in words, and what it gives
 
 
 class Worst(NamedTuple):
-    """The entry that exceeds its bound by the largest factor; or, where none does, that comes nearest to it."""
+    """The entry that exceeds its bound by the largest factor; or, where none does, that of the largest error."""
 
     passed: bool
     place: tuple[int, ...]
@@ -58,13 +58,13 @@ def room(bound: Array, right: Array, dtype: npt.DTypeLike) -> Array:
 def worst(found: Array, right: Array, bound: Array) -> Worst:
     """Hold every entry against its bound. What is not finite, where it should be, exceeds every bound."""
     error = np.abs(found - right)  # of any shape
-    if (error <= bound).all():
-        excess = error - bound
-    else:
+    excess = error
+    passed = bool((error <= bound).all())
+    if not passed:  # as nan is, or infinity, where there is no bound
         excess = np.where(np.isinf(bound), 0.0, np.where(np.isfinite(found), error / bound, np.inf))
     place = np.unravel_index(int(np.argmax(excess)), excess.shape)
     return Worst(
-        passed=bool(excess[place] <= 1),
+        passed=passed or bool(excess[place] <= 1),
         place=tuple(int(i) for i in place),
         found=float(found[place]),
         right=float(right[place]),
