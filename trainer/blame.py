@@ -1,6 +1,6 @@
 """What verdicts mean, in words for people: which link is broken, and what is worth a warning."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,26 +14,29 @@ from trainer.verdicts import Descent, Direction, Gradient, InitialLoss, SumToZer
 from trainer.witness import Witness
 
 
-def blame(verdicts: Sequence[Verdict], config: Config, remarks: Sequence[str] = (), done: str = "") -> str | None:
+def blame(
+    verdicts: Sequence[Verdict], config: Config, remarks: Sequence[str] = (), done: str = "",
+    own: Mapping[str, str] | None = None,
+) -> str | None:  # fmt: skip
     """Which link is broken; None if every verdict that can fail has passed and there is no remark.
 
     `remarks` are sentences that explain a failure better than the operation it is found in; `done` says what stands in
-    place of the first wrong gradient.
+    place of the first wrong gradient; `own` says where each link is written, if not in the model.
     """
     failed = [verdict for verdict in verdicts if not verdict.passed and not isinstance(verdict, InitialLoss)]
     if not failed and not remarks:
         return None
-    told = describe(failed[0], config) if failed else ""
+    told = describe(failed[0], config, own or {}) if failed else ""
     if failed and isinstance(failed[0], Gradient) and done:
         told = f"{told}; {done}"
     return "; ".join([*remarks, *filter(None, [told])])
 
 
-def describe(verdict: Verdict, config: Config) -> str:
+def describe(verdict: Verdict, config: Config, own: Mapping[str, str]) -> str:
     """What is wrong, and where to look."""
     match verdict:
         case Gradient():
-            return describe_gradient(verdict, config)
+            return describe_gradient(verdict, config, own)
         case SumToZero(value=value, atol=atol):
             return (
                 "p - y does not sum to zero: look at softmax and softmax_cross_entropy_backward, dlogits = (p - y) / B;"
@@ -52,7 +55,7 @@ def describe(verdict: Verdict, config: Config) -> str:
     return str(verdict.row().get("found") or verdict)  # the referee's verdicts say it themselves
 
 
-def describe_gradient(verdict: Gradient, config: Config) -> str:
+def describe_gradient(verdict: Gradient, config: Config, own: Mapping[str, str]) -> str:
     """What was right before it, the operation, its formula, and the worst entry."""
     link, train = LINKS[verdict.tensor], config.train
     right = "".join(f"d{name} is right, " for name in link.needs)
@@ -63,8 +66,11 @@ def describe_gradient(verdict: Gradient, config: Config) -> str:
         operation += ", or embedded_affine_backward where V is small"
     if verdict.tensor == "C" and (train.embedding_dropout or train.context_dropout):
         operation, formula = f"{operation} or dropout_backward", "dC[v] = sum of demb · mask where v stands"
+    place = f"{operation} (forward: {link.forward}), {formula}"
+    if verdict.tensor in own:
+        place = f"{own[verdict.tensor]}; it should be {link.formula}"
     return (
-        f"{right}d{verdict.tensor} is wrong: look at {operation} (forward: {link.forward}), {formula};"
+        f"{right}d{verdict.tensor} is wrong: look at {place};"
         f" worst at {verdict.worst}: by hand {verdict.by_hand:.4e}, numerical {verdict.numerical:.4e}"
     )
 

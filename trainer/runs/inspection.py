@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -29,10 +29,13 @@ WRITTEN = 100  # checked steps whose verdicts are all written
 class Inspector:
     """Makes the checks of a run."""
 
-    def __init__(self, checkpoint: Checkpoint, corpus: Corpus, journal: Journal, run: Run) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, corpus: Corpus, journal: Journal, run: Run, own: Mapping[str, str]
+    ) -> None:
         self.config, self.tallies, self.corpus = checkpoint.config, checkpoint.checks, corpus
         self.seen: dict[int, int] = {}  # the batches and masks of earlier steps
         self.journal, self.run = journal, run
+        self.own = own  # where each link is written, if the backward pass is the user's own
         self.place = lru_cache(2)(self.draw_place)  # it is asked for at every step
 
     def due(self, step: int) -> bool:
@@ -85,7 +88,7 @@ class Inspector:
                 self.journal.row("check", step=step, **verdict.row())
         warning = blame.warning(verdicts, self.config)
         self.warn(step, [warning] if warning else [])
-        broken = blame.blame(verdicts, self.config, remarks, done)
+        broken = blame.blame(verdicts, self.config, remarks, done, self.own)
         if broken and self.config.check.on_failure == "stop":
             raise RunFailed(f"a check failed at step {step}: {broken}")
         if broken:

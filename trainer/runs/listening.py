@@ -20,7 +20,7 @@ from trainer.runs.journal import Journal
 from trainer.runs.resuming import calmer
 from trainer.runs.sampling import sample
 from trainer.runs.signals import Signals
-from trainer.runs.starting import check_initial_loss, gradients_of, take_back
+from trainer.runs.starting import OwnBackward, check_initial_loss, gradients_of, take_back
 from trainer.text import Corpus
 from trainer.witness import Witness
 
@@ -37,11 +37,12 @@ class Session:
 
     def __init__(
         self, checkpoint: Checkpoint, corpus: Corpus, journal: Journal, signals: Signals, pool: ThreadPoolExecutor,
-        on_eval: OnEval | None,
+        on_eval: OnEval | None, backward: OwnBackward | None = None,
     ) -> None:  # fmt: skip
         self.checkpoint, self.config, self.corpus = checkpoint, checkpoint.config, corpus
         self.journal, self.signals, self.pool, self.on_eval = journal, signals, pool, on_eval
-        self.inspector = Inspector(checkpoint, corpus, journal, self.passes)
+        self.backward = backward
+        self.inspector = Inspector(checkpoint, corpus, journal, self.passes, backward.lines if backward else {})
         self.pace = journal.seconds(), checkpoint.step  # when and where the last `step` row was written
         self.stopped = ""  # why the run ends before its last step
         self.saved = checkpoint.step  # the step of checkpoint.npz
@@ -77,7 +78,7 @@ class Session:
             drawn = ahead(drawn, self.pool)
         return loop.steps(
             self.config.train, checkpoint.sizes, checkpoint.parameters, checkpoint.state, checkpoint.step,
-            drawn, gradients_of(checkpoint, self.pool), self.watched,
+            drawn, gradients_of(checkpoint, self.pool, self.backward), self.watched,
         )  # fmt: skip
 
     def watched(self, step: int) -> bool:

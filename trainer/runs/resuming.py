@@ -13,6 +13,7 @@ from trainer.config import Data, Train
 from trainer.errors import UserError, printable
 from trainer.reading import places
 from trainer.runs.checkpoint import Checkpoint, load
+from trainer.runs.starting import OwnBackward, record
 from trainer.text import Corpus
 
 
@@ -41,6 +42,19 @@ def start_another(folder: Path) -> str:
     """How to go on with what cannot go on as it is."""
     run = shlex.quote(str(folder))
     return f"start another run from it: python -m trainer --config {run}/config.yaml --from {run} section.key=value"
+
+
+def same_backward(checkpoint: Checkpoint, own: OwnBackward | None, folder: Path) -> None:
+    """A run that was trained with a backward pass of its own goes on with it. Raises UserError."""
+    before = checkpoint.backward
+    if before is None and own is not None:
+        raise UserError(f"this run was trained with the model's own backward pass, {folder}; leave --backward out")
+    if before is not None and own is None:
+        path = printable(before["path"])
+        raise UserError(f"this run was trained with a backward pass of its own, {folder}; give --backward {path}")
+    if before is not None and own is not None and before["sha256"] != own.digest:
+        print(printable(f"warning: {own.path} has changed since this run began"), file=sys.stderr)
+    record(checkpoint, own)
 
 
 def is_whole(best: Path) -> bool:

@@ -14,15 +14,15 @@ from trainer.runs.files import held
 from trainer.runs.folder import check_name, create, find, find_checkpoint
 from trainer.runs.journal import Journal
 from trainer.runs.listening import OnEval, Session
-from trainer.runs.resuming import apply_overrides, is_whole, same_text, warn_if_edited
+from trainer.runs.resuming import apply_overrides, is_whole, same_backward, same_text, warn_if_edited
 from trainer.runs.signals import interruptible, lost
-from trainer.runs.starting import begin, check_memory
+from trainer.runs.starting import OwnBackward, begin, check_memory, record
 from trainer.text import Corpus
 
 
 def train(
     config: Config, name: str = "notebook", quiet: bool = False, on_eval: OnEval | None = None,
-    source: str | Path | None = None,
+    source: str | Path | None = None, backward: OwnBackward | None = None,
 ) -> Path:  # fmt: skip
     """Train a model from the start, or from the parameters of another run.
 
@@ -40,6 +40,8 @@ def train(
     source
         A run or a checkpoint file whose parameters the training begins with. Characters that it does not know begin as
         in any run; its sizes must be those of the configuration.
+    backward
+        A backward pass in place of the model's, as `python -m trainer --backward FILE` reads it.
 
     Returns
     -------
@@ -70,12 +72,16 @@ def train(
         other = checkpoints.load(file)
         checkpoint = begin(config, corpus, other)
         checkpoint.source = f"{file.absolute()}, step {other.step}"
+    record(checkpoint, backward)
     folder = create(name)
     with held(folder):
-        return carry_out(folder, checkpoint, corpus, True, quiet, on_eval)
+        return carry_out(folder, checkpoint, corpus, True, quiet, on_eval, backward)
 
 
-def resume(run: str | Path, overrides: Sequence[str] = (), quiet: bool = False, on_eval: OnEval | None = None) -> Path:
+def resume(
+    run: str | Path, overrides: Sequence[str] = (), quiet: bool = False, on_eval: OnEval | None = None,
+    backward: OwnBackward | None = None,
+) -> Path:  # fmt: skip
     """Go on with a run from its newest checkpoint, bit for bit as if it had never stopped.
 
     Parameters
@@ -85,8 +91,8 @@ def resume(run: str | Path, overrides: Sequence[str] = (), quiet: bool = False, 
     overrides
         `train.steps=N` for another number of steps, where `train.schedule` is constant; `data.path=FILE` for a text
         that has moved.
-    quiet, on_eval
-        As for `trainer.train`.
+    quiet, on_eval, backward
+        As for `trainer.train`; a run that was trained with a backward pass of its own needs it again.
 
     Returns
     -------
@@ -108,15 +114,17 @@ def resume(run: str | Path, overrides: Sequence[str] = (), quiet: bool = False, 
         checkpoint = checkpoints.load(folder / "checkpoint.npz")
         warn_if_edited(checkpoint, folder)
         apply_overrides(checkpoint, overrides, folder)
+        same_backward(checkpoint, backward, folder)
         check_memory(checkpoint.config, checkpoint.sizes)
         if not is_whole(folder / "best.npz"):
             checkpoint.best_loss = None  # the next evaluation writes it again
-        return carry_out(folder, checkpoint, same_text(checkpoint, folder), False, quiet, on_eval)
+        return carry_out(folder, checkpoint, same_text(checkpoint, folder), False, quiet, on_eval, backward)
 
 
 def carry_out(
-    folder: Path, checkpoint: Checkpoint, corpus: Corpus, fresh: bool, quiet: bool, on_eval: OnEval | None
-) -> Path:
+    folder: Path, checkpoint: Checkpoint, corpus: Corpus, fresh: bool, quiet: bool, on_eval: OnEval | None,
+    backward: OwnBackward | None,
+) -> Path:  # fmt: skip
     """Train to the last step, or to the first signal."""
     with (
         np.errstate(all="ignore"),
@@ -125,7 +133,7 @@ def carry_out(
         blas.one_thread() as products,
         threads.workers(max(threads.cores(), checkpoint.threads)) as pool,
     ):
-        session = Session(checkpoint, corpus, journal, signals, pool, on_eval)
+        session = Session(checkpoint, corpus, journal, signals, pool, on_eval, backward)
         try:
             session.begin(fresh, products)
             for step in () if session.stopped else session.steps():

@@ -2,7 +2,9 @@
 
 import math
 import os
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -71,9 +73,27 @@ def check_memory(config: Config, sizes: Sizes) -> None:
         raise UserError(f"{what}, sections model and train; give smaller sizes or a smaller batch")
 
 
-def gradients_of(checkpoint: Checkpoint, pool: ThreadPoolExecutor) -> loop.Gradients:
-    """Forward and backward of a batch, in as many parts as the run has threads."""
+@dataclass(frozen=True)
+class OwnBackward:
+    """A backward pass of the user's own, in place of the model's."""
+
+    path: str  # of its file
+    digest: str  # SHA-256 of the file
+    lines: Mapping[str, str]  # for each link, where it is written
+    gradients: Callable[[Sizes, int, str], loop.Gradients]  # from sizes, batch size and type
+
+
+def record(checkpoint: Checkpoint, own: OwnBackward | None) -> None:
+    """Note whose backward pass a run is trained with. One's own runs on one thread."""
+    if own:
+        checkpoint.backward, checkpoint.threads = {"path": own.path, "sha256": own.digest}, 1
+
+
+def gradients_of(checkpoint: Checkpoint, pool: ThreadPoolExecutor, own: OwnBackward | None = None) -> loop.Gradients:
+    """Forward and backward of a batch, in as many parts as the run has threads; or with one's own backward pass."""
     config = checkpoint.config
+    if own:
+        return own.gradients(checkpoint.sizes, config.train.batch_size, config.model.dtype)
     parts = threads.split_batch(checkpoint.sizes, config.train.batch_size, config.model.dtype, checkpoint.threads)
     return partial(threads.gradients, parts, pool)
 

@@ -49,21 +49,31 @@ def train_command(arguments: Sequence[str]) -> None:
     command.add_argument("--check", action="store_true", help="cross-check the gradients: check.enabled=true")
     command.add_argument("--name", help="the run's folder under runs/; by default the configuration's name")
     command.add_argument("--from", dest="source", metavar="RUN", help="begin with the parameters of another run")
+    command.add_argument(
+        "--backward", metavar="FILE", help="train with your own backward pass; the file is run, see `practice`"
+    )
     given = command.parse_intermixed_args(arguments)
 
     from trainer import config
     from trainer.runs.folder import check_name
     from trainer.runs.session import resume, train
 
+    own = None
+    if given.backward is not None:
+        from trainer.tools.practice.learned import own_backward, refuse_dropout
+
+        own = own_backward(given.backward)
     if given.resume is not None:
         if given.check or given.name is not None or given.source is not None:
             raise UserError("--check, --name, --from do not go with --resume, on the command line; leave them out")
-        resume(given.resume, given.overrides)
+        resume(given.resume, given.overrides, backward=own)
         return
     checked = ["check.enabled=true"] if given.check else []
     settings = config.read(given.config, [*given.overrides, *checked])
     name = check_name(Path(given.config).stem if given.name is None else given.name)
-    train(settings, name, source=given.source)
+    if own:
+        refuse_dropout(settings)
+    train(settings, name, source=given.source, backward=own)
 
 
 def sample_command(arguments: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import CodeType
 from typing import Any
 
@@ -16,6 +17,7 @@ from trainer.config import Config
 from trainer.errors import UserError, printable
 from trainer.model import INNER, NAMES, Activations, Batch, Parameters, Sizes
 from trainer.ops import Array
+from trainer.runs.starting import OwnBackward
 from trainer.tools.practice import execute, source
 from trainer.tools.practice.point import BLANKS, LINK_OF, copied, given
 from trainer.tools.practice.values import as_array, failure, shared
@@ -99,6 +101,12 @@ def read(path: str) -> Learned:
             lines[LINK_OF[name]] = f"line {where.number} of {printable(path)}: {printable(where.text)}"
     digest = hashlib.sha256(text).hexdigest()
     return Learned(path, digest, execute.code(tree, path), tree, source.reads(tree, "embcat"), lines)
+
+
+def own_backward(path: str) -> OwnBackward:
+    """The backward pass that stands in a file, as a training takes it. Raises UserError as `read` does."""
+    learned = read(path)
+    return OwnBackward(path, learned.digest, learned.lines, partial(gradients, learned))
 
 
 def refuse_dropout(config: Config) -> None:

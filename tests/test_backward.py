@@ -1,0 +1,59 @@
+"""Training with a backward pass of one's own: right ones train as the model's, a wrong link is named in its own line."""
+
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Trainer, assert_one_line, folder, fresh, rows
+
+from trainer.runs.checkpoint import load
+
+pytestmark = pytest.mark.usefixtures("place")
+
+RIGHT = (ROOT / "tests" / "practice_files" / "examples" / "right.txt").read_text()
+STEPS = "train.steps=200 log.every=1 log.eval_every=100 log.checkpoint_every=100"
+
+
+def losses(name: str) -> list[float]:
+    return [row["loss"] for row in rows(folder(name)) if row["event"] == "step"]
+
+
+def test_right_derivatives_train_as_the_models_own(trainer: Trainer) -> None:
+    Path("mine.py").write_text(RIGHT)
+    assert trainer(*fresh("plain", STEPS))[0] == 0
+    assert trainer(*fresh("own", STEPS), "--backward", "mine.py")[0] == 0
+    # Two orders of the same sums in float32, over 200 steps of a rate of 0.1.
+    assert losses("own") == pytest.approx(losses("plain"), abs=1e-5)
+    assert rows(folder("own"))[0]["backward"]["path"] == "mine.py"
+    assert rows(folder("plain"))[0]["backward"] is None
+
+
+def test_a_wrong_link_is_named_in_its_own_line(trainer: Trainer) -> None:
+    Path("mine.py").write_text(RIGHT.replace("(1 - h**2)", "(1 - h)"))
+    outcome = trainer(*fresh("own", STEPS), "--backward", "mine.py", "--check")
+    words = "at step 0", "dz is wrong: look at line 7 of mine.py: dz = dh * (1 - h)", "the square is missing"
+    assert_one_line(outcome, 1, *words)
+
+
+def test_a_run_goes_on_with_the_file_it_began_with(trainer: Trainer) -> None:
+    Path("mine.py").write_text(RIGHT)
+    settings = "train.schedule=constant", "log.samples=0"
+    assert trainer(*fresh("own", *settings), "--backward", "mine.py")[0] == 0
+    assert trainer(*fresh("plain", *settings))[0] == 0
+    assert_one_line(trainer("--resume", "runs/own", "train.steps=30"), 2, "give --backward mine.py")
+    assert_one_line(trainer("--resume", "runs/plain", "--backward", "mine.py"), 2, "leave --backward out")
+    status, _, err = trainer("--resume", "runs/own", "train.steps=30", "--backward", "mine.py")
+    assert (status, "has changed" in err, load(folder("own") / "checkpoint.npz").step) == (0, False, 30)
+    Path("mine.py").write_text(RIGHT + "# another word\n")
+    status, _, err = trainer("--resume", "runs/own", "train.steps=32", "--backward", "mine.py")
+    assert (status, "warning: mine.py has changed since this run began" in err) == (0, True)
+
+
+@pytest.mark.parametrize("key", ["dropout", "embedding_dropout", "context_dropout"])
+def test_dropout_does_not_go_with_it(key: str, trainer: Trainer) -> None:
+    Path("mine.py").write_text(RIGHT)
+    assert_one_line(trainer(*fresh("own", f"train.{key}=0.1"), "--backward", "mine.py"), 2, f"train.{key}")
+
+
+def test_a_blank_is_said_to_be_one(trainer: Trainer) -> None:
+    Path("mine.py").write_text(RIGHT.replace("dz = dh * (1 - h**2)", "dz = ..."))
+    assert_one_line(trainer(*fresh("own"), "--backward", "mine.py"), 2, "dz", "mine.py")
