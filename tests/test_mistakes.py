@@ -177,6 +177,14 @@ def test_rows_and_columns_that_differ_are_named() -> None:
     assert what_was_done("b1", b, here.right["b1"], arrays(here)) == "entry 7 is wrong, the others right"
 
 
+def test_a_formula_that_overflows_is_not_what_was_written() -> None:
+    here = point(0)
+    names = arrays(here) | {"logits": here.given["logits"] + 1000}  # of which exp is infinite
+    noise = np.random.default_rng(0).standard_normal(here.right["logits"].shape)
+    with np.errstate(all="raise"):
+        assert what_was_done("logits", noise, here.right["logits"], names) is None
+
+
 def test_entries_that_were_not_drawn_are_not_looked_at() -> None:
     here = point(0)
     right = np.where(np.random.default_rng(0).random((32, 64)) < 0.1, here.right["z"], np.nan)

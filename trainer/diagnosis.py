@@ -38,7 +38,7 @@ def what_was_done(
     if not hand.any():
         return "it is all zero: was it filled?"
 
-    candidates = [(mistake, np.where(seen, wrong, 0)) for mistake, wrong in evaluated(link, right, arrays, source)]
+    candidates = list(evaluated(link, right, seen, arrays, source))
     for mistake, wrong in candidates:
         if not mistake.added and near(hand, wrong, rtol):
             return f"{written} {shown(mistake)}"
@@ -60,16 +60,19 @@ def near(x: Array, y: Array, rtol: float) -> bool:
     return bool(np.linalg.norm(x - y) <= rtol * np.linalg.norm(y))
 
 
-def evaluated(link: str, right: Array, arrays: Mapping[str, Any], source: str) -> Iterator[tuple[Mistake, Array]]:
-    """The rows of the table for this link, each with its numbers at this point."""
+def evaluated(
+    link: str, right: Array, seen: Array, arrays: Mapping[str, Any], source: str
+) -> Iterator[tuple[Mistake, Array]]:
+    """The rows of the table for this link, each with its numbers at this point, where there are any."""
     for mistake in MISTAKES[link]:
         names = inspect.signature(mistake.formula).parameters
         if mistake.source not in source or not arrays.keys() >= names.keys():
             continue
         with np.errstate(all="ignore"):
             found = mistake.formula(**{name: arrays[name] for name in names})
-        for wrong in found if isinstance(found, list) else [found]:
-            if wrong.shape == right.shape and wrong.any():
+        faces = found if isinstance(found, list) else [found]
+        for wrong in [np.where(seen, face, 0) for face in faces if face.shape == right.shape]:
+            if wrong.any() and np.isfinite(wrong).all():
                 yield mistake, wrong
 
 
