@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from planted import BUGS, SETTINGS, Bug, plant, sentence
+from planted import BUGS
+from planted.planting import SETTINGS, Bug, plant, sentence
 
 
 @pytest.fixture(autouse=True)
