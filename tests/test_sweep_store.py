@@ -73,6 +73,22 @@ def test_of_two_trials_for_one_place_the_first_counts(address: Address, store: S
     assert store.places()[0].value == 2.0
 
 
+def test_a_trial_that_does_not_count_is_taken_back_though_who_added_it_was_killed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add(0, VALUES, SPANS)
+    with monkeypatch.context() as killed:
+        killed.setattr(Store, "withdraw", lambda self, trial_id: None)
+        store.add(0, VALUES, SPANS)
+    store.tidy()
+    assert states(store) == ["WAITING", "WAITING"]  # the place is still open: if the first fails, the second counts
+    first = store.take(1)
+    assert first is not None
+    store.end(first, "COMPLETE", 2.0)
+    store.tidy()
+    assert states(store) == ["COMPLETE", "FAIL"]
+
+
 def test_no_more_trials_are_taken_than_asked_for(store: Store) -> None:
     for place in range(3):
         store.add(place, VALUES, SPANS)

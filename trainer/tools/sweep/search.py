@@ -72,6 +72,7 @@ def search(task: Task, jobs: int) -> "dict[int, FrozenTrial]":
             show(bar, task.trials, places)
             ended = sum(has_ended(places.get(place)) for place in range(task.trials))
             if ended == task.trials:
+                store.tidy()
                 return {place: trial for place, trial in places.items() if has_ended(trial)}
             if signals:
                 raise Interrupted("interrupted; the same command goes on", RUNS / task.name)

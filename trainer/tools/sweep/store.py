@@ -9,7 +9,7 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -111,15 +111,33 @@ class Store:
         """Add a trial that waits for a process to take it; if another process has been faster, take it back."""
         import optuna
 
-        waiting, failed = optuna.trial.TrialState.WAITING, optuna.trial.TrialState.FAIL
         trial = optuna.trial.create_trial(
-            state=waiting, params=dict(values), distributions=distributions(spans), user_attrs={"place": place}
+            state=optuna.trial.TrialState.WAITING,
+            params=dict(values),
+            distributions=distributions(spans),
+            user_attrs={"place": place},
         )
         with self.reachable():
             added = self.storage.create_new_trial(self.study_id, trial)
-            if self.places()[place]._trial_id != added:
-                self.storage.set_trial_user_attr(added, "why", "superfluous")
-                self.storage.set_trial_state_values(added, failed)
+        if self.places()[place]._trial_id != added:
+            self.withdraw(added)
+
+    def withdraw(self, trial_id: int) -> None:
+        """Take back a trial that does not count."""
+        import optuna
+
+        with suppress(TakenOver), self.reachable():
+            self.storage.set_trial_user_attr(trial_id, "why", "superfluous")
+            self.storage.set_trial_state_values(trial_id, optuna.trial.TrialState.FAIL)
+
+    def tidy(self) -> None:
+        """Take back trials that wait though another has ended in their place: who added them died at that moment."""
+        places = self.places()
+        with self.reachable():
+            trials = self.storage.get_all_trials(self.study_id, deepcopy=False)
+        for trial in trials:
+            if trial.state.name == "WAITING" and has_ended(places.get(trial.user_attrs.get("place", -1))):
+                self.withdraw(trial._trial_id)
 
     def take(self, trials: int) -> "FrozenTrial | None":
         """A trial that waited and is ours alone from here on; None if none of the first `trials` waits."""
