@@ -1,4 +1,4 @@
-"""Training with a backward pass of one's own: right ones train as the model's, a wrong link is named in its own line."""
+"""Training with a backward pass of one's own: a right one trains as the model's, a wrong link is named in its line."""
 
 from pathlib import Path
 

@@ -315,9 +315,7 @@ def test_the_first_loss_is_near_log_V_within_what_its_batch_lets_expect() -> Non
     """One example spreads as far as a logit; many that have nothing in common spread less."""
     one = tolerances.initial_loss(np.ones((1, 100)), np.array([3]), 27)
     assert one == pytest.approx(5 * 0.1 * np.sqrt(26 / 27) + 3 * 0.01, abs=2e-5)
-    h = (
-        np.kron(np.eye(16), np.ones(10)) * 4
-    )  # sixteen examples that share no unit
+    h = np.kron(np.eye(16), np.ones(10)) * 4  # sixteen examples that share no unit
     many = tolerances.initial_loss(h, np.arange(16), 27)
     alone = tolerances.initial_loss(h[:1], np.arange(1), 27)
     bias = 3 * 0.01 * 1.0 + 1e-5  # |h|² / H = 1
