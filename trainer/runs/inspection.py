@@ -1,7 +1,6 @@
 """Which steps are checked, and what becomes of the verdicts: rows, tallies, a warning, the end of the run."""
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
@@ -16,6 +15,7 @@ from trainer.model import Parameters
 from trainer.numerical import Run
 from trainer.ops import Array
 from trainer.referee import evaluation, start, sums
+from trainer.runs import cost
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.journal import Journal
 from trainer.runs.starting import begin, check_initial_loss, gradients_of
@@ -35,6 +35,7 @@ class Inspector:
         self.config, self.tallies, self.corpus = checkpoint.config, checkpoint.checks, corpus
         self.seen: dict[int, int] = {}  # the batches and masks of earlier steps
         self.journal, self.run = journal, run
+        self.told = False  # what the checks will cost
         self.own = own  # where each link is written, if the backward pass is the user's own
         self.place = lru_cache(2)(self.draw_place)  # it is asked for at every step
 
@@ -59,17 +60,17 @@ class Inspector:
         if not self.due(witness.step):
             self.judge([checks.sum_to_zero(witness.gradients["logits"])], witness.step)
             return
-        began = time.monotonic()
         if witness.step == 0:
             self.warn(0, start.warnings(witness))
+        if not self.told:
+            self.told = True
+            self.journal.say(cost.sentence(witness, self.config, self.random(3)))
         rng = self.random(0, witness.step)
         verdicts = referee.examine(witness, self.corpus, self.config, rng, self.seen, self.run)
         remarks = witness.changed
         if not all(verdict.passed for verdict in verdicts):
             remarks = sums.remarks(witness)
         done = blame.what_was_done(verdicts, witness, self.run)
-        if witness.step == 0:
-            self.announce_cost(time.monotonic() - began)
         self.judge(verdicts, witness.step, remarks, done)
 
     def evaluate(self, p: Parameters, split: str, mean_loss: Callable[[Array], float], step: int) -> None:
@@ -115,15 +116,6 @@ class Inspector:
             tally["worst"] = min(verdict.severity, 1e308)
             tally["where"] = f"step {step}, {verdict.tensor}" if isinstance(verdict, Gradient) else f"step {step}"
         return worst
-
-    def announce_cost(self, seconds: float) -> None:
-        """Say how long the checks of a long run will take, and what would be cheaper."""
-        check = self.config.check
-        minutes = seconds * self.config.train.steps / check.every / 60
-        if minutes > 1:
-            fewer = ", or check.coordinates=20" if check.coordinates == "all" else ""
-            cheaper = f"cheaper: check.every={check.every * 10}{fewer}"
-            self.journal.say(f"checks take {seconds:.2f} s a step, {minutes:.0f} minutes for this run; {cheaper}")
 
 
 def check(config: Config) -> list[Verdict]:
