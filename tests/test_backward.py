@@ -23,7 +23,7 @@ def test_right_derivatives_train_as_the_models_own(trainer: Trainer) -> None:
     assert trainer(*fresh("own", STEPS), "--backward", "mine.py")[0] == 0
     # Two orders of the same sums in float32, over 200 steps of a rate of 0.1.
     assert losses("own") == pytest.approx(losses("plain"), abs=1e-5)
-    assert rows(folder("own"))[0]["backward"]["path"] == "mine.py"
+    assert rows(folder("own"))[0]["backward"] == "mine.py"
     assert rows(folder("plain"))[0]["backward"] is None
 
 

@@ -46,7 +46,7 @@ def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus, first_lo
         parameters=sizes.parameters(),
         lines=corpus.line_count,
         distinct_lines=corpus.distinct_lines,
-        backward=checkpoint.backward,
+        backward=checkpoint.backward["path"] if checkpoint.backward else None,
         examples=examples,
     )
     characters = printable(show(corpus.vocabulary[corpus.lines :]))
