@@ -9,6 +9,7 @@ from conftest import Trainer, assert_one_line, folder, fresh, rows
 
 from trainer.runs.checkpoint import load
 from trainer.runs.sampling import sample
+from trainer.runs.summary import samples_file
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -52,7 +53,7 @@ def test_any_character_leaves_lines_and_rows_whole(
     c = load(folder("strange") / "best.npz")
     drawn = list(sample(c, 30, seed=c.config.seed))
     assert any(obeyed(line) for line in drawn)
-    assert (folder("strange") / "samples.txt").read_bytes() == "".join(line + "\n" for line in drawn).encode()
+    assert (folder("strange") / "samples.txt").read_bytes() == samples_file(drawn, mode == "lines").encode()
     # To a file or a pipe, sampled text is exactly what the model wrote; a terminal shows what it would obey.
     end = "\n" if mode == "lines" else "\n\n"
     assert trainer("sample", "-n", "5", "--seed", "3")[1] == "".join(t + end for t in sample(c, 5, seed=3))

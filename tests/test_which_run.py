@@ -116,7 +116,7 @@ def test_new_ones_need_the_text(trainer: Trainer) -> None:
     assert trainer(*fresh("run"))[0] == 0
     Path("text.txt").rename("elsewhere.txt")
     assert_one_line(trainer("sample", "runs", "--new"), 2, "--new needs the text of the run: cannot read the text")
-    Path("text.txt").write_text("something\nelse\n" * 20)
+    Path("text.txt").write_text("".join(f"other {k}\n" for k in range(30)))
     assert_one_line(trainer("sample", "runs", "--new"), 2, "--new needs the text of the run: the text has changed")
     assert trainer(*fresh("stream", "data.mode=stream data.path=elsewhere.txt"))[0] == 0
     assert_one_line(trainer("sample", "runs/stream", "--new"), 2, "--new is for lists of lines")

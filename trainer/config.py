@@ -16,7 +16,7 @@ from trainer.errors import UserError
 from trainer.rules import Rule, at_least, auto_or_positive, one_of, option
 from trainer.written import Given, from_dictionary, from_file
 
-COMMAND_LINE = "the command line"
+COMMAND_LINE = "on the command line"
 
 
 @dataclass(frozen=True)
@@ -164,14 +164,14 @@ def from_command_line(overrides: Sequence[str]) -> dict[str, Given]:
         key = key.strip()
         if not equals:
             raise UserError(
-                f"{override!r} is no override, on {COMMAND_LINE}; write section.key=value, a text as data.path=FILE"
+                f"{override!r} is no override, {COMMAND_LINE}; write section.key=value, a text as data.path=FILE"
             )
         if key in SECTIONS:
-            raise UserError(f"{key} is a section, on {COMMAND_LINE}; write {key}.key=value for each key")
+            raise UserError(f"{key} is a section, {COMMAND_LINE}; write {key}.key=value for each key")
         if key == "data.path":
             files.append(value)
         elif found.get(key, value) != value:
-            raise UserError(f"{key} is given twice, on {COMMAND_LINE}: {found[key]} and {value}; give it once")
+            raise UserError(f"{key} is given twice, {COMMAND_LINE}: {found[key]} and {value}; give it once")
         else:
             found[key] = value
     given = {key: Given(value, COMMAND_LINE) for key, value in found.items()}
@@ -193,7 +193,7 @@ def resolve(given: Mapping[str, Given], where: str) -> Config:
     config = Config(**{name: cls(**sections[name]) for name, cls in SECTIONS.items()}, **sections[""])
     if config.train.patience and config.data.split[1] == 0:
         place = given["train.patience"].place
-        raise UserError(f"train.patience needs a validation split, {at(place)}; give data.split a share for it")
+        raise UserError(f"train.patience needs a validation split, {place}; give data.split a share for it")
     return config
 
 
@@ -206,12 +206,8 @@ def convert(key: str, value: Any, place: str) -> Any:
     except (ValueError, TypeError, LookupError, OverflowError):
         possible = False
     if not possible:
-        raise UserError(f"{key} is {quote(value)}, {at(place)}; it must be {rule.words}")
+        raise UserError(f"{key} is {quote(value)}, {place}; it must be {rule.words}")
     return result
-
-
-def at(place: str) -> str:
-    return f"on {place}" if place == COMMAND_LINE else place
 
 
 def quote(value: Any) -> str:
@@ -241,7 +237,7 @@ def unknown(name: str, place: str) -> UserError:
         advice = f"the keys of {section} are " + ", ".join(each.partition(".")[2] for each in siblings)
     else:
         advice = "write a key as section.key; the sections are " + ", ".join(SECTIONS) + ", and seed stands alone"
-    return UserError(f"unknown key {quote(name)}, {at(place)}; {advice}")
+    return UserError(f"unknown key {quote(name)}, {place}; {advice}")
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -11,14 +11,16 @@ from trainer.runs.folder import find_checkpoint, has_failed, is_named
 def open_run(run: str | None, last: bool = False) -> tuple[Checkpoint, Path]:
     """The checkpoint that is meant and its file; the run's newest state with `last`, else its best.
 
-    Where RUN is not one run itself, standard error says which was chosen, at which step, with which validation loss.
     Raises UserError if there is none.
     """
     path = find_checkpoint(run, last)
-    checkpoint = load(path)
+    return load(path), path
+
+
+def tell(run: str | None, checkpoint: Checkpoint, path: Path) -> None:
+    """Say on standard error which model was chosen, where RUN is not one run itself."""
     if not is_named(run):
         print(printable(describe(checkpoint, path)), file=sys.stderr)
-    return checkpoint, path
 
 
 def describe(checkpoint: Checkpoint, path: Path) -> str:

@@ -80,13 +80,15 @@ def sample_command(arguments: Sequence[str]) -> None:
     command = parser("sample", "Print text that a trained model makes up.", "python -m trainer sample -n 5 --prompt ma")
     command.add_argument("run", nargs="?", metavar="RUN", help=RUN)
     command.add_argument("-n", type=int, help="how many; by default 20 lines, or 1 running text")
-    command.add_argument("--prompt", type=typed, default="", help="how each begins")
+    command.add_argument("--prompt", metavar="TEXT", type=typed, default="", help="how each begins")
     command.add_argument(
-        "--temperature", type=float, default=1.0, help="below 1 safer, above 1 wilder, 0 the likeliest only"
+        "--temperature", metavar="T", type=float, default=1.0, help="below 1 safer, above 1 wilder, 0 the likeliest"
     )
-    command.add_argument("--top-k", type=int, default=0, help="draw from the k likeliest characters; 0 from all")
-    command.add_argument("--length", type=int, help="characters at most; by default 100 a line, 500 of running text")
-    command.add_argument("--seed", type=int, default=0, help="another seed, other text")
+    command.add_argument(
+        "--top-k", metavar="K", type=int, default=0, help="draw from the k likeliest characters; 0 from all"
+    )
+    command.add_argument("--length", metavar="N", type=int, help="characters at most; default: 100 a line, else 500")
+    command.add_argument("--seed", metavar="S", type=int, default=0, help="another seed, other text")
     command.add_argument("--last", action="store_true", help="the newest state, not the one of best validation loss")
     command.add_argument("--new", action="store_true", help="only lines that stand nowhere in the text, each once")
     given = command.parse_args(arguments)

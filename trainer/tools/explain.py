@@ -16,7 +16,7 @@ from trainer.ops import Array
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.files import write_whole
 from trainer.runs.folder import RUNS
-from trainer.runs.opening import open_run
+from trainer.runs.opening import open_run, tell
 from trainer.runs.starting import begin
 from trainer.tools.walk import Walk, walk
 
@@ -44,8 +44,10 @@ def explain(run: str | None, context: str | None, target: str, logits: str | Non
         return
     if context is None or logits is not None:
         raise UserError("give --context, or --logits without RUN and --context, on the command line; see --help")
-    checkpoint, which = open_model(run)
+    checkpoint, which, path = open_model(run)
     batch = two_examples(checkpoint, context, target)
+    if path:
+        tell(run, checkpoint, path)
     numbers = walk(checkpoint.parameters, checkpoint.vocabulary, batch, checkpoint.sizes)
     if html is None:
         show_walk(numbers, which, checkpoint.config.data.mode == "lines")
@@ -53,22 +55,22 @@ def explain(run: str | None, context: str | None, target: str, logits: str | Non
         draw(numbers, which, Path(html))
 
 
-def open_model(run: str | None) -> tuple[Checkpoint, str]:
-    """The model of a run, or where there is no run yet, one that has not been trained; and words for which it is."""
+def open_model(run: str | None) -> tuple[Checkpoint, str, Path | None]:
+    """The model of a run, or where there is no run yet, one that has not been trained; words for it; and its file."""
     if run is None and not any(RUNS.rglob("checkpoint.npz")):
         settings = config.build({"data": {"path": LIST}}, "the defaults")
         corpus = text.load(settings.data, settings.model.context)
-        return begin(settings, corpus), f"an untrained model, for {LIST}: there is no run yet"
+        return begin(settings, corpus), f"an untrained model, for {LIST}: there is no run yet", None
     checkpoint, path = open_run(run)
     if not np.isfinite(checkpoint.parameters.flat).all():
         raise UserError(f"the parameters are not finite, {path.absolute()}; give another run or checkpoint")
-    return checkpoint, f"the model of {printable(str(path))}, at step {checkpoint.step:,}"
+    return checkpoint, f"the model of {printable(str(path))}, at step {checkpoint.step:,}", path
 
 
 def two_examples(checkpoint: Checkpoint, context: str, target: str) -> Batch:
     """The example that is asked for, and the one that follows it in a text, with the target that the model expects."""
     K, lines, vocabulary = checkpoint.sizes.K, checkpoint.config.data.mode == "lines", checkpoint.vocabulary
-    target = "\n" if lines and not target else target
+    target = "\n" if target == "\\n" or (lines and not target) else target
     y = text.to_ids(target, vocabulary, "target")  # (1,)
     before = "\n" * K if lines else ""
     ids = text.to_ids(before + context, vocabulary, "context")  # a line is filled up with boundaries

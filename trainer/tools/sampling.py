@@ -6,9 +6,9 @@ from pathlib import Path
 
 from trainer.errors import UserError, printable
 from trainer.runs.checkpoint import Checkpoint
-from trainer.runs.opening import open_run
+from trainer.runs.opening import open_run, tell
 from trainer.runs.resuming import same_text
-from trainer.runs.sampling import TOGETHER, samples, stream
+from trainer.runs.sampling import TOGETHER, check_settings, samples, stream
 from trainer.runs.summary import marks
 from trainer.text import LENGTHS, Corpus
 
@@ -24,8 +24,11 @@ def print_samples(
     lines = checkpoint.config.data.mode == "lines"
     settings = (prompt, temperature, top_k, length, seed)
     many = n if n is not None else (20 if lines else 1)
-    if new:
-        for text in new_lines(checkpoint, path, many, *settings):
+    check_settings(checkpoint, many, *settings)
+    corpus = text_of(checkpoint, path) if new else None
+    tell(run, checkpoint, path)
+    if corpus:
+        for text in new_lines(checkpoint, corpus, many, *settings):
             print(show(text))
     elif many == 1:
         for character in stream(checkpoint, *settings):
@@ -42,11 +45,10 @@ def show(text: str) -> str:
 
 
 def new_lines(
-    checkpoint: Checkpoint, path: Path, n: int, prompt: str, temperature: float, top_k: int, length: int | None,
+    checkpoint: Checkpoint, corpus: Corpus, n: int, prompt: str, temperature: float, top_k: int, length: int | None,
     seed: int,
 ) -> Iterator[str]:  # fmt: skip
     """n different lines that stand nowhere in the text of the run; fewer where the model makes up too few."""
-    corpus = text_of(checkpoint, path)
     most = LENGTHS["lines"] if length is None else length
     drawn = samples(checkpoint, TRIES * n, prompt, temperature, top_k, length, seed)
     told: set[str] = set()

@@ -20,7 +20,7 @@ from trainer.oddities import invisible, name
 from trainer.ops import Array
 from trainer.reading import places, sources, text_blocks
 from trainer.runs.checkpoint import Checkpoint
-from trainer.runs.opening import open_run
+from trainer.runs.opening import open_run, tell
 from trainer.text import Corpus
 
 BLOCK = 1 << 20  # characters looked at together
@@ -74,11 +74,12 @@ def score(checkpoint: Checkpoint, text: str | Iterable[str]) -> Score:
 
 def print_scores(run: str | None, files: Sequence[str], each: bool, surprising: bool) -> None:
     """Print the score of files, or of standard input; with `each` of every line, with `surprising` the worst first."""
-    checkpoint, _ = open_run(run)
+    checkpoint, path = open_run(run)
     data = Data(tuple(files) if files else "-", checkpoint.config.data.mode, checkpoint.config.data.encoding)
     where = ", ".join(places(data)) if files else "standard input"
     whole = "".join(text_blocks(sources(data), data.encoding))
     corpus, unknown = encode(checkpoint, whole, where)
+    tell(run, checkpoint, path)
     losses = losses_of(checkpoint, corpus)
     total = Score(float(losses.mean(dtype=np.float64)), len(losses), unknown)
     counted = f"{total.characters:,} characters" + (", the ends of lines among them" if corpus.lines else "")
