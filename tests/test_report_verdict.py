@@ -9,6 +9,7 @@ import pytest
 from reported import check_row, eval_row, gradient_row, rows_of, step_row, write
 
 from trainer.numerical import ORDER
+from trainer.runs.files import held
 from trainer.tools.report import strip, table, verdict
 from trainer.tools.report.rows import Log
 from trainer.tools.report.run import Run, open_run
@@ -168,12 +169,11 @@ def test_columns_of_the_table_stand_under_each_other():
     assert lines == ["run         n", "runs/a  10000", "b           2"]
 
 
-def test_a_run_whose_log_is_held_goes_on(tmp_path):
-    fcntl = pytest.importorskip("fcntl")
+def test_a_run_that_is_held_goes_on(tmp_path):
+    pytest.importorskip("fcntl")
     folder = write(tmp_path / "run", [step_row(0)])
     assert not open_run(folder).running
-    with open(folder / "metrics.jsonl", "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with held(folder):
         assert open_run(folder).running
     assert not open_run(folder).running
     assert rows_of(folder) == [step_row(0)]

@@ -124,7 +124,8 @@ def report_command(arguments: Sequence[str]) -> None:
         "Print a table of runs, and draw report.html of one run, or compare.html of several (extra: report).",
         "python -m trainer report runs/names",
     )
-    command.add_argument("runs", nargs="*", metavar="RUN", help=RUN)
+    which = "run folders, or a folder of runs, all of which are meant; left out, the newest run under runs/"
+    command.add_argument("runs", nargs="*", metavar="RUN", help=which)
     command.add_argument("--watch", action="store_true", help="draw again every few seconds until the runs have ended")
     command.add_argument("--tensorboard", metavar="FOLDER", help="also write for TensorBoard (extra: tensorboard)")
     given = command.parse_args(arguments)

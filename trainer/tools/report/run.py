@@ -1,6 +1,7 @@
 """A run as the report sees it: its files read, whether it goes on, and how it ended."""
 
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeGuard
@@ -110,14 +111,14 @@ def story(folder: Path) -> list[str]:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a process holds the lock of the run's log."""
+    """Whether another process holds the run: `runs.files.held` locks its folder."""
     if fcntl is None:
         return False
+    number = os.open(folder, os.O_RDONLY)
     try:
-        with open(folder / "metrics.jsonl", "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
-        return False
+    finally:
+        os.close(number)
     return False
