@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from trainer import config as configuration
-from trainer import runs
-from trainer.__main__ import main
 from trainer.errors import UserError
+from trainer.runs.checkpoint import load
+from trainer.tools.command import main
 
 TEXTS = {
     "names.txt": "anna\nbob\ncarla\ndan\neve\nfrank\ngina\nhugo\nida\njan\n" * 3,
@@ -177,7 +177,7 @@ def attempt(source: bytes, words: list[str]) -> None:
     for folder in Path("runs").glob(f"{name}/*"):
         rows = [json.loads(row, parse_constant=refuse) for row in (folder / "metrics.jsonl").read_text().splitlines()]
         assert status or rows[-1]["event"] == "end"
-        c = runs.load(folder / "checkpoint.npz")
+        c = load(folder / "checkpoint.npz")
         assert configuration.read(folder / "config.yaml") == c.config
     shutil.rmtree(Path("runs") / name, ignore_errors=True)
 

@@ -36,7 +36,9 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         patch.chdir(tmp_path_factory.mktemp("examples"))
         Path("names.txt").write_text("\n".join(LINES) + "\n")
         config = trainer.read_config({"data": {"path": "names.txt"}}, ["train.steps=20"])
-        yield {"trainer": trainer, "np": np, "config": config, "run": trainer.train(config, "example", quiet=True)}
+        run = trainer.train(config, "example", quiet=True)
+        checkpoint = trainer.load_checkpoint(run / "best.npz")
+        yield {"trainer": trainer, "np": np, "config": config, "run": run, "checkpoint": checkpoint}
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """python -m trainer."""
 
 import os
+import signal
 import sys
 
 # A step is split over threads here; a BLAS that starts its own as well would fight it for the cores. Read when NumPy is
@@ -11,4 +12,6 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 from trainer.tools.command import main  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and saved: another Ctrl-C only makes Python end untidily
+    sys.exit(status)
