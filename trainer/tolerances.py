@@ -42,11 +42,12 @@ def tolerances(at: Point, check: Check, dtype: str) -> Tolerances:
         t = sizes.moves[name]
         e = 1e-20 if complex_step else ROUNDING ** (1 / 3) / t
         eps[name] = e = e if check.eps == "auto" else float(check.eps)
-        quotient = ROUNDING * sizes.into_loss / e + (e * t) ** 2 * t
+        bend = e * t * e * t  # a power would raise OverflowError where this is infinite
+        quotient = ROUNDING * sizes.into_loss / e + bend * t
         if complex_step:
             quotient = sizes.rounding(name, ROUNDING)
         touched = B if name in NAMES else 1
-        rtol[name] = float(sizes.chain * (u * sizes.into_loss + (0 if complex_step else (e * t) ** 2)))
+        rtol[name] = float(sizes.chain * (u * sizes.into_loss + (0 if complex_step else bend)))
         rounding = sizes.rounding(name, u) + quotient
         atol[name] = float(sizes.chain * rounding * math.sqrt(touched) / B + smallest * t)
     if check.rtol != "auto":

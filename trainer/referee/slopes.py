@@ -156,8 +156,9 @@ def tolerance(
     entry = chain * sizes.rounding(name, u) * math.sqrt(touched) / B + float(info.smallest_normal) * move
     rtol, quotient = chain * u * sizes.into_loss, sizes.chain * ROUNDING * sizes.into_loss * move
     if check.method == "central":
-        quotient = sizes.chain * ROUNDING * sizes.into_loss / eps + (eps * move) ** 2 * move
-        rtol += (eps * move) ** 2
+        bend = eps * move * eps * move
+        quotient = sizes.chain * ROUNDING * sizes.into_loss / eps + bend * move
+        rtol += bend
     atol = entry * math.sqrt(n) + quotient
     return (
         rtol if check.rtol == "auto" else float(check.rtol),
