@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import Trainer, assert_one_line, folder, fresh, rows
 
+from trainer.errors import printable
 from trainer.runs.checkpoint import load
 from trainer.runs.sampling import sample
 from trainer.runs.summary import RULE
@@ -96,6 +97,13 @@ def test_whatever_is_typed_an_error_is_one_printable_line(trainer: Trainer) -> N
     for arguments in TYPED:
         outcome = trainer(*arguments)
         assert_one_line(outcome, 2)
-        *chosen, _ = outcome[2].splitlines()
-        assert len(chosen) <= (arguments[:1] == ["sample"])  # the line that says which run was chosen
-        assert not obeyed(outcome[2].replace("\n", ""))
+        assert len(outcome[2].splitlines()) == 1
+        assert not obeyed(outcome[2][:-1])
+
+
+def test_only_what_a_terminal_obeys_is_escaped() -> None:
+    persian, emoji, french, chinese = "می\u200cخواهم", "👩\u200d🚀 🏳️\u200d🌈", "«\u00a0oui\u00a0»", "春\u3000眠"
+    for text in (persian, emoji, french, chinese, "e\u0301", "\ufeff", "a\u00adb", "\U000e0067"):
+        assert printable(text) == text
+    assert printable("a\x1b[31m\nb\x7f\x85") == r"a\x1b[31m\nb\x7f\x85"
+    assert printable("\u2028\u2029\u202e\u2066\u200f\udcff") == r"\u2028\u2029\u202e\u2066\u200f\udcff"

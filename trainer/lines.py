@@ -51,7 +51,9 @@ def find_lines(ids: Array, vocabulary: str) -> tuple[Array, Array, int]:
         lengths = ends - starts
         stripped = int(np.count_nonzero((lengths > 0) & (lengths < before)))
     keep = starts < ends
-    return starts[keep], ends[keep], stripped
+    if not keep.all():
+        starts, ends = starts[keep], ends[keep]
+    return starts, ends, stripped
 
 
 def strip(ids: Array, starts: Array, ends: Array, blank: Array) -> None:
@@ -107,17 +109,18 @@ def geometric(base: int) -> Array:
 
 def distinct(keys: Array) -> tuple[Array, Array]:
     """The first line of each kind in the order of the text, and how many lines there are of it: (d,), (d,)."""
-    if len(keys) == 0:
-        return np.zeros(0, np.intp), np.zeros(0, np.intp)
-    order = np.argsort(keys)
-    ordered = keys[order]
-    begins = np.concatenate([[0], 1 + np.flatnonzero(ordered[1:] != ordered[:-1])])  # where a kind begins in this order
-    if len(begins) == len(keys):
-        return np.arange(len(keys)), np.ones(len(keys), np.intp)
-    first = np.minimum.reduceat(order, begins)
-    copies = np.diff(begins, append=len(keys))
-    by_appearance = np.argsort(first)
-    return first[by_appearance], copies[by_appearance]
+    n = len(keys)
+    ordered = np.sort(keys)
+    changes = ordered[1:] != ordered[:-1]
+    if changes.all():
+        return np.arange(n), np.ones(n, np.intp)
+    begins = np.concatenate([[0], 1 + np.flatnonzero(changes)])  # (d,) where a kind begins in this order
+    copies = np.diff(begins, append=n)
+    kind = np.searchsorted(ordered[begins], keys)  # (n,)
+    first = np.empty(len(begins), np.intp)
+    first[kind[::-1]] = np.arange(n)[::-1]  # of several lines of a kind the first is written last, and stays
+    first.sort()
+    return first, copies[kind[first]]
 
 
 def write(ids: Array, starts: Array, lengths: Array, size: int) -> Array:

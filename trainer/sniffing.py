@@ -32,9 +32,9 @@ ZIPPED = [  # what the names in a zip archive give away
     (b"opendocument", "an OpenDocument file", SAVE),
     (b".npy", "a NumPy archive (.npz)", OTHER),
 ]
-# In this order where several fit alike: the common one first, gb18030 last since it takes almost any bytes.
+# In this order where several fit alike: the common one first.
 CANDIDATES = ["cp1252", "cp1250", "cp1251", "koi8-r", "iso8859-5", "cp1253", "cp1255", "cp1256", "cp437", "mac-roman"]
-CANDIDATES += ["shift_jis", "euc_jp", "euc_kr", "big5", "gb18030"]
+CANDIDATES += ["shift_jis", "euc_jp", "euc_kr", "gb18030", "big5"]
 HALLMARK = {"shift_jis": ("HIRAGANA", "KATAKANA"), "euc_jp": ("HIRAGANA", "KATAKANA"), "euc_kr": ("HANGUL",)}
 PUNCTUATION = "‘’‚“”„«»–—…•·°€"  # of many languages, beside any letter
 SAMPLE = 4096  # bytes that are looked at
