@@ -23,6 +23,7 @@ import pytest
 from conftest import ROOT, SETTINGS, SMALL, Trainer, assert_same, at_step, folder, fresh, rows
 
 import trainer
+from trainer import blas, ops
 from trainer.config import Config
 from trainer.runs import journal
 
@@ -222,6 +223,31 @@ def test_on_eval_hears_each_evaluation_and_may_stop_the_run(small: Config) -> No
     assert trainer.load_checkpoint(run / "checkpoint.npz").step == 14
     trainer.resume(run, quiet=True)
     assert trainer.load_checkpoint(run / "checkpoint.npz").step == 24
+
+
+def test_whatever_multiplies_matrices_has_one_thread_meanwhile(small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    library, affine = blas.openblas(), ops.affine
+    assert library
+    met: list[int] = []
+
+    def counting(*arguments: Any) -> Any:
+        met.append(library.get_threads())
+        return affine(*arguments)
+
+    monkeypatch.setattr(ops, "affine", counting)
+    before = library.get_threads()
+    library.set_threads(3)
+    try:
+        run = trainer.train(small, quiet=True)
+        for act in (trainer.resume, lambda run, quiet: trainer.check(small)):
+            act(run, quiet=True)
+        trainer.sample(trainer.load_checkpoint(run / "best.npz"), 2)
+        assert library.get_threads() == 3
+    finally:
+        library.set_threads(before)
+    assert set(met) == {1}
+    (start,) = rows(run, "start")
+    assert start["blas"].endswith(", threads: 1")
 
 
 # Many runs
