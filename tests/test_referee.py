@@ -268,6 +268,29 @@ def test_an_error_of_one_entry_escapes_few_directions() -> None:
     assert escaped(witness.gradients | {"W1": swapped}, config, at, "W1", 30) < 3
 
 
+def test_the_smallest_error_of_one_entry_that_is_seen() -> None:
+    """The README's number: at the lecture shape, one per cent of a tensor's largest gradient, in nine steps of ten."""
+    sizes = Sizes(27, 3, 10, 200)
+    rng = np.random.default_rng(0)
+    p = model.initial(sizes, "float32", rng)
+    drawn = Batch(rng.integers(27, size=(32, 3)), rng.integers(27, size=32))
+    parts = threads.split_batch(sizes, 32, "float32", 1)
+    watch = loop.Thread(p, drawn)
+    g = threads.gradients(parts, Inline(), p, drawn, lambda: watch.watch)
+    by_hand = {name: watch.values["d" + name] for name in model.INNER}
+    by_hand |= {name: getattr(g, name) for name in model.NAMES}
+    at, check = numerical.point(p, drawn, sizes), Check(coordinates="directions")
+    for name in numerical.ORDER:
+        wrong = by_hand[name].copy()
+        place = np.unravel_index(int(abs(wrong).argmax()), wrong.shape)
+        wrong[place] *= 1.01
+        seen = 0
+        for k in range(40):
+            rows = slopes.examine(at, by_hand | {name: wrong}, check, "float32", np.random.default_rng(k))
+            seen += sum(not row.passed for row in rows)
+        assert seen >= 32, name  # 36 are expected, or more
+
+
 def test_a_row_of_a_character_that_was_not_read_is_exactly_zero() -> None:
     config = configured("float32", {"coordinates": "directions"}, batch_size=1)
     witness, _ = watched(config)

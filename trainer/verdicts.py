@@ -1,6 +1,6 @@
 """What a check found: one small class for each kind of check, whose fields are those of its row in the log."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ class Verdict:
 
     def row(self) -> dict[str, Any]:
         """Plain values for the log."""
-        return asdict(self)
+        return dict(vars(self))
 
     def __repr__(self) -> str:
         shown = {k: value for k, value in self.row().items() if k not in ("name", "passed") and value not in (None, "")}

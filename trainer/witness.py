@@ -30,18 +30,18 @@ class Thread:
         self.values: dict[str, Array] = {}  # emb, z, h, logits, dlogits, dh, dz, demb, dW2, db2, dW1, db1, dC
         self.changed: list[str] = []  # sentences
         given = {name: getattr(p, name) for name in NAMES} | batch._asdict()
-        self.given = {name: (array, array.copy()) for name, array in given.items() if array is not None}
+        self.given = {name: (array, array.tobytes()) for name, array in given.items() if array is not None}
 
     def watch(self, name: str, value: Array) -> None:
         """Keep a copy; and say so if the operation that made this has written into what it was given."""
         for other, (array, was) in list(self.given.items()):
-            if not np.array_equal(array, was, equal_nan=True):
+            if array.tobytes() != was:
                 maker = MADE_BY[name] if name in MADE_BY else LINKS[name.removeprefix("d")].backward
                 self.changed.append(f"{maker} changed {other}, which was given to it")
                 del self.given[other]
         self.values[name] = value.copy()
         if name != "z":  # tanh may write over it
-            self.given[name] = value, self.values[name]
+            self.given[name] = value, value.tobytes()
 
 
 @dataclass

@@ -141,6 +141,8 @@ MASKED = [
     Bug(batches, "draw_mask", mask(lambda m, rate: 1.01 * m), "directions", MASKS),
     Bug(batches, "draw_mask", mask(lambda m, rate: np.ones_like(m)), "dropout", MASKS),
     Bug(batches, "draw_mask", mask(lambda m, rate: 0 * m), "dropout", f"{MASKS} | all is dropped"),
+    Bug(batches, "draw_mask", mask(lambda m, rate: m[:1]), "dropout", f"{MASKS} | its shape is (1, 15)"),
+    Bug(batches, "draw_mask", mask(lambda m, rate: m[0]), "directions", "its shape is"),
     Bug(batches, "draw_mask", same_mask, "dropout", f"{MASKS} | the mask of step 0"),
     Bug(batches, "embedding_rate", once(lambda rate: rate[::-1]), "distance", f"{MASKS} | reversed"),
     Bug(batches, "embedding_rate", tiled, "distance", f"{MASKS} | laid out"),

@@ -28,7 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "distance": {"V": 20, "train": {"context_dropout": 0.6, "dropout": 0.3}},
     "places": {"V": 8, "model": {"embedding": 7}, "train": {"batch_size": 128}},
     "widths": {"V": 12, "model": {"embedding": 4, "hidden": 12}, **DROPOUT},
-    "large V": {"V": 300, **DROPOUT},
+    "large V": {"V": 60, **DROPOUT},
     "threads": {"V": 20, "parts": 2, **DROPOUT},
     "float64": {"V": 20, "model": {"dtype": "float64"}, "check": {"method": "complex-step"}, **DROPOUT},
     "momentum": {"V": 20, "train": {"momentum": 0.9, "weight_decay": 0.1, "learning_rate": 0.5}},

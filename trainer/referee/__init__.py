@@ -25,14 +25,16 @@ def examine(
 
     `seen` remembers the batches and masks of the steps before, and is empty at first.
     """
-    at = numerical.point(witness.before, witness.batch, witness.sizes)
     passes = forward.examine(witness)
     if all(row.passed for row in passes) and not np.isfinite(witness.forward["logits"]).all():
         return [*passes]  # the numbers are too large for their type: training diverges, and nothing can be compared
+    fed = [batch.examine(witness, corpus, rng, seen), *dropout.examine(witness, config, seen)]
+    if dropout.misshapen(witness):
+        return [*passes, *fed]
+    at = numerical.point(witness.before, witness.batch, witness.sizes)
     return [
         *passes,
-        batch.examine(witness, corpus, rng, seen),
-        *dropout.examine(witness, config, seen),
+        *fed,
         checks.sum_to_zero(witness.gradients["logits"]),
         *gradients(witness, at, config, rng, run),
         update.examine(witness, at, config.train),

@@ -67,7 +67,17 @@ def examine(witness: Witness, config: Config, seen: dict[int, int]) -> list[Drop
     groups = sum(len(wanted[place]) for place in wanted if drops[place])
     for place, mask in (("emb", witness.batch.emb_mask), ("h", witness.batch.h_mask)):
         if mask is not None or drops[place]:
-            rows.append(judge(place, mask, wanted[place], groups, drops[place], repeated(witness, mask, seen)))
+            rows.append(
+                judge(
+                    place,
+                    mask,
+                    wanted[place],
+                    groups,
+                    drops[place],
+                    repeated(witness, mask, seen),
+                    witness.forward[place].shape,
+                )
+            )
     return rows
 
 
@@ -83,11 +93,21 @@ def repeated(witness: Witness, mask: Array | None, seen: dict[int, int]) -> str:
     return f"it is the mask of step {first}" if first is not None else ""
 
 
-def judge(place: str, mask: Array | None, wanted: list[float], groups: int, drops: bool, again: str) -> Dropout:
+def misshapen(witness: Witness) -> bool:
+    """Whether a mask has another shape than what it masks: nothing else can be computed then."""
+    pairs = (witness.batch.emb_mask, witness.forward["emb"]), (witness.batch.h_mask, witness.forward["h"])
+    return any(mask is not None and mask.shape != masked.shape for mask, masked in pairs)
+
+
+def judge(
+    place: str, mask: Array | None, wanted: list[float], groups: int, drops: bool, again: str, shape: tuple[int, ...]
+) -> Dropout:
     """The row of one mask (B, n), whose columns have as many rates as `wanted`, side by side."""
     if mask is None or not drops:
         found = f"{place} is not dropped, though a rate is given" if drops else f"{place} is dropped, and no rate given"
         return row(place, 0, 0.0, 0.0, found)
+    if mask.ndim != 2 or mask.shape != shape:
+        return row(place, 0, 0.0, 0.0, f"its shape is {mask.shape}, should be {shape}: one number for each entry")
     parts = np.split(mask.astype(np.float64), len(wanted), axis=1)  # one (B, n / groups) for each rate
     n = parts[0].size
     bound = math.sqrt(n * math.log(2 * NEVER * groups) / 2)

@@ -87,9 +87,9 @@ def direction(move: Move) -> Array:
     """What the parameters should move against, for a rate of 1 and without decay, from the memory as it is stored."""
     if move.train.optimizer == "adamw":
         t = move.step + 1
-        mean = (1 - BETA1) * move.after["m"] / (1 - BETA1**t)
         square = (1 - BETA2) * move.after["v"] / (1 - BETA2**t)
-        adapted: Array = mean / (np.sqrt(square) + EPS)
+        scaled = move.after["m"] / (np.sqrt(square) + EPS)  # first, because a tiny m times 1 - beta loses digits
+        adapted: Array = (1 - BETA1) / (1 - BETA1**t) * scaled
         return adapted
     return move.after["velocity"] if move.train.momentum else move.g
 

@@ -36,7 +36,7 @@ class Update(Verdict):
 
     @property
     def severity(self) -> float:
-        return self.loss_after - self.loss_before
+        return self.max_abs_error
 
 
 # How far rounding may take training from it. u is the distance from 1 to the next number of the training type.

@@ -14,7 +14,7 @@ from trainer.errors import RunFailed
 from trainer.model import Parameters
 from trainer.numerical import Run
 from trainer.ops import Array
-from trainer.referee import evaluation, start, sums
+from trainer.referee import dropout, evaluation, start, sums
 from trainer.runs import cost
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.journal import Journal
@@ -62,7 +62,7 @@ class Inspector:
             return
         if witness.step == 0:
             self.warn(0, start.warnings(witness))
-        if not self.told:
+        if not self.told and not dropout.misshapen(witness):
             self.told = True
             self.journal.say(cost.sentence(witness, self.config, self.random(3)))
         rng = self.random(0, witness.step)
