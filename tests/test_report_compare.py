@@ -1,6 +1,7 @@
 """Several runs beside each other, and a page that follows a run."""
 
 import math
+import os
 import re
 import shutil
 import sys
@@ -17,6 +18,20 @@ from trainer.tools.report.run import open_run
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def no_pause(monkeypatch):
+    """No time passes; how long a pause was wanted is noted."""
+    pauses = []
+    monkeypatch.setattr(watch.time, "sleep", pauses.append)
+    return pauses
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """No SVG is written, which takes most of the time."""
+    monkeypatch.setattr(figures.matplotlib().figure.Figure, "savefig", lambda self, out, **options: None)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +92,18 @@ def test_a_folder_with_one_run_has_that_runs_page(finished):
     assert [folder.absolute() for folder in find_all(["runs"])] == [only.absolute()]
 
 
+def test_where_no_run_is_named_the_newest_is_meant_that_did_not_fail(finished, capsys, no_pause, undrawn):
+    right, failed = copy_of(finished, "right", 2.7), copy_of(finished, "failed", 2.5)
+    with open(failed / "train.log", "a") as log:
+        log.write("2026-01-01 12:00:00 a check failed at step 3: dz is wrong\n")
+    for place, folder in enumerate((right, failed)):
+        os.utime(folder / "checkpoint.npz", (place, place))
+    assert report() == right / "report.html"
+    assert capsys.readouterr().err == f"the report is of {right}, at step 5\n"
+    assert report(watch=True) == failed / "report.html"  # the newest of all, which may have begun a moment ago
+    assert capsys.readouterr().err == f"the report is of {failed}, at step 5\n"
+
+
 def test_runs_without_a_loss_stand_last(finished):
     lost = copy_of(finished, "lost", math.nan)
     write(
@@ -105,9 +132,8 @@ def test_equal_curves_take_turns():
     assert compare.line_style(2, drawn) == "-"
 
 
-def test_many_runs_are_a_table_of_all_and_curves_of_some(finished, monkeypatch):
+def test_many_runs_are_a_table_of_all_and_curves_of_some(finished, undrawn):
     opened = [open_run(copy_of(finished, f"r{k:02}", 2.0 + k / 100)) for k in range(3)] * 10
-    monkeypatch.setattr(figures.matplotlib().figure.Figure, "savefig", lambda self, out, **options: None)
     html = compare.comparison(opened)
     assert len(cells(html, "run")) == 30
     assert f"The first {compare.MOST} of 30 are drawn." in html
@@ -116,14 +142,7 @@ def test_many_runs_are_a_table_of_all_and_curves_of_some(finished, monkeypatch):
 # A page that follows a run.
 
 
-@pytest.fixture
-def no_pause(monkeypatch):
-    pauses = []
-    monkeypatch.setattr(watch.time, "sleep", pauses.append)
-    return pauses
-
-
-def test_the_page_reloads_itself_until_the_run_has_ended(finished, monkeypatch, capsys, no_pause):
+def test_the_page_reloads_itself_until_the_run_has_ended(finished, monkeypatch, capsys, no_pause, undrawn):
     folder = copy_of(finished, "run", 2.5)
     pages, answers = [], iter([True, True, True, False])
 
@@ -136,7 +155,6 @@ def test_the_page_reloads_itself_until_the_run_has_ended(finished, monkeypatch, 
         return going_on
 
     monkeypatch.setattr(run, "is_running", is_running)
-    monkeypatch.setattr(figures.matplotlib().figure.Figure, "savefig", lambda self, out, **options: None)
     report([folder], watch=True)
     pages.append((folder / "report.html").read_text("utf-8"))
     assert ['http-equiv="refresh"' in html for html in pages] == [True, True, True, False]
@@ -147,8 +165,7 @@ def test_the_page_reloads_itself_until_the_run_has_ended(finished, monkeypatch, 
     assert said.out.count("written to") == 1
 
 
-def test_a_run_that_has_ended_is_drawn_once(finished, capsys, no_pause, monkeypatch):
-    monkeypatch.setattr(figures.matplotlib().figure.Figure, "savefig", lambda self, out, **options: None)
+def test_a_run_that_has_ended_is_drawn_once(finished, capsys, no_pause, undrawn):
     folder = copy_of(finished, "run", 2.5)
     report([folder], watch=True)
     assert no_pause == []

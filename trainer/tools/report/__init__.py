@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.errors import UserError
+from trainer.errors import UserError, printable
 from trainer.runs.files import write_whole
-from trainer.runs.folder import find
+from trainer.runs.folder import find, find_trained
 from trainer.tools.report import table
 from trainer.tools.report.run import Run, is_finite, open_run
 
@@ -22,7 +22,8 @@ def report(
     Parameters
     ----------
     runs
-        A run's folder, a folder of runs of which all are meant, or several of them; left out, the newest run.
+        A run's folder, a folder of runs of which all are meant, or several of them; left out, the newest run
+        that has trained and did not fail, or to watch the newest of all.
     watch
         Print and draw again every few seconds, until the runs have ended.
     tensorboard
@@ -46,12 +47,12 @@ def report(
     >>> page.name
     'report.html'
     """
-    folders = find_all([runs] if isinstance(runs, (str, Path)) else runs)
-    path = None
+    named = [runs] if isinstance(runs, (str, Path)) else runs
+    folders = find_all(named) if named else [find_one(watch)]
     if watch:
         from trainer.tools.report.watch import watch_runs
 
-        watch_runs(folders)
+        path = watch_runs(folders)
     else:
         opened = [open_run(folder) for folder in folders]
         print(shown(opened))
@@ -63,10 +64,15 @@ def report(
     return path
 
 
+def find_one(watch: bool) -> Path:
+    """Where no run is named: the newest that has trained and did not fail, or, to watch, the newest. It is said."""
+    folder = find(None) if watch else find_trained(None)
+    print(f"the report is of {printable(str(folder))}, at step {open_run(folder).steps_done:,}", file=sys.stderr)
+    return folder
+
+
 def find_all(run_names: Sequence[str | Path]) -> list[Path]:
     """The run folders that are meant, each once: of a folder of runs all of them."""
-    if not run_names:
-        return [find(None)]
     found: list[Path] = []
     for name in run_names:
         folder = Path(name)

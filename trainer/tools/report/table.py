@@ -18,13 +18,14 @@ def summary(run: Run) -> tuple[str, ...]:
     done, test = run.steps_done, run.best.get("test_loss")
     steps = str(done) if run.end or run.config is None else f"{done}/{run.config.train.steps}"
     speed = run.numbers("step", "steps_per_second")
+    median = float(np.nanmedian(speed)) if np.isfinite(speed).any() else None
     judged, failed = tally(run)
     return (
         printable(str(run.folder)),
         steps if done else "-",
         *(number(run.best.get(name), ".4f") for name in ("train_loss", "val_loss", "test_loss")),
         number(test / log(2) if is_finite(test) else None, ".4f"),
-        number(float(np.nanmedian(speed)) if np.isfinite(speed).any() else None, ".0f"),
+        number(median, ".0f" if median and median >= 10 else ".1f"),
         str(judged) if judged else "-",
         str(failed) if judged else "-",
         worst_error(run),

@@ -11,10 +11,10 @@ from trainer.tools.report.run import open_run
 PAUSE = 3.0  # seconds between two pages, at least
 
 
-def watch_runs(folders: Sequence[Path]) -> None:
-    """Draw the table and the page until no run goes on any more. Ctrl-C ends it."""
+def watch_runs(folders: Sequence[Path]) -> Path | None:
+    """Draw the table and the page until no run goes on any more; return the page's path. Ctrl-C ends it."""
     last: list[int] = []
-    height = 0
+    height, path = 0, None
     while True:
         opened = [open_run(folder) for folder in folders]
         lengths = [len(run.log.rows) for run in opened]
@@ -28,7 +28,7 @@ def watch_runs(folders: Sequence[Path]) -> None:
                 height = 0  # nothing is written over that line
             last = lengths
         if not going_on:
-            return
+            return path
         time.sleep(max(PAUSE, time.monotonic() - began))  # drawing takes half of the time at most
 
 
