@@ -37,6 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "steps": {"V": 20, "train": {"schedule": "step", "learning_rate": 1.0}},
     "stream": {"V": 20, "data": {"mode": "stream"}},
     "directions": {"V": 20, "check": {"coordinates": "directions"}, **DROPOUT},
+    "every": {"V": 20, "check": {"every": 2}, "train": {"learning_rate": 1.0}},
     "one": {"V": 20, "check": {"coordinates": 1}, **DROPOUT},
 }
 STEPS = 6
