@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from planted.planting import Bug, Wrong, once, rewritten
+from planted.planting import Bug, Wrong, once, rewritten, titled
 from trainer import optim, threads
 
 # The update.
 
 
 def rule(name: str, change: Wrong, setting: str, words: str) -> Bug:
-    return Bug(optim, name, lambda right: change, setting, f"the update is not what | {words}")
+    return Bug(optim, name, titled(lambda right: change, words), setting, f"the update is not what | {words}")
 
 
 def update(change: Callable[..., None], setting: str, words: str) -> Bug:
@@ -21,7 +21,7 @@ def update(change: Callable[..., None], setting: str, words: str) -> Bug:
     def wrong(right: Any) -> Any:
         return lambda *given: change(right, *given)
 
-    return Bug(optim, "update", wrong, setting, f"the update is not what | {words}")
+    return Bug(optim, "update", titled(wrong, words), setting, f"the update is not what | {words}")
 
 
 def gone(times: float) -> Callable[..., None]:
