@@ -116,8 +116,8 @@ MOST = 200_000  # draws that are remembered
 def recall(seen: dict[int, int], drawn: Array, step: int, surprise: float) -> int | None:
     """The earlier step that drew the very same, or None; this step's draw is remembered.
 
-    `surprise` is minus the logarithm of the chance to draw just this. With n draws there are n * n / 2 pairs that could
-    agree, so that only what is rare enough for all of them is looked at.
+    `surprise` is minus the logarithm of the chance that two draws agree. With n draws there are n * n / 2 pairs that
+    could, so that only what is rare enough for all of them is looked at.
     """
     if surprise < math.log(NEVER) + 2 * math.log(MOST) or len(seen) >= MOST:
         return None
