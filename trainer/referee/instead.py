@@ -50,7 +50,8 @@ def room(bound: Array, right: Array, dtype: npt.DTypeLike) -> Array:
     A right value that is not finite bounds nothing either.
     """
     info = np.finfo(dtype)
-    held = np.abs(right) < 0.99 * float(info.max)  # False for nan
+    largest = 0.99 * float(info.max)
+    held = (np.abs(right) < largest) & (bound < largest * float(info.eps))  # on the way there, too; False for nan
     bound = bound + 16 * float(info.smallest_subnormal)
     return bound if held.all() else np.where(held, bound, np.inf)
 
