@@ -1,4 +1,7 @@
-"""Bugs of every kind, planted one at a time into a running training: each is caught, under its right name."""
+"""Bugs of every kind, planted one at a time into a running training: each is caught, under its right name.
+
+`pytest -rP -m "long or not long" tests/test_planted.py` shows every bug with the sentence that it gets.
+"""
 
 import os
 from pathlib import Path
@@ -26,6 +29,7 @@ def test_without_a_bug_nothing_stops_a_training(setting: str, tmp_path: Path) ->
 def test_a_bug_is_caught_under_its_right_name(bug: Bug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(bug, monkeypatch)
     said = sentence(tmp_path, bug.setting)
+    print(said)
     assert said.startswith("a check failed"), said
     assert [word for word in bug.words.split(" | ") if word not in said] == [], said
 

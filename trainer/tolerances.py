@@ -40,7 +40,7 @@ def tolerances(at: Point, check: Check, dtype: str) -> Tolerances:
     eps, rtol, atol = {}, {}, {}
     for name in ORDER:
         t = sizes.moves[name]
-        e = 1e-20 if complex_step else ROUNDING ** (1 / 3) / t
+        e = 1e-20 if complex_step else max(ROUNDING ** (1 / 3) / t, 1e-300)
         eps[name] = e = e if check.eps == "auto" else float(check.eps)
         bend = e * t * e * t  # a power would raise OverflowError where this is infinite
         quotient = ROUNDING * sizes.into_loss / e + bend * t

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from planted.operations import LOGITS, SUM
-from planted.planting import Bug, Wrong, half, into, once, rewritten
+from planted.planting import Bug, Wrong, half, into, once, rewritten, source_of, titled
 from trainer import ops
 
 
@@ -15,7 +15,7 @@ def forward(name: str, wrong: Wrong, setting: str, words: str) -> Bug:
     def replacing(right: Any) -> Any:
         return lambda *given: into(given[count] if len(given) > count else None, wrong(right, *given[:count]))
 
-    return Bug(ops, name, replacing, setting, words)
+    return Bug(ops, name, titled(replacing, source_of(wrong)), setting, words)
 
 
 E, Z, H, L = "emb is wrong | embedding", "z is wrong | affine", "h is wrong | tanh", "loss is wrong | cross_entropy"

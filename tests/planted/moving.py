@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from planted.planting import Bug, Wrong, once, rewritten
+from planted.planting import Bug, Wrong, once, rewritten, titled
 from trainer import optim, threads
 
 # The update.
 
 
 def rule(name: str, change: Wrong, setting: str, words: str) -> Bug:
-    return Bug(optim, name, lambda right: change, setting, f"the update is not what | {words}")
+    return Bug(optim, name, titled(lambda right: change, words), setting, f"the update is not what | {words}")
 
 
 def update(change: Callable[..., None], setting: str, words: str) -> Bug:
@@ -21,7 +21,7 @@ def update(change: Callable[..., None], setting: str, words: str) -> Bug:
     def wrong(right: Any) -> Any:
         return lambda *given: change(right, *given)
 
-    return Bug(optim, "update", wrong, setting, f"the update is not what | {words}")
+    return Bug(optim, "update", titled(wrong, words), setting, f"the update is not what | {words}")
 
 
 def gone(times: float) -> Callable[..., None]:
@@ -59,6 +59,11 @@ def last_gradient(right: Any) -> Any:
     return change
 
 
+def odd_steps(right: Any, train: Any, p: Any, g: Any, state: Any, step: int) -> None:
+    """Right at step 0 and at every second one after it."""
+    gone(2.0 if step % 2 else 1.0)(right, train, p, g, state, step)
+
+
 def frozen(right: Any, train: Any, p: Any, g: Any, state: Any, step: int) -> None:
     old = p.C.copy()
     right(train, p, g, state, step)
@@ -85,6 +90,7 @@ UPDATES = [
     update(uphill("b1", "b2"), "plain", "sgd | b1 moved turned round in sign, b2"),
     update(uphill("C"), "plain", "sgd | C moved turned round in sign"),
     update(frozen, "plain", "sgd | C did not move"),
+    update(odd_steps, "every", "sgd | 2 times"),
     rule(
         "sgd",
         lambda p, g, rate: np.subtract(p, np.asarray(rate * np.sign(g), p.dtype), out=p),

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from planted.planting import Bug, Wrong, half, into, rewritten
+from planted.planting import Bug, Wrong, half, into, rewritten, source_of, titled
 from trainer import ops
 
 SCE, INPUT, WEIGHT = "softmax_cross_entropy_backward", "affine_backward_input", "affine_backward_weight"
@@ -18,7 +18,7 @@ def backward(name: str, wrong: Wrong, setting: str, words: str) -> Bug:
     def replacing(right: Any) -> Any:
         return lambda *given: into(given[count] if len(given) > count else None, wrong(right, *given[:count]))
 
-    return Bug(ops, name, replacing, setting, words)
+    return Bug(ops, name, titled(replacing, source_of(wrong)), setting, words)
 
 
 def one_hot(p: Any, Y: Any) -> Any:

@@ -37,6 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "steps": {"V": 20, "train": {"schedule": "step", "learning_rate": 1.0}},
     "stream": {"V": 20, "data": {"mode": "stream"}},
     "directions": {"V": 20, "check": {"coordinates": "directions"}, **DROPOUT},
+    "every": {"V": 20, "check": {"every": 2}, "train": {"learning_rate": 1.0}},
     "one": {"V": 20, "check": {"coordinates": 1}, **DROPOUT},
 }
 STEPS = 6
@@ -50,8 +51,20 @@ class Bug(NamedTuple):
     words: str  # of the sentence, parted by " | "
 
     def __str__(self) -> str:
-        source = " ".join(inspect.getsource(self.wrong).split())
-        return f"{self.name}, {self.setting}: {source[:60]}"
+        title = getattr(self.wrong, "title", None) or source_of(self.wrong)
+        return f"{self.name}, {self.setting}: {title}"
+
+
+def source_of(function: Wrong) -> str:
+    """How a function is written, in one line: of a lambda, from its arguments on."""
+    source = " ".join(inspect.getsource(function).split())
+    return source[source.find("lambda") + 7 :][:60] if "lambda" in source else function.__name__
+
+
+def titled(function: Wrong, title: str) -> Wrong:
+    """The function, with a name for reports."""
+    function.title = title  # type: ignore[attr-defined]
+    return function
 
 
 def configured(folder: Path, setting: str) -> Config:
@@ -102,7 +115,7 @@ def rewritten(old: str, new: str) -> Wrong:
         exec(source.replace(old, new), space)
         return space[right.__name__]
 
-    return change
+    return titled(change, f"{old} -> {new}")
 
 
 def fed(change: Callable[[Batch, Any], Batch]) -> Wrong:

@@ -120,6 +120,6 @@ def repeated(witness: Witness, corpus: Corpus, seen: dict[int, int]) -> str:
     positions = witness.batch.positions
     assert positions is not None
     start, end = corpus.splits["train"]
-    surprise = len(positions) * math.log(end - start)  # minus the logarithm of the chance to draw just these places
+    surprise = len(positions) * math.log(end - start)  # minus the logarithm of the chance that two draws agree
     first = recall(seen, positions, witness.step, surprise)
     return f"its batch is that of step {first}, place by place" if first is not None else ""

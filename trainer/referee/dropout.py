@@ -60,37 +60,30 @@ def kept_share(rate: float) -> float:
 
 def examine(witness: Witness, config: Config, seen: dict[int, int]) -> list[Dropout]:
     """The rows `dropout` of a checked step, one for each place that drops or should; `seen` holds earlier masks."""
-    train, K = config.train, config.model.context
+    train, masks = config.train, {"emb": witness.batch.emb_mask, "h": witness.batch.h_mask}
+    wanted = {
+        "emb": rates(train, config.model.context) if train.embedding_dropout or train.context_dropout else [],
+        "h": [train.dropout] if train.dropout else [],
+    }
+    groups = sum(map(len, wanted.values()))
     rows = []
-    wanted = {"emb": rates(train, K), "h": [train.dropout]}
-    drops = {"emb": bool(train.embedding_dropout or train.context_dropout), "h": bool(train.dropout)}
-    groups = sum(len(wanted[place]) for place in wanted if drops[place])
-    for place, mask in (("emb", witness.batch.emb_mask), ("h", witness.batch.h_mask)):
-        if mask is not None or drops[place]:
-            rows.append(
-                judge(
-                    place,
-                    mask,
-                    wanted[place],
-                    groups,
-                    drops[place],
-                    repeated(witness, mask, seen),
-                    witness.forward[place].shape,
-                )
-            )
+    for place, mask in masks.items():
+        misfit = words_for_misfit(place, mask, wanted[place], witness.forward[place].shape)
+        if misfit:
+            rows.append(row(place, 0, 0.0, 0.0, misfit))
+        elif mask is not None:
+            again = repeated(mask, wanted[place], witness.step, seen)
+            rows.append(judge(place, mask, wanted[place], groups, again))
     return rows
 
 
-def repeated(witness: Witness, mask: Array | None, seen: dict[int, int]) -> str:
-    """Words for a mask that an earlier checked step had, entry by entry, where chance does not give one twice."""
+def words_for_misfit(place: str, mask: Array | None, wanted: list[float], shape: tuple[int, ...]) -> str:
+    """Words for a mask that is missing, that should be, or that has another shape than what it masks."""
     if mask is None:
-        return ""
-    kept = float((mask != 0).mean())
-    if not 0 < kept < 1:
-        return ""
-    surprise = -mask.size * (kept * math.log(kept) + (1 - kept) * math.log(1 - kept))  # its entropy, nats
-    first = recall(seen, mask != 0, witness.step, surprise)
-    return f"it is the mask of step {first}" if first is not None else ""
+        return f"{place} is not dropped, though a rate is given" if wanted else ""
+    if not wanted:
+        return f"{place} is dropped, and no rate given"
+    return "" if mask.shape == shape else f"its shape is {mask.shape}, should be {shape}: one number for each entry"
 
 
 def misshapen(witness: Witness) -> bool:
@@ -99,36 +92,38 @@ def misshapen(witness: Witness) -> bool:
     return any(mask is not None and mask.shape != masked.shape for mask, masked in pairs)
 
 
-def judge(
-    place: str, mask: Array | None, wanted: list[float], groups: int, drops: bool, again: str, shape: tuple[int, ...]
-) -> Dropout:
+def repeated(mask: Array, wanted: list[float], step: int, seen: dict[int, int]) -> str:
+    """Words for a mask that an earlier checked step had, entry by entry, where chance does not give one twice."""
+    shares = [kept_share(rate) for rate in wanted]
+    chance = sum(math.log(q**2 + (1 - q) ** 2) for q in shares) / len(
+        shares
+    )  # that two draws of an entry agree, its log
+    first = recall(seen, mask != 0, step, -mask.size * chance)
+    return f"it is the mask of step {first}" if first is not None else ""
+
+
+def judge(place: str, mask: Array, wanted: list[float], groups: int, again: str) -> Dropout:
     """The row of one mask (B, n), whose columns have as many rates as `wanted`, side by side."""
-    if mask is None or not drops:
-        found = f"{place} is not dropped, though a rate is given" if drops else f"{place} is dropped, and no rate given"
-        return row(place, 0, 0.0, 0.0, found)
-    if mask.ndim != 2 or mask.shape != shape:
-        return row(place, 0, 0.0, 0.0, f"its shape is {mask.shape}, should be {shape}: one number for each entry")
-    parts = np.split(mask.astype(np.float64), len(wanted), axis=1)  # one (B, n / groups) for each rate
+    u = unit(mask.dtype)
+    parts = np.split(mask.astype(np.float64), len(wanted), axis=1)  # one (B, n / rates) for each rate
     n = parts[0].size
     bound = math.sqrt(n * math.log(2 * NEVER * groups) / 2)
     kept = [int((part != 0).sum()) for part in parts]
     expected = [n * kept_share(rate) for rate in wanted]
-    farthest = max(range(len(parts)), key=lambda k: abs(kept[k] - expected[k]))
-    far = [abs(k - e) > bound for k, e in zip(kept, expected, strict=True)]
-    values = [wrong_values(part, rate, unit(mask.dtype)) for part, rate in zip(parts, wanted, strict=True)]
+    off = [abs(k - e) for k, e in zip(kept, expected, strict=True)]
+    farthest = off.index(max(off))
+    strange = next(filter(None, (wrong_values(part, rate, u) for part, rate in zip(parts, wanted, strict=True))), "")
     found = again
-    if any(values) or any(far):
-        found = known(parts, wanted, bound, unit(mask.dtype)) or next(filter(None, values), "")
+    if strange or max(off) > bound:
         at = f" at place {farthest} of the context" if len(parts) > 1 else ""
-        found = found or f"{kept[farthest]} of {n} entries are kept{at}, {expected[farthest]:.0f} are expected"
+        counts = f"{kept[farthest]} of {n} entries are kept{at}, {expected[farthest]:.0f} are expected"
+        found = known(parts, wanted, bound, u) or strange or counts
     return row(place, kept[farthest], expected[farthest], bound, found)
 
 
 def row(place: str, kept: int, expected: float, bound: float, found: str) -> Dropout:
     words = f"the dropout mask of {place} is wrong: look at draw_masks in batches.py: {found}" if found else ""
-    return Dropout(
-        passed=not found, place=place, kept=kept, expected=expected, bound=bound, found=words
-    )  # fmt: skip
+    return Dropout(passed=not found, place=place, kept=kept, expected=expected, bound=bound, found=words)
 
 
 def wrong_values(part: Array, rate: float, u: float) -> str:

@@ -50,7 +50,8 @@ def room(bound: Array, right: Array, dtype: npt.DTypeLike) -> Array:
     A right value that is not finite bounds nothing either.
     """
     info = np.finfo(dtype)
-    held = np.abs(right) < 0.99 * float(info.max)  # False for nan
+    largest = 0.99 * float(info.max)
+    held = (np.abs(right) < largest) & (bound < largest * float(info.eps))  # on the way there, too; False for nan
     bound = bound + 16 * float(info.smallest_subnormal)
     return bound if held.all() else np.where(held, bound, np.inf)
 
@@ -116,8 +117,8 @@ MOST = 200_000  # draws that are remembered
 def recall(seen: dict[int, int], drawn: Array, step: int, surprise: float) -> int | None:
     """The earlier step that drew the very same, or None; this step's draw is remembered.
 
-    `surprise` is minus the logarithm of the chance to draw just this. With n draws there are n * n / 2 pairs that could
-    agree, so that only what is rare enough for all of them is looked at.
+    `surprise` is minus the logarithm of the chance that two draws agree. With n draws there are n * n / 2 pairs that
+    could, so that only what is rare enough for all of them is looked at.
     """
     if surprise < math.log(NEVER) + 2 * math.log(MOST) or len(seen) >= MOST:
         return None

@@ -112,7 +112,7 @@ def examine(at: Point, by_hand: dict[str, Array], check: Check, dtype: str, rng:
     along, sizes = lines(at, v), magnitudes(at)
     moves = reach(at, along)
     central = check.method == "central"
-    auto = {name: ROUNDING ** (1 / 3) / moves[name] if central else 1e-20 for name in ORDER}
+    auto = {name: max(ROUNDING ** (1 / 3) / moves[name], 1e-300) if central else 1e-20 for name in ORDER}
     eps = auto if check.eps == "auto" else dict.fromkeys(ORDER, float(check.eps))
     numerical = slopes(at, along, eps, check.method)
     read = np.zeros(at.sizes.V, bool)
