@@ -397,12 +397,12 @@ def test_the_resolved_configuration_reads_back_as_itself(tmp_path: Path) -> None
         assert read(written) == build(to_dict(config), "") == config
 
 
-@pytest.mark.parametrize("name", ["names", "names-check", "text"])
+@pytest.mark.parametrize("name", ["names", "names-check", "text", "small-text"])
 def test_the_configurations_of_the_repository(name: str) -> None:
     config = read(Path(__file__).parents[1] / "configs" / f"{name}.yaml")
-    assert config.data.mode == ("stream" if name == "text" else "lines")
+    assert config.data.mode == ("stream" if "text" in name else "lines")
     assert config.check.enabled == (name == "names-check")
-    if name != "text":
+    if "text" not in name:
         assert (config.model.context, config.model.embedding, config.model.hidden) == (3, 10, 200)
         assert (config.train.batch_size, config.train.optimizer) == (32, "sgd")
     if name == "names":

@@ -2,6 +2,7 @@
 
 import random
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import UserError
@@ -12,6 +13,13 @@ if TYPE_CHECKING:
 LOCKED = 120  # seconds that a process waits for others to be done with an SQLite file
 DRIVERS = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # module: package
 TRIES = 10  # to make the tables, where several processes make them at once
+
+
+def url_of_file(path: Path) -> str:
+    """The URL of an SQLite file, whatever characters are in its name."""
+    import sqlalchemy
+
+    return sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def connect(url: str, heartbeat: int, grace: int, create: bool) -> "RDBStorage":

@@ -10,11 +10,12 @@ from tqdm.auto import tqdm
 
 from trainer import config as configuration
 from trainer import text
-from trainer.errors import Interrupted, RunFailed, UserError
+from trainer.errors import RunFailed, UserError
 from trainer.runs.files import naming
 from trainer.runs.folder import RUNS, check_name
 from trainer.runs.signals import interruptible
 from trainer.tools.sweep import ranges, results
+from trainer.tools.sweep.connection import url_of_file
 from trainer.tools.sweep.proposals import learns_from, propose
 from trainer.tools.sweep.ranges import Plan
 from trainer.tools.sweep.store import Address, Store, has_ended
@@ -30,8 +31,8 @@ def sweep(
 ) -> None:
     """Search for better values of a configuration; print the table of trials, and write runs/NAME/best.yaml.
 
-    Raises UserError for what the user can mend, RunFailed if a check failed or every trial diverged, Interrupted after
-    Ctrl-C or SIGTERM.
+    Raises UserError for what the user can mend, RunFailed if a check failed or every trial diverged, KeyboardInterrupt
+    after Ctrl-C or SIGTERM.
     """
     if importlib.util.find_spec("optuna") is None:
         raise UserError("a sweep needs Optuna, which is not installed; pip install 'handmade-char-lm[sweep]'")
@@ -41,7 +42,7 @@ def sweep(
     name = check_name(Path(config).stem if name is None else name)
     folder = RUNS / name
     plan = ranges.read(config, overrides)
-    address = Address(url or f"sqlite:///{folder / 'sweep.db'}", name)
+    address = Address(url or url_of_file(folder / "sweep.db"), name)
     places = search(Task(plan, address, name, trials, pruning), jobs)
 
     print(results.table(plan, places))
@@ -57,7 +58,7 @@ def sweep(
 def search(task: Task, jobs: int) -> "dict[int, FrozenTrial]":
     """Run trials until so many of the sweep have ended, here or elsewhere; return those that have, by place.
 
-    Raises UserError for what the user can mend, RunFailed if a check failed, Interrupted after Ctrl-C or SIGTERM.
+    Raises UserError for what the user can mend, RunFailed if a check failed, KeyboardInterrupt after Ctrl-C, SIGTERM.
     """
     fingerprint = read_text(task.plan)
     with naming(RUNS / task.name):
@@ -75,7 +76,7 @@ def search(task: Task, jobs: int) -> "dict[int, FrozenTrial]":
                 store.tidy()
                 return {place: trial for place, trial in places.items() if has_ended(trial)}
             if signals:
-                raise Interrupted("interrupted; the same command goes on", RUNS / task.name)
+                raise KeyboardInterrupt("interrupted; the same command goes on")
             offer(store, task, places, jobs)
             workers.keep()
 
