@@ -62,9 +62,9 @@ def test_text_and_lists_are_ordinary_overrides(config: str, fixed: str) -> None:
 @pytest.mark.parametrize(
     ("written", "words"),
     [
-        ("train.learning_rate=0..1", ["train.learning_rate is '0'", "a number above 0"]),
-        ("train.dropout=0..1", ["train.dropout is '1'", "below 1"]),
-        ("model.hidden=1..2.5", ["model.hidden is '2.5'", "a whole number"]),
+        ("train.learning_rate=0..1", ["train.learning_rate is 0,", "a number above 0"]),
+        ("train.dropout=0..1", ["train.dropout is 1,", "below 1"]),
+        ("model.hidden=1..2.5", ["model.hidden is 2.5,", "a whole number"]),
         ("model.hidden=..5", ["model.hidden is ''", "a whole number"]),
         ("model.hiden=1..5", ["model.hiden", "did you mean model.hidden?"]),
         ("train.optimizer=sgd,adam", ["train.optimizer is 'adam'", "one of sgd, adamw"]),
