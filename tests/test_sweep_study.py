@@ -137,6 +137,7 @@ SLOWER = "train.steps=4000 train.batch_size=4 model.embedding=3 log.every=1000 l
 
 
 @needs_proc
+@pytest.mark.long
 def test_killed_worker_killed_command_interrupted_command(trainer: Trainer, config: str) -> None:
     command = arguments("killed", 3, settings=SLOWER)
     process = start(command)
