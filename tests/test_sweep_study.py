@@ -92,6 +92,7 @@ def test_a_sweep_from_beginning_to_end(trainer: Trainer, config: str) -> None:
     assert "begun with train.weight_decay 0.0, and 0.0..0.1 is asked for" in err
 
 
+@pytest.mark.long
 def test_a_diverged_trial_is_a_bad_one(trainer: Trainer, config: str) -> None:
     spoilt = ["sweep", "--config", config, "--name", "wild", *QUICK.split(), "train.schedule=constant", "--trials", "3"]
     status, out, _ = trainer(*spoilt, "train.learning_rate=0.1,1e25")
