@@ -7,7 +7,7 @@ class Link(NamedTuple):
     """A link of the chain rule: the gradient of one tensor."""
 
     tensor: str
-    needs: tuple[str, ...]  # the tensors whose gradients it is made from
+    needs: tuple[str, ...]  # links before it in ORDER that are right when it is the first wrong one
     backward: str  # the operation that makes it
     forward: str  # what that is the derivative of
     formula: str

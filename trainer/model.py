@@ -194,6 +194,9 @@ def backward(
 
 
 def spares_demb(p: Parameters, batch: Batch) -> bool:
-    """Whether summing dz by place and character first saves a fifth of the multiplications or more."""
+    """Whether summing dz by place and character first saves a fifth of the multiplications or more.
+
+    For each place and hidden unit that takes V * (B + 2 * D) of them, and the way by demb 2 * B * D.
+    """
     (V, D), B = p.C.shape, len(batch.targets)
-    return batch.emb_mask is None and V * (B + 2 * D) < 1.6 * B * D
+    return batch.emb_mask is None and V * (B + 2 * D) < 0.8 * 2 * B * D

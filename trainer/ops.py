@@ -4,8 +4,8 @@ A `_backward` takes the gradient of the loss by the operation's output and gives
 chain rule, one link at a time. `dx` is short for the derivative of the loss by x.
 
 `out` is an array that the result may be written into; what counts is the array that is returned. No operation changes
-what it is given. Forward operations take any float or complex type, and leading axes `...` of independent copies,
-because the checker calls these very functions on nudged inputs.
+what it is given, unless that is `out` itself. Forward operations take any float or complex type, and leading axes `...`
+of independent copies, because the checker calls these very functions on nudged inputs.
 """
 
 from typing import Any

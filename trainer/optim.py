@@ -38,7 +38,9 @@ def initial_state(train: Train, p: Parameters) -> State:
 
 
 def update(train: Train, p: Parameters, g: Parameters, state: State, step: int) -> None:
-    """Move p against the gradient g, in place. Weight decay is decoupled from the gradient and spares the biases.
+    """Move p against the gradient g, in place.
+
+    Weight decay is decoupled from the gradient (Loshchilov and Hutter 2019, arXiv:1711.05101) and spares the biases.
 
     g is left as room for the next step: what stands in it afterwards is no gradient.
     """
@@ -74,7 +76,7 @@ def adam(
     """p -= rate * mean / (root + eps), bias-corrected means of g and g * g (Kingma and Ba 2015, arXiv:1412.6980).
 
     m and v leave out the factors (1 - beta), which join the bias corrections as one number each:
-    mean = m * mean_factor and root = sqrt(v) * root_factor, for four passes over the vectors less. g is written over.
+    mean = m * mean_factor and root = sqrt(v) * root_factor. That saves four passes over the vectors. g is written over.
     """
     np.multiply(m, beta1, out=m)
     np.add(m, g, out=m)
@@ -83,8 +85,8 @@ def adam(
     np.add(v, g, out=v)
     mean_factor = (1 - beta1) / (1 - beta1 ** (step + 1))
     root_factor = math.sqrt((1 - beta2) / (1 - beta2 ** (step + 1)))
-    move = np.sqrt(v, out=g)
-    np.add(move, eps / root_factor, out=move)
-    np.divide(m, move, out=move)
+    root = np.sqrt(v, out=g)
+    np.add(root, eps / root_factor, out=root)
+    move = np.divide(m, root, out=root)
     np.multiply(move, rate * mean_factor / root_factor, out=move)
     np.subtract(p, move, out=p)

@@ -1,7 +1,7 @@
 """What listens to the loop of a run: it logs, evaluates, saves, stops and sums up."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
@@ -33,7 +33,7 @@ class CutShort(Exception):
 
 
 class Session:
-    """What listens to the loop."""
+    """One run, from what it says first to what it sums up."""
 
     def __init__(
         self, checkpoint: Checkpoint, corpus: Corpus, journal: Journal, signals: Signals, pool: ThreadPoolExecutor,
@@ -70,7 +70,7 @@ class Session:
             self.inspector.judge([first_loss], 0)
         self.save("checkpoint.npz")
 
-    def steps(self) -> Iterable[loop.Step]:
+    def steps(self) -> Iterator[loop.Step]:
         """The loop, from where the run stands."""
         checkpoint = self.checkpoint
         drawn = batches(self.corpus, self.config, checkpoint.step)

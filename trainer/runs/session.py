@@ -75,7 +75,7 @@ def train(
     record(checkpoint, backward)
     folder = create(name)
     with held(folder):
-        return carry_out(folder, checkpoint, corpus, True, quiet, on_eval, backward)
+        return carry_out(folder, checkpoint, corpus, quiet, on_eval, backward, fresh=True)
 
 
 def resume(
@@ -118,12 +118,12 @@ def resume(
         check_memory(checkpoint.config, checkpoint.sizes)
         if not is_whole(folder / "best.npz"):
             checkpoint.best_loss = None  # the next evaluation writes it again
-        return carry_out(folder, checkpoint, same_text(checkpoint, folder), False, quiet, on_eval, backward)
+        return carry_out(folder, checkpoint, same_text(checkpoint, folder), quiet, on_eval, backward, fresh=False)
 
 
 def carry_out(
-    folder: Path, checkpoint: Checkpoint, corpus: Corpus, fresh: bool, quiet: bool, on_eval: OnEval | None,
-    backward: OwnBackward | None,
+    folder: Path, checkpoint: Checkpoint, corpus: Corpus, quiet: bool, on_eval: OnEval | None,
+    backward: OwnBackward | None, fresh: bool,
 ) -> Path:  # fmt: skip
     """Train to the last step, or to the first signal."""
     with (
@@ -136,11 +136,11 @@ def carry_out(
         session = Session(checkpoint, corpus, journal, signals, pool, on_eval, backward)
         try:
             session.begin(fresh, products)
-            for step in () if session.stopped else session.steps():
+            steps = session.steps()
+            while not session.stopped and (step := next(steps, None)):
                 session.hear(step)
-                if session.stopped:
-                    journal.say(session.stopped)
-                    break
+            if session.stopped:
+                journal.say(session.stopped)
             session.finish()
         except Interrupted:
             raise
