@@ -18,6 +18,7 @@ from trainer.config import Check, Config, Data, Model, Train
 from trainer.model import INNER, NAMES, Batch, Parameters, Sizes
 from trainer.numerical import ORDER
 from trainer.ops import Array
+from trainer.referee.update import Update
 from trainer.threads import gradients, split_batch
 from trainer.tolerances import tolerances
 from trainer.tools.command import main
@@ -232,6 +233,24 @@ def test_initial_loss_beside_log_V() -> None:
         assert not verdict.passed
         assert blame.blame([verdict], Config(Data("-"))) is None  # a warning, no failure
         assert "output weights are too large" in str(blame.warning([verdict], Config(Data("-"))))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(
+    ("predicted", "after", "says"),
+    [(-0.1, 1.9, None), (-0.1, 2.5, "the learning rate is too high"), (0.1, 2.5, "{} moved with the gradient")],
+)
+def test_an_update_that_goes_uphill_is_a_warning(
+    optimizer: str, predicted: float, after: float, says: str | None
+) -> None:
+    verdict = Update(
+        passed=True, predicted=predicted, loss_before=2.0, loss_after=after, tensor="C", max_abs_error=0.0, atol=1e-9,
+        found="",
+    )  # fmt: skip
+    config = Config(Data("-"), train=Train(optimizer=optimizer))
+    assert blame.blame([verdict], config) is None
+    expected = says and f"the update went uphill, 2.0000 -> 2.5000: {says.format(optimizer)}"
+    assert blame.warning([verdict], config) == expected
 
 
 # The message.

@@ -117,6 +117,20 @@ def test_a_run_leaves_its_files_and_every_row_its_fields(trainer: Trainer) -> No
     )
 
 
+def test_of_a_long_checked_run_the_first_hundred_steps_are_written_and_then_one_a_block(trainer: Trainer) -> None:
+    settings = ["train.steps=150", "check.coordinates=1", "log.every=40", "data.split=[1, 0, 0]"]
+    assert trainer(*TINY, "--check", *settings)[0] == 0
+    found = checked(folder("tiny"), "gradient")
+    (end,) = rows(folder("tiny"), "end")
+    assert end["checks"]["gradient"]["run"] == 9 * 150  # all of them count
+    per_step = [sum(row["step"] == step for row in found) for step in range(150)]
+    whole = {*range(100), 120}
+    assert [step for step in range(150) if per_step[step] == 9] == sorted(whole)
+    for k, row in enumerate(found):
+        if row["step"] not in whole:  # the worst of its kind so far
+            assert row["max_rel_error"] > max(earlier["max_rel_error"] for earlier in found[:k])
+
+
 def test_losses_are_those_of_the_parameters_that_were_saved(trainer: Trainer) -> None:
     assert trainer(*TINY, "train.steps=300", "train.learning_rate=0.5", "train.schedule=constant")[0] == 0
     run = folder("tiny")
