@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 from conftest import Trainer, assert_one_line, assert_same, at_step, folder, fresh, start_process
 
+from trainer.config import Data
+from trainer.errors import UserError
 from trainer.runs.folder import create
+from trainer.text import load as load_text
+from trainer.tools.practice import execute
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -60,3 +64,26 @@ def test_a_name_never_escapes_its_folder(name: str, trainer: Trainer, place: Pat
     assert_one_line(trainer(*fresh(name)), 2, words.get(name, "--name"))
     assert set(place.parent.rglob("*")) - before <= {place / "small.yaml", place / "runs"}
     assert not Path("/tmp/survival-x").exists()
+
+
+def test_a_file_in_the_place_of_the_runs_is_named(trainer: Trainer) -> None:
+    Path("runs").write_text("")
+    assert_one_line(trainer("sample"), 2, "runs is no folder")
+
+
+def test_a_configuration_whose_name_is_hidden_needs_another(trainer: Trainer) -> None:
+    arguments = fresh("x")
+    Path(".hid.yaml").write_text("data: {path: text.txt}\n")
+    assert_one_line(trainer("--config", ".hid.yaml", *arguments[4:]), 2, "give --name NAME")
+
+
+@pytest.mark.parametrize("path", ["\ud800.txt", "a\0b"])
+def test_a_path_that_no_file_system_holds_is_one_line(path: str) -> None:
+    for read in (lambda: load_text(Data(path), 3), lambda: execute.read(path)):
+        with pytest.raises(UserError, match="cannot read"):
+            read()
+
+
+def test_a_device_is_no_backward_pass() -> None:
+    with pytest.raises(UserError, match="a large file"):
+        execute.read("/dev/zero")

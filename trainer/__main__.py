@@ -9,7 +9,10 @@ import sys
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-from trainer.tools.command import main  # noqa: E402
+try:
+    from trainer.tools.command import main
+except KeyboardInterrupt:  # Ctrl-C before anything has begun
+    sys.exit(130)
 
 if __name__ == "__main__":
     status = main()

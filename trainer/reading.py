@@ -76,6 +76,8 @@ def regular_file(path: Path) -> Source:
         mode = path.stat().st_mode
     except OSError as error:
         raise unreadable(str(path), error) from None
+    except ValueError as error:  # a path that the file system cannot hold
+        raise UserError(f"cannot read the text, {str(path)!a}: {error}; check data.path") from None
     if path.is_dir():
         raise UserError(f"the text is a folder, {path}; give the path of a text file")
     if not S_ISREG(mode):

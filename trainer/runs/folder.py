@@ -49,6 +49,8 @@ def candidates(run: str | None) -> list[Path]:
     if not os.path.exists(start):
         what = "no run yet" if run is None else "no such run"
         raise UserError(f"{what}, {str(start.absolute())!a}; train first, or give the path of a run")
+    if run is None and not start.is_dir():
+        raise UserError(f"{start.absolute()} is no folder; runs are kept in a folder of that name, move the file away")
     if start.is_file():
         return [start.parent]
     if (start / "checkpoint.npz").exists():

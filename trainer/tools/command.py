@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         discard(sys.stdout)
         if isinstance(error, BrokenPipeError):  # the reader of standard output has left, as `| head` does
             return 0
-        status, message = 2, f"error: cannot write ({error.strerror}), standard output or error; make room"
+        what = "standard output or error" if error.filename is None else str(error.filename)
+        status, message = 2, f"error: {error.strerror}, {what}; make room, or give permission"
     try:
         print(printable(message), file=sys.stderr)
     except OSError:

@@ -70,6 +70,8 @@ def train_command(arguments: Sequence[str]) -> None:
         return
     checked = ["check.enabled=true"] if given.check else []
     settings = config.read(given.config, [*given.overrides, *checked])
+    if given.name is None and Path(given.config).stem.startswith("."):
+        raise UserError(f"{given.config!a} gives the run no name, on the command line; give --name NAME")
     name = check_name(Path(given.config).stem if given.name is None else given.name)
     if own:
         refuse_dropout(settings)

@@ -12,13 +12,20 @@ from typing import Any
 
 from trainer.errors import UserError, printable
 
+LARGEST_FILE = 1 << 20  # bytes
+
 
 def read(path: str | Path) -> bytes:
     """The file's bytes. Raises UserError."""
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read ({error.strerror}), {printable(str(path))}; give a file of Python") from None
+        with Path(path).open("rb") as file:
+            source = file.read(LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path that the file system cannot hold
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"cannot read ({why}), {printable(str(path))}; give a file of Python") from None
+    if len(source) > LARGEST_FILE:
+        raise UserError(f"this is no backward pass but a large file, {printable(str(path))}; give a file of Python")
+    return source
 
 
 def parse(source: bytes, path: str) -> ast.Module:
