@@ -7,6 +7,7 @@ import pytest
 from conftest import SETTINGS, Trainer, assert_one_line, folder, fresh, rows
 
 from trainer.runs.checkpoint import load
+from trainer.runs.rows import histogram
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -26,3 +27,10 @@ def test_divergence_says_what_happened_and_spares_the_checkpoint(settings: str, 
     assert all(np.isfinite(vector).all() for vector in saved.state.values())
     for row in rows(path):
         assert all(math.isfinite(row[key]) for key in ("loss", "grad_norm") if key in row)
+
+
+@pytest.mark.parametrize("values", [[0.0, 1e-320], [1.0, 1.0 + 1e-15], [], [np.nan], [3.0, 3.0], [-1e-30, 1e-30]])
+def test_a_histogram_of_numbers_that_hardly_differ(values: list[float]) -> None:
+    found = histogram(np.array(values))
+    assert sum(found["counts"]) == np.isfinite(values).sum()
+    assert found["range"][0] < found["range"][1]
