@@ -35,3 +35,11 @@ LINKS = {
     )
 }  # fmt: skip
 MADE_BY = {"emb": "embedding", "z": "affine", "h": "tanh", "logits": "affine", "loss": "cross_entropy"}
+
+# What each operation is given, as the step is watched: it may change none of it, or what comes after is wrong.
+GIVEN = {
+    "emb": ("C", "contexts", "emb_mask"), "z": ("emb", "W1", "b1"), "h": ("h_mask",), "logits": ("h", "W2", "b2"),
+    "dlogits": ("logits", "targets"), "dW2": ("h", "dlogits"), "db2": ("dlogits",), "dh": ("dlogits", "W2"),
+    "dz": ("dh", "h", "h_mask"), "db1": ("dz",), "dW1": ("emb", "dz", "contexts", "C"), "demb": ("dz", "W1"),
+    "dC": ("demb", "contexts", "emb_mask", "dz", "W1"),
+}  # fmt: skip

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from trainer import model, ops
-from trainer.links import LINKS, MADE_BY
+from trainer.links import GIVEN, LINKS, MADE_BY
 from trainer.model import INNER, NAMES, Batch, Parameters, Sizes
 from trainer.ops import Array
 from trainer.optim import State
@@ -34,8 +34,9 @@ class Thread:
 
     def watch(self, name: str, value: Array) -> None:
         """Keep a copy; and say so if the operation that made this has written into what it was given."""
-        for other, (array, was) in list(self.given.items()):
-            if array.tobytes() != was:
+        for other in GIVEN[name]:
+            array, was = self.given.get(other, (None, b""))
+            if array is not None and array.tobytes() != was:
                 maker = MADE_BY[name] if name in MADE_BY else LINKS[name.removeprefix("d")].backward
                 self.changed.append(f"{maker} changed {other}, which was given to it")
                 del self.given[other]

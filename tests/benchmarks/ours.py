@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -124,6 +125,24 @@ def checking(shape: tuple[int, ...], method: str) -> tuple[float, float]:
         times.append(time.perf_counter() - began)
         assert all(verdict.passed for verdict in verdicts)
     return statistics.median(times), peak() - before
+
+
+def checked_step(shape: tuple[int, ...], steps: int = 1000) -> float:
+    """Seconds of a step with all its checks, gradients along random directions, and with all that is written of it."""
+    config = configure(shape)
+    config = replace(config, check=configuration.Check(enabled=True, coordinates="directions"))
+    training = Training(config, POOL)
+    checkpoint = training.checkpoint
+    folder = tempfile.TemporaryDirectory()
+    with folder as name, np.errstate(all="ignore"), Journal(Path(name), checkpoint, quiet=True) as journal:
+        session = Session(checkpoint, training.corpus, journal, Signals(journal.say), POOL, None)
+        told = session.steps()
+        for step in islice(told, 200):  # of the first hundred, every row is written
+            session.hear(step)
+        began = time.perf_counter()
+        for step in islice(told, steps):
+            session.hear(step)
+        return (time.perf_counter() - began) / steps
 
 
 def plain_loop(shape: tuple[int, ...]) -> float:

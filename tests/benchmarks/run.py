@@ -146,7 +146,12 @@ def checks(rounds: int) -> Any:
     }
     result = compare("every coordinate, lecture", "seconds", take_turns(contenders, rounds))
     print("MB above the trainer's own:", ", ".join(f"{key} {mb:.0f}" for key, mb in memory.items()), "\n")
-    return {"seconds": result, "MB": memory}
+    contenders = {
+        "ours, a step with all its checks": partial(measure, "ours.checked_step", LECTURE),
+        "gradcheck(fast_mode=True), one thread": partial(measure, "peers.gradcheck", LECTURE, 1, True, 300, pin=True),
+    }
+    directions = compare("along directions, lecture", "seconds", take_turns(contenders, rounds))
+    return {"seconds": result, "MB": memory, "directions": directions}
 
 
 def encoding(rounds: int) -> Any:

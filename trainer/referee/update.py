@@ -4,13 +4,13 @@ What the rule remembers is judged first; then the move is computed from that mem
 slip is found where it was made and what underflows in storage (AdamW's v, where |g| is below 1e-22) is no slip.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from trainer import model
 from trainer.config import Train
-from trainer.model import NAMES, Sizes
+from trainer.model import Sizes
 from trainer.numerical import Point
 from trainer.ops import Array
 from trainer.referee import update_mistakes
@@ -88,7 +88,6 @@ def examine(witness: Witness, at: Point, train: Train) -> Update:
         tensor = locate(move.sizes, off.place[0])[0]
         if not off.passed:
             wrong = update_mistakes.of_parameters(move, after, bound, u)
-    where = f"worst at {place_of(move.sizes, off)}: {off.found:.6e}, should be {off.right:.6e}"
     return Update(
         passed=off.passed,
         predicted=float(move.g @ (after - move.p)),
@@ -97,22 +96,20 @@ def examine(witness: Witness, at: Point, train: Train) -> Update:
         tensor=tensor,
         max_abs_error=off.error,
         atol=off.bound,
-        found="" if off.passed else f"the update is not what {move.rule} says: {wrong}; {where}",
+        found="" if off.passed else f"the update is not what {move.rule} says: {wrong}; {place_of(move.sizes, off)}",
     )
 
 
 def locate(sizes: Sizes, place: int) -> tuple[str, list[int]]:
     """The parameter, and the entry in it, at a place of the flat vector."""
-    marked = model.zeros(sizes, np.int8)
-    marked.flat[place] = 1
-    for name in NAMES:
-        found = np.argwhere(getattr(marked, name))
-        if len(found):
-            return name, [int(i) for i in found[0]]
+    for name, shape in sizes.shapes().items():
+        if place < math.prod(shape):
+            return name, [int(i) for i in np.unravel_index(place, shape)]
+        place -= math.prod(shape)
     raise IndexError(place)
 
 
 def place_of(sizes: Sizes, off: Worst) -> str:
-    """The place of the worst entry as people write it."""
+    """The worst entry as people write it."""
     name, place = locate(sizes, off.place[0])
-    return f"{name}{place}"
+    return f"worst at {name}{place}: {off.found:.6e}, should be {off.right:.6e}"
