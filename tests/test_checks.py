@@ -57,7 +57,7 @@ class Scene(NamedTuple):
     def compare(self, name: str, by_hand: Array) -> Gradient:
         check = self.config.check
         tol = tolerances(self.point(), check, self.config.model.dtype)
-        return checks.compare(name, by_hand, self.numerical()[name], tol, check)
+        return checks.compare(name, by_hand, self.numerical()[name], tol, check, self.point())
 
     def verdicts(self, hand: dict[str, Array]) -> list[Verdict]:
         return checks.check_gradients(self.point(), hand, self.config.check, self.config.model.dtype, self.rng)
@@ -142,7 +142,7 @@ def test_an_error_of_a_thousandth_in_one_entry_is_caught(method: str, seed: int)
             for factor in (0.999, 1.001):
                 wrong = hand[name].copy()
                 wrong[tuple(place)] *= factor
-                verdict = checks.compare(name, wrong, found[name], tol, s.config.check)
+                verdict = checks.compare(name, wrong, found[name], tol, s.config.check, s.point())
                 assert (verdict.passed, verdict.worst) == (False, place.tolist())
 
 

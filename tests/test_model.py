@@ -73,7 +73,7 @@ def test_every_gradient_equals_autograds(
     if not emb_rate:
         assert model.spares_demb(p, batch.rows(slice(B // threads_))) == (way == WAYS[0])
     seen = witness(p, batch, sizes, threads_, pool)
-    assert (len(seen.threads), seen.changed) == (threads_, [])
+    assert (len(seen.observations), seen.changed) == (threads_, [])
     hand, expected = seen.gradients, plain_model.gradients(p, batch)
     assert set(hand) == set(expected) == {*NAMES, *INNER}
     for name, value in expected.items():

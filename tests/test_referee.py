@@ -275,7 +275,7 @@ def test_the_smallest_error_of_one_entry_that_is_seen() -> None:
     p = model.initial(sizes, "float32", rng)
     drawn = Batch(rng.integers(27, size=(32, 3)), rng.integers(27, size=32))
     parts = threads.split_batch(sizes, 32, "float32", 1)
-    watch = loop.Thread(p, drawn)
+    watch = loop.Observation(p, drawn)
     g = threads.gradients(parts, Inline(), p, drawn, lambda: watch.watch)
     by_hand = {name: watch.values["d" + name] for name in model.INNER}
     by_hand |= {name: getattr(g, name) for name in model.NAMES}

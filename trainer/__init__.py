@@ -17,6 +17,8 @@ Letters and names, the same in every file:
     p  parameters                   y   1 at the target, 0 elsewhere
     g  gradients of the parameters  dx  the derivative of the loss by x
     u  unit of rounding             at  where a step stands, in float64
+
+In `p - y`, as everyone writes the gradient of the loss by the logits, p is the softmax; the code calls it probs.
 """
 
 from importlib import import_module

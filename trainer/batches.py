@@ -30,11 +30,12 @@ def batches(corpus: Corpus, config: Config, step: int) -> Iterator[Batch]:
         rng = np.random.default_rng([config.seed, TRAINING, block])
         positions = rng.integers(start, end, size * B)  # (size * B,)
         contexts, targets = text.windows(corpus, positions, K)
+        contexts, targets = contexts.reshape(size, B, K), targets.reshape(size, B)
+        positions = positions.reshape(size, B)
         for k in range(size):
             emb_mask, h_mask = draw_masks(config, rng)
             if block * size + k >= step:
-                rows = slice(k * B, (k + 1) * B)
-                yield Batch(contexts[rows], targets[rows], emb_mask, h_mask, positions[rows])
+                yield Batch(contexts[k], targets[k], emb_mask, h_mask, positions[k])
 
 
 def ahead(batches: Iterator[Batch], pool: Executor) -> Iterator[Batch]:

@@ -9,26 +9,26 @@ from trainer import diagnosis, numerical, ops
 from trainer.config import Config
 from trainer.links import LINKS
 from trainer.model import INNER, NAMES
-from trainer.numerical import Point, Run
+from trainer.numerical import Mapper, Point
 from trainer.verdicts import Descent, Direction, Gradient, InitialLoss, SumToZero, Verdict
 from trainer.witness import Witness
 
 
 def blame(
-    verdicts: Sequence[Verdict], config: Config, remarks: Sequence[str] = (), done: str = "",
+    verdicts: Sequence[Verdict], config: Config, remarks: Sequence[str] = (), instead: str = "",
     own: Mapping[str, str] | None = None,
 ) -> str | None:  # fmt: skip
     """Which link is broken; None if every verdict that can fail has passed and there is no remark.
 
-    `remarks` are sentences that explain a failure better than the operation it is found in; `done` says what stands in
-    place of the first wrong gradient; `own` says where each link is written, if not in the model.
+    `remarks` are sentences that explain a failure better than the operation it is found in; `instead` says what stands
+    in place of the first wrong gradient; `own` says where each link is written, if not in the model.
     """
     failed = [verdict for verdict in verdicts if not verdict.passed and not isinstance(verdict, InitialLoss)]
     if not failed and not remarks:
         return None
     told = describe(failed[0], config, own or {}) if failed else ""
-    if failed and isinstance(failed[0], Gradient) and done:
-        told = f"{told}; {done}"
+    if failed and isinstance(failed[0], Gradient) and instead:
+        told = f"{told}; {instead}"
     return "; ".join([*remarks, *filter(None, [told])])
 
 
@@ -88,21 +88,20 @@ def warning(verdicts: Sequence[Verdict], config: Config) -> str | None:
     return None
 
 
-def what_was_done(verdicts: Sequence[Verdict], witness: Witness, run: Run) -> str:
+def what_was_done(verdicts: Sequence[Verdict], witness: Witness, mapper: Mapper) -> str:
     """What stands in place of the first wrong gradient, where it can be told; else empty."""
     wrong = next((verdict for verdict in verdicts if isinstance(verdict, Gradient) and not verdict.passed), None)
     if wrong is None:
         return ""
     name, at = wrong.tensor, numerical.point(witness.before, witness.batch, witness.sizes)
     rng, eps = np.random.default_rng(0), dict.fromkeys(numerical.ORDER, 1e-20)
-    right = numerical.gradients(at, "complex-step", eps, "all", rng, run, [name])[name]
-    rounding = 1e-5 if witness.before.flat.dtype == np.float32 else 1e-9  # of a norm
+    right = numerical.gradients(at, "complex-step", eps, "all", rng, mapper, [name])[name]
     point = arrays(at, witness)
     if name == "z" and at.batch.h_mask is not None:  # tanh is taken before dropout, which is undone first
         point |= {"h": np.tanh(at.z), "dh": point["dh"] * at.batch.h_mask}
     if name == "C" and at.batch.emb_mask is not None:
         point["demb"] = point["demb"] * at.batch.emb_mask
-    told = diagnosis.what_was_done(name, witness.gradients[name], right, point, rtol=rounding)
+    told = diagnosis.what_was_done(name, witness.gradients[name], right, point)
     return told or ""
 
 

@@ -5,55 +5,53 @@ tolerances.py; what a failure means is said in blame.py.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from trainer import model
+from trainer import model, numerical
 from trainer.config import Check
 from trainer.model import NAMES, Sizes
-from trainer.numerical import ORDER, Point, Run, gradients, loss_at
+from trainer.numerical import ORDER, Mapper, Point, absent, loss_at
 from trainer.ops import Array
 from trainer.tolerances import Tolerances, tolerances
 from trainer.verdicts import Descent, Direction, Gradient, InitialLoss, SumToZero, Verdict
 
 
 def check_gradients(
-    at: Point, by_hand: dict[str, Array], check: Check, dtype: str, rng: np.random.Generator, run: Run = map
+    at: Point, by_hand: dict[str, Array], check: Check, dtype: str, rng: np.random.Generator, mapper: Mapper = map
 ) -> list[Verdict]:
     """A `Gradient` for each of the nine tensors, a `Direction` where entries are drawn, and `Descent`."""
     tol = tolerances(at, check, dtype)
-    wanted = check.coordinates
-    absent = np.setdiff1d(np.arange(at.sizes.V), at.batch.contexts)
-    numerical = gradients(at, check.method, tol.eps, wanted, rng, run)
-    verdicts: list[Verdict] = [compare(name, by_hand[name], numerical[name], tol, check, absent) for name in ORDER]
-    if wanted != "all" and not all(verdict.passed for verdict in verdicts):
+
+    def rows(wanted: int | str) -> list[Verdict]:
+        found = numerical.gradients(at, check.method, tol.eps, wanted, rng, mapper)
+        return [compare(name, by_hand[name], found[name], tol, check, at) for name in ORDER]
+
+    verdicts = rows(check.coordinates)
+    if check.coordinates != "all" and not all(verdict.passed for verdict in verdicts):
         # Others passed on the few entries that were drawn: the first wrong link is named after a look at all of them.
-        numerical = gradients(at, check.method, tol.eps, "all", rng, run)
-        verdicts = [compare(name, by_hand[name], numerical[name], tol, check, absent) for name in ORDER]
+        verdicts = rows("all")
     g = flat(at.sizes, by_hand)
-    if wanted != "all":
+    if check.coordinates != "all":
         verdicts.append(direction(at, g, tol, check, rng))
     return [*verdicts, descent(at, g, tol)]
 
 
-def compare(
-    name: str, by_hand: Array, numerical: Array, tol: Tolerances, check: Check, absent: Sequence[int] | Array = ()
-) -> Gradient:
-    """One tensor, entry by entry, where the numerical gradient is not nan. `absent` are characters not in the batch."""
-    drawn = ~np.isnan(numerical)
+def compare(name: str, by_hand: Array, found: Array, tol: Tolerances, check: Check, at: Point) -> Gradient:
+    """One tensor, entry by entry, where the numerical gradient `found` is not nan."""
+    drawn = ~np.isnan(found)
     hand = by_hand.astype(np.float64)
-    error = np.where(drawn, abs(hand - numerical), 0)
-    size = np.maximum(np.where(np.isfinite(hand), abs(hand), 0), abs(numerical))
-    bound = tol.atol[name] + tol.rtol[name] * size
-    excess = np.where(np.isfinite(hand), error / bound, np.inf)  # above 1 is wrong
+    error = np.where(drawn, abs(hand - found), 0)
+    excess = error / (tol.atol[name] + tol.rtol[name] * np.maximum(abs(hand), abs(found)))  # above 1 is wrong
+    excess[~np.isfinite(hand)] = np.inf
     if not math.isfinite(tol.atol[name]):  # the numbers are too large to say how they round: training diverges
         excess[...] = 0
-    excess = np.where(drawn, excess, -1)
-    if name == "C" and len(absent):  # their rows are zero, exactly
-        excess[absent] = np.where(hand[absent] != 0, np.inf, excess[absent])
+    if name == "C":  # the rows of characters that are not in the batch are zero, exactly
+        rows = absent(at.batch, at.sizes.V)
+        excess[rows] = np.where(hand[rows] == 0, 0, np.inf)
+    excess[~drawn] = -1
     worst = np.unravel_index(int(excess.argmax()), excess.shape)
-    largest = float(np.nanmax(abs(numerical)))
+    largest = float(np.nanmax(abs(found)))
     return Gradient(
         passed=bool(excess[worst] <= 1),
         tensor=name,
@@ -65,7 +63,7 @@ def compare(
         atol=tol.atol[name],
         worst=[int(i) for i in worst],
         by_hand=float(hand[worst]),
-        numerical=float(numerical[worst]),
+        numerical=float(found[worst]),
     )
 
 
@@ -81,47 +79,44 @@ def direction(at: Point, g: Array, tol: Tolerances, check: Check, rng: np.random
     """The slope along one random unit vector through all parameters: none stays out of reach."""
     along = rng.standard_normal(len(g))
     along /= np.linalg.norm(along)
-    eps = min(tol.eps.values())
-    if check.method == "complex-step":
-        numerical = float(loss_at(at, at.p.flat + 1j * eps * along).imag / eps)
-    else:
-        numerical = float((loss_at(at, at.p.flat + eps * along) - loss_at(at, at.p.flat - eps * along)) / (2 * eps))
     hand = float(g @ along)
+    eps = min(tol.eps.values())
+    slope = float(numerical.slopes(check.method, eps, lambda nudge: loss_at(at, at.p.flat + nudge * along))[0])
     atol, rtol = max(tol.atol.values()), max(tol.rtol.values())
-    within = abs(hand - numerical) <= atol + rtol * max(abs(hand), abs(numerical))
+    within = abs(hand - slope) <= atol + rtol * max(abs(hand), abs(slope))
     passed = bool(within or not math.isfinite(atol))  # as in `compare`
-    return Direction(passed=passed, by_hand=hand, numerical=numerical, rtol=rtol, atol=atol)
+    return Direction(passed=passed, by_hand=hand, numerical=slope, rtol=rtol, atol=atol)
 
 
 def descent(at: Point, g: Array, tol: Tolerances) -> Descent:
     """A step against the gradient, small enough that first order holds, lowers the loss as predicted.
 
-    To 5 %, and to what rounding does to the loss and an error within the tolerances does to the slope. First order
-    holds where curvature does little: what a step back raises the loss by is then what a step forth lowers it by. Where
-    no step is that small and still shows above rounding, as close to a minimum, there is nothing to predict.
+    Of a step that is predicted to lower the loss by d, curvature b makes d - b, and of the same step back -d - b. A
+    step counts if bending and rounding are below a fiftieth of d: they cannot make the 5 % that are allowed, on top of
+    what an error within the tolerances does to the slope. Shorter and shorter ones are tried until one is as predicted.
+    Where none is that straight and still shows above rounding, as close to a minimum, there is nothing to predict.
     """
     slope, loss = float(g @ g), float(loss_at(at, at.p.flat))
     within = {name: np.full(shape, tol.atol[name]) for name, shape in at.sizes.shapes().items()}
     doubt = float(abs(g) @ flat(at.sizes, within)) / (slope or 1) + max(tol.rtol.values())
-    tried = []
+    result = Descent(passed=True, predicted=0.0, actual=0.0, ratio=1.0)
+    if slope == 0 or not doubt <= 1:
+        return result
     for predicted in (10.0 ** np.arange(-2, -10, -1) * max(loss, 100 * tol.loss)).tolist():
-        if slope == 0 or not doubt <= 1:
-            break
         move = predicted / slope * g
-        lower, higher = (float(loss_at(at, at.p.flat + sign * move)) for sign in (-1, 1))
+        lower, higher = float(loss_at(at, at.p.flat - move)), float(loss_at(at, at.p.flat + move))
         actual, bent = loss - lower, abs(higher + lower - 2 * loss) / 2
         if bent + tol.loss > 0.02 * predicted:
             continue
         passed = bool(abs(actual - predicted) <= (0.05 + doubt) * predicted)
-        tried.append(Descent(passed=passed, predicted=predicted, actual=actual, ratio=actual / predicted))
+        result = Descent(passed=passed, predicted=predicted, actual=actual, ratio=actual / predicted)
         if passed:
             break
-    nothing = Descent(passed=True, predicted=0.0, actual=0.0, ratio=1.0)
-    return tried[-1] if tried else nothing
+    return result
 
 
 def sum_to_zero(dlogits: Array) -> SumToZero:
-    """Each row of p - y sums to zero: probabilities sum to one, and so does y. (B, V)"""
+    """Each row of p - y sums to zero: probabilities sum to one, and so does y: (B, V)."""
     (B, V), u = dlogits.shape, float(np.finfo(dlogits.dtype).eps)
     value = float(abs(dlogits.sum(axis=1)).max())
     atol = 2 * u * (V + 4) / B  # each p is rounded, and so is each of V additions, twice

@@ -28,7 +28,7 @@ def what_was_done(
     coming in (dlogits, dh, dz, demb) as they were given to this link. source: the statement that made it, if known.
     written: how to begin where a formula is named. rtol: what rounding may do, relative to the norm.
     """
-    if rtol is None:
+    if rtol is None:  # far above the rounding of sums of thousands, far below any mistake
         rtol = 1e-5 if by_hand.dtype == np.float32 else 1e-9
     seen = np.isfinite(right)
     hand = np.where(seen, np.asarray(by_hand, np.float64), 0)
@@ -56,8 +56,8 @@ def what_was_done(
     return in_part(hand, right, rtol)
 
 
-def near(x: Array, y: Array, rtol: float) -> bool:
-    return bool(np.linalg.norm(x - y) <= rtol * np.linalg.norm(y))
+def near(found: Array, other: Array, rtol: float) -> bool:
+    return bool(np.linalg.norm(found - other) <= rtol * np.linalg.norm(other))
 
 
 def evaluated(
@@ -80,12 +80,12 @@ def shown(mistake: Mistake) -> str:
     return mistake.sentence.replace(" * ", " · ")
 
 
-def multiple(x: Array, y: Array, rtol: float) -> float | None:
-    """c where x = c * y, else None."""
-    if np.count_nonzero(y) < FEW or not np.isfinite(y).all():
+def multiple(found: Array, other: Array, rtol: float) -> float | None:
+    """The ratio where found = ratio * other, else None."""
+    if np.count_nonzero(other) < FEW or not np.isfinite(other).all():
         return None
-    c = float(np.vdot(y, x) / np.vdot(y, y))
-    return c if c != 0 and near(x, c * y, rtol) else None
+    ratio = float(np.vdot(other, found) / np.vdot(other, other))
+    return ratio if ratio != 0 and near(found, ratio * other, rtol) else None
 
 
 def times(ratio: float, arrays: Mapping[str, Any], rtol: float) -> str:

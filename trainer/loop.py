@@ -11,9 +11,9 @@ from trainer import optim
 from trainer.config import Train
 from trainer.model import Batch, Parameters, Sizes, Watch, unwatched
 from trainer.optim import State
-from trainer.witness import Thread, Witness, copy, copy_state
+from trainer.witness import Observation, Witness, copy, copy_state
 
-NewWatch = Callable[[], Watch]  # a watch for one thread's share of a batch
+NewWatch = Callable[[], Watch]  # a watch for one thread's part of a batch
 Gradients = Callable[[Parameters, Batch, NewWatch], Parameters]  # forward and backward: the gradient of the mean loss
 
 
@@ -43,11 +43,11 @@ def watched_step(
     train: Train, sizes: Sizes, p: Parameters, state: State, number: int, batch: Batch, gradients: Gradients
 ) -> Witness:
     """The same step, and a record of all that it did."""
-    threads: list[Thread] = []
+    observations: list[Observation] = []
 
     def new_watch() -> Watch:
-        threads.append(Thread(p, batch))
-        return threads[-1].watch
+        observations.append(Observation(p, batch))
+        return observations[-1].watch
 
     before, state_before = copy(p, sizes), copy_state(state)
     g = gradients(p, batch, new_watch)
@@ -63,5 +63,5 @@ def watched_step(
         state_before=state_before,
         state_after=copy_state(state),
         gradient=gradient,
-        threads=threads,
+        observations=observations,
     )

@@ -151,11 +151,11 @@ def forward(p: Parameters, batch: Batch, room: Activations, watch: Watch = unwat
 
 
 def backward(
-    p: Parameters, batch: Batch, room: Activations, g: Parameters, weight: float, watch: Watch = unwatched
+    p: Parameters, batch: Batch, room: Activations, g: Parameters, share: float, watch: Watch = unwatched
 ) -> None:
     """After `forward`, from the loss to the gradient of every parameter, into `g`.
 
-    `weight` is an example's share of the loss, 1 / B for the mean over the batch.
+    `share` is that of an example in the loss, 1 / B for the mean over the batch.
     """
 
     def give(name: str, gradient: Array) -> None:
@@ -167,7 +167,7 @@ def backward(
 
     V, D = p.C.shape
     probs = ops.softmax(room.logits, room.dlogits)
-    dlogits = ops.softmax_cross_entropy_backward(probs, batch.targets, weight, probs)
+    dlogits = ops.softmax_cross_entropy_backward(probs, batch.targets, share, probs)
     watch("dlogits", dlogits)
 
     give("W2", ops.affine_backward_weight(room.h, dlogits, g.W2))

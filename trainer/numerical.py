@@ -19,11 +19,11 @@ from trainer.ops import Array
 ORDER = ("logits", "h", "z", "emb", "W2", "b2", "W1", "b1", "C")  # of the backward pass
 ROOM = 1 << 18  # numbers in the largest array of a pass
 
-Step = float | complex  # how far a number is nudged
+Nudge = float | complex  # how far a number is moved
 Index = tuple[Any, ...]  # some entries of a tensor
-Losses = Callable[[Step], Array]  # the losses after a nudge of each of n numbers in turn
+Losses = Callable[[Nudge], Array]  # the losses after a nudge of each of n numbers in turn
 Pass = tuple[Index, Losses]  # the numbers, and their losses
-Run = Callable[..., Iterable[Array]]  # map, or what else calls a function with each of many arguments
+Mapper = Callable[..., Iterable[Array]]  # map, or what else calls a function with each of many arguments
 
 
 class Point(NamedTuple):
@@ -92,54 +92,60 @@ REST = {"logits": from_logits, "h": from_h, "z": from_z, "emb": from_emb}
 # examples, a loss for each example and number (B, n).
 
 
-def nudged_column(at: Point, name: str, j: int, step: Step) -> Array:
+def nudged_column(at: Point, name: str, j: int, nudge: Nudge) -> Array:
     """A column of an activation, whose n = B entries reach an example each: (n,)."""
-    nudged = getattr(at, name)[:, j] + step  # (B,)
+    column = getattr(at, name)[:, j] + nudge  # (B,)
     if name == "z":  # the other units need no second tanh
         mask = None if at.batch.h_mask is None else at.batch.h_mask[:, j]
-        name, nudged = "h", activate(nudged, mask)
-    values = getattr(at, name).astype(nudged.dtype)  # (B, width)
-    values[:, j] = nudged
-    return REST[name](at, values)
+        return from_h(at, with_column(at.h, j, activate(column, mask)))
+    return REST[name](at, with_column(getattr(at, name), j, column))
 
 
-def nudged_unit(x: Array, W: Array, b: Array, unit: int, rows: Array, step: Step) -> Array:
-    """What a unit puts out for a nudge of each of some of its I weights, or of row I, its bias: (B, I) -> (B, n)."""
-    nudges = step * np.eye(len(W) + 1)[:, rows]  # (I + 1, n)
-    return ops.affine(x, W[:, unit, None] + nudges[:-1], b[unit] + nudges[-1])
+def with_column(x: Array, j: int, column: Array) -> Array:
+    """x with another column j: (B, I), (B,) -> (B, I)."""
+    changed = x.astype(column.dtype)
+    changed[:, j] = column
+    return changed
 
 
-def nudged_hidden_unit(at: Point, unit: int, rows: Array, step: Step) -> Array:
+def nudged_unit(x: Array, W: Array, b: Array, unit: int, rows: Array, nudge: Nudge) -> Array:
+    """What a unit puts out for a nudge of each of n of its weights, or of row I, its bias: x (B, I) -> (B, n)."""
+    weights = np.append(W[:, unit], b[unit])  # (I + 1,)
+    nudged = np.repeat(weights[:, None], len(rows), axis=1)  # (I + 1, n): a column for each nudge
+    nudged = nudged.astype(np.result_type(nudge, np.float64))
+    nudged[rows, np.arange(len(rows))] += nudge
+    return ops.affine(x, nudged[:-1], nudged[-1])
+
+
+def nudged_hidden_unit(at: Point, unit: int, rows: Array, nudge: Nudge) -> Array:
     """Some of the weights and the bias of a hidden unit: (B, n)."""
     mask = None if at.batch.h_mask is None else at.batch.h_mask[:, unit, None]  # (B, 1)
-    h = activate(nudged_unit(at.emb, at.p.W1, at.p.b1, unit, rows, step), mask)  # (B, n)
-    others = at.h.copy()
-    others[:, unit] = 0
-    without = ops.affine(others, at.p.W2, at.p.b2)  # (B, V): the logits without this unit
-    # What this unit adds: W2ᵀ h with the vocabulary first, for sums over it are fastest where it is the outer axis.
-    start = np.repeat(without.T, len(rows), axis=1)  # (V, B*n)
-    logits = ops.affine(at.p.W2[unit, :, None], h.reshape(1, -1), start)  # (V, B*n)
-    return ops.cross_entropy(logits.reshape(-1, *h.shape).transpose(1, 2, 0), at.batch.targets[:, None])
+    h = activate(nudged_unit(at.emb, at.p.W1, at.p.b1, unit, rows, nudge), mask)  # (B, n)
+    more = h - at.h[:, unit, None]  # (B, n): than the unit puts out without a nudge
+    # The vocabulary comes first, because sums over it are fastest where it is the outer axis.
+    logits = at.logits.T[:, :, None] + at.p.W2[unit][:, None, None] * more  # (V, B, n)
+    return ops.cross_entropy(np.moveaxis(logits, 0, -1), at.batch.targets[:, None])
 
 
-def nudged_logit(at: Point, unit: int, rows: Array, step: Step) -> Array:
+def nudged_logit(at: Point, unit: int, rows: Array, nudge: Nudge) -> Array:
     """Some of the weights and the bias of a logit: (B, n), but for a constant.
 
     To one logit all other characters are a single class, whose logit is their log-sum-exp. It stands still, and so does
     the share of each character in that class, which is the constant.
     """
-    targets = at.batch.targets
-    logit = nudged_unit(at.h, at.p.W2, at.p.b2, unit, rows, step)  # (B, n)
+    logit = nudged_unit(at.h, at.p.W2, at.p.b2, unit, rows, nudge)  # (B, n)
     others = np.delete(at.logits, unit, axis=1)  # (B, V - 1)
-    log_sum_exp = ops.cross_entropy(others, np.zeros_like(targets)) + others[:, 0]  # (B,)
-    two_classes = np.stack([np.broadcast_to(log_sum_exp[:, None], logit.shape), logit])  # (2, B, n)
-    return ops.cross_entropy(two_classes.transpose(1, 2, 0), (targets == unit).astype(np.intp)[:, None])
+    first = np.zeros_like(at.batch.targets)
+    log_sum_exp = ops.cross_entropy(others, first) + others[:, 0]  # (B,): the loss of a target is this less its logit
+    classes = np.stack([np.broadcast_to(log_sum_exp[:, None], logit.shape), logit])  # (2, B, n)
+    target = (at.batch.targets == unit).astype(np.intp)  # (B,): which of the two
+    return ops.cross_entropy(np.moveaxis(classes, 0, -1), target[:, None])
 
 
-def nudged_embedding(at: Point, v: int, d: int, step: Step) -> Array:
+def nudged_embedding(at: Point, v: int, d: int, nudge: Nudge) -> Array:
     """An entry of C, which reaches the examples that read character v: (those, 1)."""
-    C = at.p.C.astype(np.result_type(step, np.float64))  # (V, D)
-    C[v, d] += step
+    C = at.p.C.astype(np.result_type(nudge, np.float64))  # (V, D)
+    C[v, d] += nudge
     readers = at.batch.rows((at.batch.contexts == v).any(axis=1))
     return from_emb(at._replace(batch=readers), model.embed(C, readers))[:, None]
 
@@ -148,27 +154,31 @@ def nudged_embedding(at: Point, v: int, d: int, step: Step) -> Array:
 
 
 def gradients(
-    at: Point, method: str, eps: dict[str, float], wanted: int | str, rng: np.random.Generator, run: Run = map,
+    at: Point, method: str, eps: dict[str, float], wanted: int | str, rng: np.random.Generator, mapper: Mapper = map,
     names: Sequence[str] = ORDER,
 ) -> dict[str, Array]:  # fmt: skip
     """The numerical gradients of some of the nine tensors, each in its own shape, in float64.
 
     `wanted` is "all", or how many entries of each tensor are drawn; the others are nan. Rows of C that the batch does
-    not read are zero. `run` makes the passes: `map`, or that of a pool.
+    not read are zero. `mapper` makes the passes: `map`, or that of a pool.
     """
     result = {}
     for name in names:
         drawn = draw(at, name, wanted, rng)
         todo = list(passes(at, name, drawn))
-        found = run(partial(slopes, method, eps[name]), [losses for _, losses in todo])
+        found = mapper(partial(slopes, method, eps[name]), [losses for _, losses in todo])
         result[name] = np.full(drawn.shape, np.nan)
         for (index, _), slope in zip(todo, found, strict=True):
             result[name][index] = slope / len(at.emb)  # of the mean over the batch
         result[name][~drawn] = np.nan
         if name == "C":
-            absent = np.setdiff1d(np.arange(at.sizes.V), at.batch.contexts)
-            result[name][absent] = 0
+            result[name][absent(at.batch, at.sizes.V)] = 0
     return result
+
+
+def absent(batch: Batch, V: int) -> Array:
+    """The characters that no context of a batch holds."""
+    return np.setdiff1d(np.arange(V), batch.contexts)
 
 
 def slopes(method: str, eps: float, losses: Losses) -> Any:
@@ -205,14 +215,14 @@ def passes(at: Point, name: str, drawn: Array) -> Iterator[Pass]:
         for v, d in np.argwhere(drawn).tolist():
             yield (v, [d]), partial(nudged_embedding, at, v, d)
     elif name in ("b1", "b2"):
-        nudged, bias = (nudged_hidden_unit, len(at.p.W1)) if name == "b1" else (nudged_logit, len(at.p.W2))
+        of_unit, bias = (nudged_hidden_unit, len(at.p.W1)) if name == "b1" else (nudged_logit, len(at.p.W2))
         for unit in np.flatnonzero(drawn).tolist():
-            yield ([unit],), partial(nudged, at, unit, np.array([bias]))
+            yield ([unit],), partial(of_unit, at, unit, np.array([bias]))
     else:
-        nudged = nudged_hidden_unit if name == "W1" else nudged_logit
+        of_unit = nudged_hidden_unit if name == "W1" else nudged_logit
         most = max(1, ROOM // (B * V))
         for unit in np.flatnonzero(drawn.any(axis=0)).tolist():
             rows = np.flatnonzero(drawn[:, unit])
             for first in range(0, len(rows), most):
                 some = rows[first : first + most]
-                yield (some, unit), partial(nudged, at, unit, some)
+                yield (some, unit), partial(of_unit, at, unit, some)

@@ -1,7 +1,7 @@
 """The calculus: each operation of the model, and beside it its local derivative.
 
-A `_backward` takes the gradient of the loss by the operation's output and gives the gradient by one of its inputs: the
-chain rule, one link at a time. `dx` is short for the derivative of the loss by x.
+A `_backward` takes the upstream gradient, that of the loss by the operation's output, and gives the gradient by one of
+its inputs: the chain rule, one link at a time. `dx` is short for the derivative of the loss by x.
 
 `out` is an array that the result may be written into; what counts is the array that is returned. No operation changes
 what it is given, unless that is `out` itself. Forward operations take any float or complex type, and leading axes `...`
@@ -35,24 +35,24 @@ def embedding_backward(demb: Array, ids: Array, V: int, out: Array | None = None
 
 
 def affine(x: Array, W: Array, b: Array, out: Array | None = None) -> Array:
-    """y = x @ W + b: (..., I), (I, O), (O,) -> (..., O)."""
-    y = np.dot(x, W, out)
-    return np.add(y, b, out=y)
+    """x @ W + b: (..., I), (I, O), (O,) -> (..., O)."""
+    product = np.dot(x, W, out)  # (..., O)
+    return np.add(product, b, out=product)
 
 
-def affine_backward_input(dy: Array, W: Array, out: Array | None = None) -> Array:
-    """dx = dy @ W.T, because mul gives each factor the other's value: (B, O), (I, O) -> (B, I)."""
-    return np.dot(dy, W.T, out)
+def affine_backward_input(upstream: Array, W: Array, out: Array | None = None) -> Array:
+    """dx = upstream @ W.T, because mul gives each factor the other's value: (B, O), (I, O) -> (B, I)."""
+    return np.dot(upstream, W.T, out)
 
 
-def affine_backward_weight(x: Array, dy: Array, out: Array | None = None) -> Array:
-    """dW = x.T @ dy, the same for the other factor: (B, I), (B, O) -> (I, O)."""
-    return np.dot(x.T, dy, out)
+def affine_backward_weight(x: Array, upstream: Array, out: Array | None = None) -> Array:
+    """dW = x.T @ upstream, the same for the other factor: (B, I), (B, O) -> (I, O)."""
+    return np.dot(x.T, upstream, out)
 
 
-def affine_backward_bias(dy: Array, out: Array | None = None) -> Array:
-    """db = the sum of dy over the batch, because add passes a gradient through: (B, O) -> (O,)."""
-    return np.add.reduce(dy, axis=0, out=out)
+def affine_backward_bias(upstream: Array, out: Array | None = None) -> Array:
+    """db = the sum of upstream over the batch, because add passes a gradient through: (B, O) -> (O,)."""
+    return np.add.reduce(upstream, axis=0, out=out)
 
 
 def embedded_affine_backward(dz: Array, ids: Array, C: Array, W: Array) -> tuple[Array, Array]:
@@ -84,19 +84,19 @@ def tanh_backward(dh: Array, h: Array, out: Array | None = None) -> Array:
 
 
 def dropout(x: Array, mask: Array, out: Array | None = None) -> Array:
-    """y = x * mask, where mask is 0 for a dropped entry and 1 / (1 - rate) for a kept one."""
+    """x * mask, where mask is 0 for a dropped entry and 1 / (1 - rate) for a kept one."""
     return np.multiply(x, mask, out=out)
 
 
-def dropout_backward(dy: Array, mask: Array, out: Array | None = None) -> Array:
-    """dx = dy * mask, because mul gives x the other factor's value."""
-    return np.multiply(dy, mask, out=out)
+def dropout_backward(upstream: Array, mask: Array, out: Array | None = None) -> Array:
+    """dx = upstream * mask, because mul gives x the other factor's value."""
+    return np.multiply(upstream, mask, out=out)
 
 
 def softmax(logits: Array, out: Array | None = None) -> Array:
-    """p = exp(logits) / sum of exp(logits), over the last axis: (..., V) -> (..., V).
+    """probs = exp(logits) / sum of exp(logits), over the last axis: (..., V) -> (..., V).
 
-    Taking the largest logit off all of them leaves p as it is and keeps exp from overflowing.
+    Taking the largest logit off all of them leaves probs as they are and keeps exp from overflowing.
     """
     largest = np.maximum.reduce(logits, axis=-1, keepdims=True)  # (..., 1)
     exps = np.exp(np.subtract(logits, largest, out=out), out=out)  # (..., V)
@@ -105,9 +105,10 @@ def softmax(logits: Array, out: Array | None = None) -> Array:
 
 
 def cross_entropy(logits: Array, targets: Array) -> Array:
-    """Each example's loss in nats, -log p[target] = log(sum of exp(logits)) - logits[target]: (..., V), (...) -> (...).
+    """Each example's loss in nats, -log probs[target]: (..., V), ids (...) -> (...).
 
-    The largest logit is taken off as in `softmax`; by its real part, so that a complex step passes.
+    It is log(sum of exp(logits)) - logits[target]. The largest logit is taken off as in `softmax`; by its real part,
+    so that a complex step passes.
     """
     largest = np.maximum.reduce(logits.real, axis=-1, keepdims=True)  # (..., 1)
     shifted = logits - largest  # (..., V)
@@ -116,11 +117,11 @@ def cross_entropy(logits: Array, targets: Array) -> Array:
     return np.asarray(np.log(total) - at_target)
 
 
-def softmax_cross_entropy_backward(probs: Array, targets: Array, weight: float, out: Array | None = None) -> Array:
-    """dlogits = weight * (p - y), where y is 1 at the target: (B, V), ids (B,) -> (B, V). Each row sums to zero.
+def softmax_cross_entropy_backward(probs: Array, targets: Array, share: float, out: Array | None = None) -> Array:
+    """dlogits = share * (probs - y), where y is 1 at the target: (B, V), ids (B,) -> (B, V). A row sums to zero.
 
-    `weight` is an example's share of the loss, 1 / B for the mean over the batch.
+    `share` is that of an example in the loss, 1 / B for the mean over the batch.
     """
-    dlogits = np.multiply(probs, weight, out=out)
-    dlogits[np.arange(len(targets)), targets] -= weight
+    dlogits = np.multiply(probs, share, out=out)
+    dlogits[np.arange(len(targets)), targets] -= share
     return dlogits

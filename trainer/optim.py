@@ -15,7 +15,7 @@ def learning_rate(train: Train, step: int) -> float:
     """The learning rate of a step, 0 <= step < train.steps. Never zero.
 
     It rises linearly over `warmup_steps`; then `constant` stays, `step` drops tenfold at half of the steps and again at
-    three quarters, `cosine` falls along half a wave to zero at the end.
+    three quarters, `cosine` falls along half a wave to zero at the end (Loshchilov and Hutter 2017, arXiv:1608.03983).
     """
     if step < train.warmup_steps:
         return train.learning_rate * (step + 1) / train.warmup_steps
@@ -23,8 +23,10 @@ def learning_rate(train: Train, step: int) -> float:
         drops = (2 * step >= train.steps) + (4 * step >= 3 * train.steps)
         return train.learning_rate * 0.1**drops
     if train.schedule == "cosine":
-        done = (step - train.warmup_steps) / (train.steps - train.warmup_steps)
-        return train.learning_rate * math.cos(math.pi / 2 * done) ** 2
+        progress = (step - train.warmup_steps) / (train.steps - train.warmup_steps)
+        return (
+            train.learning_rate * math.cos(math.pi / 2 * progress) ** 2
+        )  # = (1 + cos(pi progress)) / 2, never below 0
     return train.learning_rate
 
 
@@ -62,7 +64,10 @@ def sgd(p: Array, g: Array, rate: float) -> None:
 
 
 def momentum(p: Array, g: Array, velocity: Array, rate: float, keep: float) -> None:
-    """velocity = keep * velocity + g; p -= rate * velocity (Sutskever et al. 2013, in the form of PyTorch)."""
+    """velocity = keep * velocity + g; p -= rate * velocity, in the form of PyTorch.
+
+    The method: Sutskever et al. 2013, PMLR 28(3):1139-1147.
+    """
     np.multiply(velocity, keep, out=velocity)
     np.add(velocity, g, out=velocity)
     np.multiply(velocity, rate, out=g)

@@ -2,11 +2,11 @@
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from trainer.text import Corpus
 
 
 class Part(NamedTuple):
-    """A thread's share of the batch, and its own arrays."""
+    """What a thread takes of the batch, and its own arrays."""
 
     rows: slice
     room: Activations
@@ -49,28 +49,31 @@ def split_batch(sizes: Sizes, batch_size: int, dtype: str, threads: int) -> list
     ]
 
 
+def mapper(pool: Executor, threads: int) -> Callable[..., Iterable[Any]]:
+    """`map`, on the threads of the pool where a step is large enough to gain by threads."""
+    return pool.map if threads > 1 else map
+
+
 def gradients(parts: Sequence[Part], pool: Executor, p: Parameters, batch: Batch, new_watch: NewWatch) -> Parameters:
     """Forward and backward, a thread for each part; the parts' gradients are added up in those of the first part."""
-    weight = 1 / len(batch.targets)
+    share = 1 / len(batch.targets)
     first, *others = parts
     if not others:
-        forward_and_backward(p, batch, first, weight, new_watch())
+        forward_and_backward(p, batch, first, share, new_watch())
         return first.g
     own_watch = new_watch()
-    running = [
-        pool.submit(forward_and_backward, p, batch.rows(part.rows), part, weight, new_watch()) for part in others
-    ]
-    forward_and_backward(p, batch.rows(first.rows), first, weight, own_watch)
-    for part, done in zip(others, running, strict=True):
-        done.result()
+    running = [pool.submit(forward_and_backward, p, batch.rows(part.rows), part, share, new_watch()) for part in others]
+    forward_and_backward(p, batch.rows(first.rows), first, share, own_watch)
+    for part, future in zip(others, running, strict=True):
+        future.result()
         np.add(first.g.flat, part.g.flat, out=first.g.flat)
     return first.g
 
 
-def forward_and_backward(p: Parameters, batch: Batch, part: Part, weight: float, watch: Watch) -> None:
-    """A thread's share of the gradients."""
+def forward_and_backward(p: Parameters, batch: Batch, part: Part, share: float, watch: Watch) -> None:
+    """The gradients of a part of the batch."""
     model.forward(p, batch, part.room, watch)
-    model.backward(p, batch, part.room, part.g, weight, watch)
+    model.backward(p, batch, part.room, part.g, share, watch)
 
 
 def mean_loss(p: Parameters, sizes: Sizes, corpus: Corpus, positions: Array, pool: Executor) -> float:

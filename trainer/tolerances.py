@@ -34,27 +34,36 @@ def tolerances(at: Point, check: Check, dtype: str) -> Tolerances:
     Numerically. The central difference rounds by u_float64 A / eps and truncates by (eps t)^2 t; their sum is least
     near eps = u_float64^(1/3) / t. A complex step does neither.
     """
-    sizes = magnitudes(at)
-    B, info, complex_step = len(at.emb), np.finfo(dtype), check.method == "complex-step"
+    large = magnitudes(at)
+    eps = nudges(check, large.moves)
+    B, info = len(at.emb), np.finfo(dtype)
     u, smallest = float(info.eps), float(info.smallest_normal)
-    eps, rtol, atol = {}, {}, {}
+    rtol, atol = {}, {}
     for name in ORDER:
-        t = sizes.moves[name]
-        e = 1e-20 if complex_step else max(ROUNDING ** (1 / 3) / t, 1e-300)
-        eps[name] = e = e if check.eps == "auto" else float(check.eps)
-        bend = e * t * e * t  # a power would raise OverflowError where this is infinite
-        quotient = ROUNDING * sizes.into_loss / e + bend * t
-        if complex_step:
-            quotient = sizes.rounding(name, ROUNDING)
+        t = large.moves[name]
+        if check.method == "complex-step":
+            bend, quotient = 0.0, large.rounding(name, ROUNDING)
+        else:
+            bend = eps[name] * t * eps[name] * t  # a power would raise OverflowError where this is infinite
+            quotient = ROUNDING * large.into_loss / eps[name] + bend * t
         touched = B if name in NAMES else 1
-        rtol[name] = float(sizes.chain * (u * sizes.into_loss + (0 if complex_step else bend)))
-        rounding = sizes.rounding(name, u) + quotient
-        atol[name] = float(sizes.chain * rounding * math.sqrt(touched) / B + smallest * t)
+        rounding = large.rounding(name, u) + quotient
+        rtol[name] = float(large.chain * (u * large.into_loss + bend))
+        atol[name] = float(large.chain * rounding * math.sqrt(touched) / B + smallest * t)
     if check.rtol != "auto":
         rtol = dict.fromkeys(ORDER, float(check.rtol))
     if check.atol != "auto":
         atol = dict.fromkeys(ORDER, float(check.atol))
-    return Tolerances(eps, rtol, atol, sizes.chain * ROUNDING * sizes.into_loss)
+    return Tolerances(eps, rtol, atol, large.chain * ROUNDING * large.into_loss)
+
+
+def nudges(check: Check, moves: dict[str, float]) -> dict[str, float]:
+    """For each tensor the step of the difference quotient, where a step of 1 moves z or the logits so far."""
+    if check.eps != "auto":
+        return dict.fromkeys(ORDER, float(check.eps))
+    if check.method == "complex-step":
+        return dict.fromkeys(ORDER, 1e-20)  # its square is lost beside any number
+    return {name: max(ROUNDING ** (1 / 3) / moves[name], 1e-300) for name in ORDER}
 
 
 class Magnitudes(NamedTuple):

@@ -23,8 +23,8 @@ def copy_state(state: State) -> State:
     return {name: vector.copy() for name, vector in state.items()}
 
 
-class Thread:
-    """What was seen of a thread's share of a step: each tensor as it was when it had just been computed."""
+class Observation:
+    """What was seen of a thread's part of a step: each tensor as it was when it had just been computed."""
 
     def __init__(self, p: Parameters, batch: Batch) -> None:
         self.values: dict[str, Array] = {}  # emb, z, h, logits, dlogits, dh, dz, demb, dW2, db2, dW1, db1, dC
@@ -58,7 +58,7 @@ class Witness:
     state_before: State
     state_after: State
     gradient: Parameters  # by hand, of the mean loss of the batch
-    threads: list[Thread]
+    observations: list[Observation]  # one for each thread
 
     @cached_property
     def forward(self) -> dict[str, Array]:
@@ -68,9 +68,9 @@ class Witness:
     @cached_property
     def gradients(self) -> dict[str, Array]:
         """The nine gradients by hand."""
-        for thread in self.threads:
-            if "demb" not in thread.values:  # spared, which each thread decides for the size of its share
-                thread.values["demb"] = ops.affine_backward_input(thread.values["dz"], self.before.W1)
+        for seen in self.observations:
+            if "demb" not in seen.values:  # spared, which each thread decides for the size of its part
+                seen.values["demb"] = ops.affine_backward_input(seen.values["dz"], self.before.W1)
         inner = {name: self.collect("d" + name) for name in INNER}
         return inner | {name: getattr(self.gradient, name) for name in NAMES}
 
@@ -88,8 +88,8 @@ class Witness:
     @property
     def changed(self) -> list[str]:
         """Sentences about operations that wrote into what they were given."""
-        return [sentence for thread in self.threads for sentence in thread.changed]
+        return [sentence for seen in self.observations for sentence in seen.changed]
 
     def collect(self, name: str) -> Array:
-        """A tensor of the whole batch, from the threads' shares of it."""
-        return np.concatenate([thread.values[name] for thread in self.threads])
+        """A tensor of the whole batch, from the threads' parts of it."""
+        return np.concatenate([seen.values[name] for seen in self.observations])

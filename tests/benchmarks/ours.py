@@ -116,12 +116,14 @@ def products(shape: tuple[int, ...]) -> float:
 
 def checking(shape: tuple[int, ...], method: str) -> tuple[float, float]:
     """Seconds to check every coordinate of all nine tensors at one step, and MB above the trainer's own."""
-    witness, at = Training(configure(shape), POOL).first()
+    training = Training(configure(shape), POOL)
+    witness, at = training.first()
+    mapper = threads.mapper(POOL, training.checkpoint.threads)
     check, before, times = configuration.Check(method=method), peak(), []
     for _ in range(3):
         began = time.perf_counter()
         rng = np.random.default_rng(0)
-        verdicts = checks.check_gradients(at, witness.gradients, check, "float32", rng, POOL.map)
+        verdicts = checks.check_gradients(at, witness.gradients, check, "float32", rng, mapper)
         times.append(time.perf_counter() - began)
         assert all(verdict.passed for verdict in verdicts)
     return statistics.median(times), peak() - before

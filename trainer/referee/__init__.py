@@ -11,7 +11,7 @@ import numpy as np
 
 from trainer import checks, numerical
 from trainer.config import Config
-from trainer.numerical import Run
+from trainer.numerical import Mapper
 from trainer.referee import batch, dropout, forward, slopes, update
 from trainer.text import Corpus
 from trainer.verdicts import Verdict
@@ -19,7 +19,12 @@ from trainer.witness import Witness
 
 
 def examine(
-    witness: Witness, corpus: Corpus, config: Config, rng: np.random.Generator, seen: dict[int, int], run: Run = map
+    witness: Witness,
+    corpus: Corpus,
+    config: Config,
+    rng: np.random.Generator,
+    seen: dict[int, int],
+    mapper: Mapper = map,
 ) -> list[Verdict]:
     """All that is checked of a step but the first loss: verdicts in the order in which blame is laid.
 
@@ -36,13 +41,13 @@ def examine(
         *passes,
         *fed,
         checks.sum_to_zero(witness.gradients["logits"]),
-        *gradients(witness, at, config, rng, run),
+        *gradient_rows(witness, at, config, rng, mapper),
         update.examine(witness, at, config.train),
     ]
 
 
-def gradients(
-    witness: Witness, at: numerical.Point, config: Config, rng: np.random.Generator, run: Run
+def gradient_rows(
+    witness: Witness, at: numerical.Point, config: Config, rng: np.random.Generator, mapper: Mapper
 ) -> list[Verdict]:
     """The rows `gradient` and what goes with them; slopes where those are asked for, and everything if one is wrong."""
     check, by_hand = config.check, witness.gradients
@@ -51,4 +56,4 @@ def gradients(
         if all(row.passed for row in rows):
             return [*rows]
         check = replace(check, coordinates="all")
-    return checks.check_gradients(at, by_hand, check, config.model.dtype, rng, run)
+    return checks.check_gradients(at, by_hand, check, config.model.dtype, rng, mapper)

@@ -13,10 +13,10 @@ import numpy as np
 
 from trainer.config import Check
 from trainer.model import INNER, NAMES
-from trainer.numerical import ORDER, Point
+from trainer.numerical import ORDER, Point, absent
 from trainer.ops import Array
 from trainer.referee.passes import dropped, embed, losses
-from trainer.tolerances import ROUNDING, Magnitudes, kept, magnitudes
+from trainer.tolerances import ROUNDING, Magnitudes, kept, magnitudes, nudges
 from trainer.verdicts import Gradient
 
 SMALL = 1e-4  # where 2/15 x⁴ is below the rounding unit of float64
@@ -115,21 +115,18 @@ def slopes(at: Point, moves: Lines, eps: dict[str, float], method: str) -> dict[
 def examine(at: Point, by_hand: dict[str, Array], check: Check, dtype: str, rng: np.random.Generator) -> list[Gradient]:
     """The rows `gradient` of a step, one for each of the nine tensors, of slopes."""
     v = directions(at, rng)
-    along, sizes = lines(at, v), magnitudes(at)
+    along, large = lines(at, v), magnitudes(at)
     moves = reach(at, along)
-    central = check.method == "central"
-    auto = {name: max(ROUNDING ** (1 / 3) / moves[name], 1e-300) if central else 1e-20 for name in ORDER}
-    eps = auto if check.eps == "auto" else dict.fromkeys(ORDER, float(check.eps))
+    eps = nudges(check, moves)
     numerical = slopes(at, along, eps, check.method)
-    read = np.zeros(at.sizes.V, bool)
-    read[at.batch.contexts] = True
+    unread = absent(at.batch, at.sizes.V)
     rows = []
     for name in ORDER:
         g = by_hand[name].astype(np.float64)
-        rtol, atol = tolerance(at, sizes, name, check, dtype, eps[name], moves[name])
+        rtol, atol = tolerance(at, large, name, check, dtype, eps[name], moves[name])
         hand, found, size = float(np.vdot(g, v[name])), numerical[name], float(np.linalg.norm(g))
         error = abs(hand - found)
-        strange = name == "C" and bool(g[~read].any())  # rows of characters that are not in the batch: exactly zero
+        strange = name == "C" and bool(g[unread].any())  # rows of characters that are not in the batch: exactly zero
         rows.append(
             Gradient(
                 passed=error <= atol + rtol * size and not strange,
@@ -149,7 +146,7 @@ def examine(at: Point, by_hand: dict[str, Array], check: Check, dtype: str, rng:
 
 
 def tolerance(
-    at: Point, sizes: Magnitudes, name: str, check: Check, dtype: str, eps: float, move: float
+    at: Point, large: Magnitudes, name: str, check: Check, dtype: str, eps: float, move: float
 ) -> tuple[float, float]:
     """rtol, for the norm of the gradient, and atol, of a slope.
 
@@ -163,12 +160,12 @@ def tolerance(
     u = float(info.eps)
     touched = B if name in NAMES else 1
     n = tensor(at, name).size
-    chain = max(1.0, sizes.chain / math.sqrt(n)) / 4
-    entry = chain * sizes.rounding(name, u) * math.sqrt(touched) / B + float(info.smallest_normal) * move
-    rtol, quotient = chain * u * sizes.into_loss, sizes.chain * ROUNDING * sizes.into_loss * move
+    chain = max(1.0, large.chain / math.sqrt(n)) / 4
+    entry = chain * large.rounding(name, u) * math.sqrt(touched) / B + float(info.smallest_normal) * move
+    rtol, quotient = chain * u * large.into_loss, large.chain * ROUNDING * large.into_loss * move
     if check.method == "central":
         bend = eps * move * eps * move
-        quotient = sizes.chain * ROUNDING * sizes.into_loss / eps + bend * move
+        quotient = large.chain * ROUNDING * large.into_loss / eps + bend * move
         rtol += bend
     atol = entry * math.sqrt(n) + quotient
     return (

@@ -20,7 +20,7 @@ def wrong_sums(witness: Witness) -> list[str]:
     dtype = witness.before.flat.dtype
     sentences = []
     for name in NAMES:
-        parts = [thread.values["d" + name].astype(np.float64) for thread in witness.threads]
+        parts = [seen.values["d" + name].astype(np.float64) for seen in witness.observations]
         found, right = witness.gradients[name].astype(np.float64), np.sum(parts, axis=0)
         bound = room(len(parts) * unit(dtype) * np.sum(np.abs(parts), axis=0), right, dtype)
         if not worst(found, right, bound).passed:

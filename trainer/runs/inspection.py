@@ -12,7 +12,7 @@ from trainer.blas import one_thread
 from trainer.config import Config
 from trainer.errors import RunFailed
 from trainer.model import Parameters
-from trainer.numerical import Run
+from trainer.numerical import Mapper
 from trainer.ops import Array
 from trainer.referee import dropout, evaluation, start, sums
 from trainer.runs import cost
@@ -24,17 +24,20 @@ from trainer.verdicts import Gradient, Verdict
 from trainer.witness import Witness
 
 WRITTEN = 100  # checked steps whose verdicts are all written
+LARGEST = 1e308  # JSON has no infinity
+# Random numbers for one purpose each, apart from those of training.
+OF_STEP, OF_BLOCK, OF_EVALUATION, OF_COST, OF_FIRST = range(5)
 
 
 class Inspector:
     """Makes the checks of a run."""
 
     def __init__(
-        self, checkpoint: Checkpoint, corpus: Corpus, journal: Journal, run: Run, own: Mapping[str, str]
+        self, checkpoint: Checkpoint, corpus: Corpus, journal: Journal, mapper: Mapper, own: Mapping[str, str]
     ) -> None:
         self.config, self.tallies, self.corpus = checkpoint.config, checkpoint.checks, corpus
         self.seen: dict[int, int] = {}  # the batches and masks of earlier steps
-        self.journal, self.run = journal, run
+        self.journal, self.mapper = journal, mapper
         self.told = False  # what the checks will cost
         self.own = own  # where each link is written, if the backward pass is the user's own
         self.place = lru_cache(2)(self.draw_place)  # it is asked for at every step
@@ -49,38 +52,39 @@ class Inspector:
 
     def draw_place(self, block: int) -> int:
         """Where in a block of check.every steps its checked one stands."""
-        return 0 if block == 0 else int(self.random(1, block).integers(self.config.check.every))
+        return 0 if block == 0 else int(self.random(OF_BLOCK, block).integers(self.config.check.every))
 
-    def random(self, *numbers: int) -> np.random.Generator:
-        """Random numbers apart from those of training."""
-        return np.random.default_rng([self.config.seed, CHECKS, *numbers])
+    def random(self, purpose: int, number: int = 0) -> np.random.Generator:
+        """Random numbers for one step, block or evaluation."""
+        return np.random.default_rng([self.config.seed, CHECKS, purpose, number])
+
+    def examine_sum(self, witness: Witness) -> None:
+        """Of a step that is not due, check that p - y sums to zero, in every run."""
+        self.judge([checks.sum_to_zero(witness.gradients["logits"])], witness.step)
 
     def examine(self, witness: Witness) -> None:
-        """Check a watched step; raise RunFailed for what fails, unless it is to warn."""
-        if not self.due(witness.step):
-            self.judge([checks.sum_to_zero(witness.gradients["logits"])], witness.step)
-            return
+        """Check a step that is due; raise RunFailed for what fails, unless it is to warn."""
         if witness.step == 0:
             self.warn(0, start.warnings(witness))
         if not self.told and not dropout.misshapen(witness):
             self.told = True
-            self.journal.say(cost.sentence(witness, self.config, self.random(3)))
-        rng = self.random(0, witness.step)
-        verdicts = referee.examine(witness, self.corpus, self.config, rng, self.seen, self.run)
+            self.journal.say(cost.sentence(witness, self.config, self.random(OF_COST)))
+        rng = self.random(OF_STEP, witness.step)
+        verdicts = referee.examine(witness, self.corpus, self.config, rng, self.seen, self.mapper)
         remarks = witness.changed
         if not all(verdict.passed for verdict in verdicts):
             remarks = sums.remarks(witness)
-        done = blame.what_was_done(verdicts, witness, self.run)
-        self.judge(verdicts, witness.step, remarks, done)
+        instead = blame.what_was_done(verdicts, witness, self.mapper)
+        self.judge(verdicts, witness.step, remarks, instead)
 
     def evaluate(self, p: Parameters, split: str, mean_loss: Callable[[Array], float], step: int) -> None:
         """Check what evaluation shows, in a checked run."""
         if self.config.check.enabled:
-            rng = self.random(2, step)
+            rng = self.random(OF_EVALUATION, step)
             verdict = evaluation.examine(p, self.corpus, split, self.config.model.context, mean_loss, rng)
             self.judge([verdict], step)
 
-    def judge(self, verdicts: Sequence[Verdict], step: int, remarks: Sequence[str] = (), done: str = "") -> None:
+    def judge(self, verdicts: Sequence[Verdict], step: int, remarks: Sequence[str] = (), instead: str = "") -> None:
         """Log and count verdicts, warn, and raise RunFailed if one failed, unless it is to warn."""
         whole = self.is_written_whole(step)
         for verdict in verdicts:
@@ -89,7 +93,7 @@ class Inspector:
                 self.journal.row("check", step=step, **verdict.row())
         warning = blame.warning(verdicts, self.config)
         self.warn(step, [warning] if warning else [])
-        broken = blame.blame(verdicts, self.config, remarks, done, self.own)
+        broken = blame.blame(verdicts, self.config, remarks, instead, self.own)
         if broken and self.config.check.on_failure == "stop":
             raise RunFailed(f"a check failed at step {step}: {broken}")
         if broken:
@@ -113,7 +117,7 @@ class Inspector:
         tally["failed"] += not verdict.passed
         worst = not verdict.severity <= tally["worst"]
         if worst:
-            tally["worst"] = min(verdict.severity, 1e308)
+            tally["worst"] = min(verdict.severity, LARGEST)
             tally["where"] = f"step {step}, {verdict.tensor}" if isinstance(verdict, Gradient) else f"step {step}"
         return worst
 
@@ -149,9 +153,10 @@ def check(config: Config) -> list[Verdict]:
     workers = threads.workers(max(threads.cores(), checkpoint.threads))
     with np.errstate(all="ignore"), one_thread(), workers as pool:
         first_loss = check_initial_loss(checkpoint, corpus)
-        p, sizes, rng = checkpoint.parameters, checkpoint.sizes, np.random.default_rng([config.seed, CHECKS])
+        p, sizes, rng = checkpoint.parameters, checkpoint.sizes, np.random.default_rng([config.seed, CHECKS, OF_FIRST])
         p.b1[...], p.b2[...] = rng.standard_normal(sizes.H), rng.standard_normal(sizes.V)
         batch = next(batches(corpus, config, 0))
         gradients = gradients_of(checkpoint, pool)
         witness = loop.watched_step(config.train, sizes, p, checkpoint.state, 0, batch, gradients)
-        return [first_loss, *referee.examine(witness, corpus, config, rng, {}, pool.map)]
+        mapper = threads.mapper(pool, checkpoint.threads)
+        return [first_loss, *referee.examine(witness, corpus, config, rng, {}, mapper)]

@@ -49,8 +49,8 @@ class Session:
         self.last_val_loss: float | None = None
 
     def passes(self, function: Callable[[Any], Array], many: Iterable[Any]) -> Iterable[Array]:
-        """The passes of a check on all cores; a signal cuts a long check short."""
-        for result in self.pool.map(function, many):
+        """The passes of a check; a signal cuts a long check short."""
+        for result in threads.mapper(self.pool, self.checkpoint.threads)(function, many):
             if self.signals:
                 raise CutShort
             yield result
@@ -59,8 +59,8 @@ class Session:
         """The first check, that nothing is known yet; step 0 on disk."""
         summary.tell_products(self.journal, self.checkpoint, products)
         if not fresh:
-            done, steps = self.checkpoint.step, self.config.train.steps
-            self.journal.say(f"resuming {self.journal.folder} at step {done} of {steps}")
+            steps = self.config.train.steps
+            self.journal.say(f"resuming {self.journal.folder} at step {self.checkpoint.step} of {steps}")
             self.stopped = summary.without_progress(self.checkpoint)
             self.save("checkpoint.npz")  # where its text is, and how many steps it is to make, may have changed
             return
@@ -83,8 +83,8 @@ class Session:
 
     def watched(self, step: int) -> bool:
         """A step is watched where it is logged, checked or followed by an evaluation."""
-        log, done = self.config.log, step + 1
-        evaluated = done % log.eval_every == 0 or done == self.config.train.steps
+        log, made = self.config.log, step + 1  # steps that have been made after this one
+        evaluated = made % log.eval_every == 0 or made == self.config.train.steps
         return step % log.every == 0 or evaluated or self.inspector.due(step)
 
     def hear(self, step: loop.Step) -> None:
@@ -123,20 +123,20 @@ class Session:
         for name in ("W2", "b2", "W1", "b1", "C"):  # in the order of the backward pass
             self.require_finite(getattr(witness.gradient, name), f"the gradient of {name}")
         if shown and not due:
-            self.inspector.examine(witness)
+            self.inspector.examine_sum(witness)
         if shown:
             self.log_step(witness)
 
     def log_step(self, witness: Witness) -> None:
         """The `step` row, and the bar."""
         seconds, (last_seconds, last_step) = self.journal.seconds(), self.pace
-        done = witness.step + 1
-        pace = (done - last_step) / max(seconds - last_seconds, 1e-9)
+        made = witness.step + 1
+        pace = (made - last_step) / max(seconds - last_seconds, 1e-9)
         self.journal.row("step", **rows.of_step(witness, self.corpus), steps_per_second=pace)
-        self.pace = seconds, done
+        self.pace = seconds, made
         best = self.checkpoint.best_loss
         note = f"loss {witness.loss:.3f}" + ("" if best is None else f", val {best:.3f}")
-        self.journal.progress(done, note)
+        self.journal.progress(made, note)
 
     def evaluate(self, witness: Witness | None) -> None:
         """The losses of training and validation; the best parameters so far are kept."""

@@ -54,8 +54,9 @@ def take_over(p: Parameters, sizes: Sizes, vocabulary: str, source: Checkpoint) 
         here, there = getattr(sizes, letter), getattr(source.sizes, letter)
         if here != there:
             raise UserError(f"{key} is {here}, and {there} in the run of --from; give {key}={there}")
-    both = [character for character in vocabulary if character in source.vocabulary]
-    new, old = ([each.index(character) for character in both] for each in (vocabulary, source.vocabulary))
+    known = [character for character in vocabulary if character in source.vocabulary]
+    new = [vocabulary.index(character) for character in known]
+    old = [source.vocabulary.index(character) for character in known]
     p.C[new] = source.parameters.C[old]
     p.W1[...], p.b1[...] = source.parameters.W1, source.parameters.b1
     p.W2[:, new] = source.parameters.W2[:, old]
@@ -65,6 +66,8 @@ def take_over(p: Parameters, sizes: Sizes, vocabulary: str, source: Checkpoint) 
 def check_memory(config: Config, sizes: Sizes) -> None:
     """Raise UserError if training needs more memory than the machine has."""
     V, K, D, H = sizes
+    # Parameters, gradients, two vectors of the rule, and a save's copy of three of them; for each example the arrays of
+    # `Activations`, the masks, and what softmax and the watch of a step keep for a moment.
     numbers = sizes.parameters() * 7 + config.train.batch_size * (6 * H + 4 * V + 5 * K * D)
     needed = numbers * np.dtype(config.model.dtype).itemsize / 2**30
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30 if hasattr(os, "sysconf") else math.inf
