@@ -66,8 +66,8 @@ def take_over(p: Parameters, sizes: Sizes, vocabulary: str, source: Checkpoint) 
 def check_memory(config: Config, sizes: Sizes) -> None:
     """Raise UserError if training needs more memory than the machine has."""
     V, K, D, H = sizes
-    # Parameters, gradients, two vectors of the rule, and a save's copy of three of them; for each example the arrays of
-    # `Activations`, the masks, and what softmax and the watch of a step keep for a moment.
+    # At least: parameters, gradients and two vectors of the rule, and what a watched step keeps of the first three; for
+    # each example the arrays of `Activations` and the masks. A log and a check need more, for a moment.
     numbers = sizes.parameters() * 7 + config.train.batch_size * (6 * H + 4 * V + 5 * K * D)
     needed = numbers * np.dtype(config.model.dtype).itemsize / 2**30
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30 if hasattr(os, "sysconf") else math.inf
