@@ -194,19 +194,3 @@ def test_twenty_kills_at_random(trainer: Trainer, config: str) -> None:
     assert len(ended("one")) == 20
     assert ended("one") == ended("two") == ended("killed")
     assert any(how == "PRUNED" for how, *_ in ended("one").values())
-
-
-@pytest.mark.long
-def test_two_jobs_are_faster_than_one(trainer: Trainer, config: str) -> None:
-    """40 trials of 3,000 steps each, at the lecture's size; needs two cores that are free."""
-    settings = "train.steps=3000 log.eval_every=500 log.samples=0"
-    seconds = []
-    for name, jobs in (("one", 1), ("two", 2)):
-        began = time.monotonic()
-        command = arguments(name, 40, jobs, settings)
-        command[command.index("model.hidden=4..16")] = "model.hidden=200..400"
-        assert trainer(*command)[0] == 0
-        seconds.append(time.monotonic() - began)
-    print(f"one job {seconds[0]:.0f} s, two jobs {seconds[1]:.0f} s")
-    assert ended("one") == ended("two")
-    assert seconds[0] > 1.7 * seconds[1]

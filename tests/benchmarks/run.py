@@ -187,16 +187,26 @@ def sampling(rounds: int) -> Any:
     return compare("sampling, lecture", "characters/s", take_turns(contenders, rounds))
 
 
+def seconds(*line: str) -> float:
+    """How long Python takes for a command line in an empty folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, *line], cwd=folder, env=environment, capture_output=True, check=True)
+        return time.perf_counter() - began
+
+
+def sweep(rounds: int) -> Any:
+    """Seconds of a sweep, 40 trials of 3,000 steps each at about the lecture's size, a core for each job."""
+    trials = [f"data.path={ROOT}/data/names.txt", "train.steps=3000", "log.eval_every=500", "log.samples=0"]
+    ranges = ["train.learning_rate=0.01..1", "model.hidden=200..400", "train.dropout=0..0.5"]
+    line = ["-m", "trainer", "sweep", "--config", f"{ROOT}/configs/names.yaml", *ranges, *trials, "--trials", "40"]
+    jobs = {f"{n} at once": partial(seconds, *line, "--jobs", str(n)) for n in (2, 1)}
+    return compare("40 trials", "seconds", take_turns(jobs, rounds))
+
+
 def program(rounds: int) -> Any:
     """The whole program as a user runs it, and what it does besides training."""
-
-    def seconds(*line: str) -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            began = time.perf_counter()
-            environment = os.environ | {"PYTHONPATH": str(ROOT)}
-            subprocess.run([sys.executable, *line], cwd=folder, env=environment, capture_output=True, check=True)
-            return time.perf_counter() - began
-
     names = ("-m", "trainer", "--config", f"{ROOT}/configs/names.yaml", f"data.path={ROOT}/data/names.txt")
     contenders = {
         "python -m trainer --help": partial(seconds, "-m", "trainer", "--help"),
@@ -211,7 +221,7 @@ def program(rounds: int) -> Any:
     return result | besides
 
 
-PARTS = {part.__name__: part for part in (training, grid, checks, encoding, sampling, program)}
+PARTS = {part.__name__: part for part in (training, grid, checks, encoding, sampling, program, sweep)}
 
 
 def main() -> None:
