@@ -17,12 +17,13 @@ def test_no_false_alarm() -> None:
 @pytest.mark.parametrize("which", range(5))
 def test_no_false_alarm_where_there_was_one(which: int) -> None:
     s = hard(which, 0)
-    some = frozenset(sorted(s.checked)[::10])
+    some = frozenset(sorted(s.checked)[::20])
     count, alarms = false_alarms([s._replace(checked=some)])
     assert alarms == []
     assert count >= 1
 
 
+@pytest.mark.long
 def test_the_search_has_20000_steps() -> None:
     assert sum(len(scene(seed).checked) for seed in SEARCHED) >= 20_000
 
@@ -34,7 +35,7 @@ def test_no_false_alarm_in_20000_steps(first: int) -> None:
     count, alarms = false_alarms(scenes)
     print(f"{count} steps checked")
     assert alarms == []
-    assert count > 0.9 * sum(len(s.checked) for s in scenes)  # some trainings leave the range of numbers on their way
+    assert count > 0.8 * sum(len(s.checked) for s in scenes)  # some trainings leave the range of numbers on their way
 
 
 @pytest.mark.long

@@ -233,7 +233,7 @@ def test_an_odd_word_for_a_key_of_each_kind_is_a_value_or_one_line(place: Path) 
 
 @pytest.mark.filterwarnings("error")
 def test_a_random_configuration_ends_with_one_line(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fuzz(60, place, monkeypatch)
+    fuzz(40, place, monkeypatch)
 
 
 @pytest.mark.long

@@ -24,7 +24,7 @@ def test_without_a_bug_nothing_stops_a_training(setting: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "bug", [pytest.param(bug, marks=[] if k % 3 == 0 else pytest.mark.long, id=str(bug)) for k, bug in enumerate(BUGS)]
+    "bug", [pytest.param(bug, marks=[] if k % 5 == 0 else pytest.mark.long, id=str(bug)) for k, bug in enumerate(BUGS)]
 )
 def test_a_bug_is_caught_under_its_right_name(bug: Bug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(bug, monkeypatch)
