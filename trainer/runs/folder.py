@@ -48,7 +48,7 @@ def candidates(run: str | None) -> list[Path]:
     start = RUNS if run is None else Path(run)
     if not os.path.exists(start):
         what = "no run yet" if run is None else "no such run"
-        raise UserError(f"{what}, {str(start.absolute())!a}; train first, or give the path of a run")
+        raise UserError(f"{what}, {start.absolute()}; train first, or give the path of a run")
     if run is None and not start.is_dir():
         raise UserError(f"{start.absolute()} is no folder; runs are kept in a folder of that name, move the file away")
     if start.is_file():

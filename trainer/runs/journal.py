@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from trainer import config as configuration
-from trainer.errors import UserError
+from trainer.errors import UserError, printable
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.files import naming, write_whole
 
@@ -86,13 +86,13 @@ class Journal:
 
     def write_log(self, line: str) -> None:
         with naming(self.folder / "train.log"):
-            self.log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + line + "\n")
+            self.log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + printable(line) + "\n")
 
     def say(self, line: str) -> None:
         """A line of the story, for people."""
         self.write_log(line)
         if not self.quiet:
-            tqdm.write(line, file=sys.stderr)
+            tqdm.write(printable(line), file=sys.stderr)
 
     def progress(self, step: int, note: str) -> None:
         """Move the bar; where there is none, write a line now and then."""
@@ -109,7 +109,7 @@ class Journal:
         for line in lines:
             self.write_log(line)
             if not self.quiet:
-                print(line)
+                print(printable(line))
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.errors import UserError
+from trainer.errors import UserError, printable, quoted
 from trainer.runs.files import write_whole
 from trainer.tools.report.rows import Row, flatten
 from trainer.tools.report.run import Run, is_finite
@@ -48,7 +48,7 @@ def export(runs: Sequence[Run], folder: Path) -> None:
         for event in events(run):
             writer.write(event.SerializeToString())
         write_whole(place / FILE, room.getvalue())
-    print(f"written to {folder}; see it with: tensorboard --logdir {folder}")
+    print(f"written to {printable(str(folder))}; see it with: tensorboard --logdir {quoted(folder)}")
 
 
 def make_folder(folder: Path) -> None:
