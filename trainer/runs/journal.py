@@ -110,18 +110,3 @@ class Journal:
             self.write_log(line)
             if not self.quiet:
                 print(printable(line))
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """All whole rows of metrics.jsonl. Raises UserError for a file that cannot be read or holds something else."""
-    try:
-        data = (folder / "metrics.jsonl").read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read the metrics, {folder.absolute()}: {error.strerror}; give a run folder") from None
-    try:
-        rows = [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
-    except ValueError:
-        rows = [None]
-    if not all(isinstance(row, dict) and "event" in row for row in rows):
-        raise UserError(f"damaged metrics (a line is no row), {folder.absolute()}; look at metrics.jsonl")
-    return rows

@@ -10,7 +10,8 @@ import numpy as np
 
 from trainer.errors import UserError, printable, quoted
 from trainer.runs.files import write_whole
-from trainer.tools.report.rows import Row, flatten
+from trainer.runs.metrics import Row
+from trainer.tools.report.rows import flatten
 from trainer.tools.report.run import Run, is_finite
 from trainer.tools.report.strip import row_name
 

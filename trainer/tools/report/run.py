@@ -10,7 +10,8 @@ from trainer import config
 from trainer.config import Config
 from trainer.errors import UserError
 from trainer.ops import Array
-from trainer.tools.report.rows import Log, Row, numbers, read
+from trainer.runs.metrics import Log, Row, read
+from trainer.tools.report.rows import numbers
 
 try:
     import fcntl
