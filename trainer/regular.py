@@ -31,3 +31,11 @@ def read(path: str | Path, most: int = -1) -> bytes:
     refuse_others(path)
     with open(path, "rb") as file:
         return file.read(most)
+
+
+def text(path: str | Path, most: int = -1) -> str:
+    """The text of a regular file, what is no UTF-8 replaced; nothing if it cannot be read."""
+    try:
+        return read(path, most).decode("utf-8", "replace").replace("\r\n", "\n")
+    except OSError:
+        return ""

@@ -15,12 +15,13 @@ import yaml
 from trainer import config as configuration
 from trainer.errors import UserError, printable
 from trainer.runs.checkpoint import Checkpoint
-from trainer.runs.files import naming, write_whole
+from trainer.runs.files import naming, refuse_what_is_in_the_way, write_whole
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # in a notebook without ipywidgets: a bar of characters will do
     from tqdm.auto import tqdm
 
+ENDED_BY = {MemoryError: "not enough memory", KeyboardInterrupt: "interrupted"}  # where the exception has no words
 SILENCE = 10  # seconds between two lines of progress where no bar can be drawn
 
 
@@ -35,6 +36,8 @@ class Journal:
     def __init__(self, folder: Path, checkpoint: Checkpoint, quiet: bool) -> None:
         self.folder, self.quiet = folder, quiet
         self.began = time.monotonic() - checkpoint.seconds
+        for file in ("metrics.jsonl", "train.log"):
+            refuse_what_is_in_the_way(folder / file)
         with naming(folder):
             self.metrics = open(folder / "metrics.jsonl", "a+b", buffering=0)  # noqa: SIM115
             self.metrics.seek(0)
@@ -59,8 +62,8 @@ class Journal:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.bar.close()
         with suppress(UserError, OSError):  # a full disk is told by the error that is on its way
-            if error is not None and str(error):
-                self.write_log(str(error))
+            if error is not None:
+                self.write_log(str(error) or ENDED_BY.get(type(error), type(error).__name__))
         for file in (self.metrics, self.log):
             with suppress(OSError):
                 file.close()

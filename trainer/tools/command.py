@@ -42,8 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         discard(sys.stdout)
         if isinstance(error, BrokenPipeError):  # the reader of standard output has left, as `| head` does
             return 0
-        what = "standard output or error" if error.filename is None else str(error.filename)
-        status, message = 2, f"error: {error.strerror}, {what}; make room, or give permission"
+        status, message = 2, f"error: {refused(error)}"
     try:
         print(printable(message), file=sys.stderr)
     except OSError:
@@ -109,6 +108,16 @@ def joined(words: Sequence[str]) -> list[str]:
         else:
             result.append(word)
     return [word.replace("=--", r"=\--") if word.endswith("=--") else word for word in result]  # it drops a bare --
+
+
+def refused(error: OSError) -> str:
+    """What the system refused, where, and what to do."""
+    try:
+        os.getcwd()
+    except OSError:
+        return "the working directory is gone, it was moved or deleted; go to one that is there"
+    what = "standard output or error" if error.filename is None else os.path.abspath(error.filename)
+    return f"{error.strerror or error}, {what}; make room, or give permission"
 
 
 def discard(stream: TextIO) -> None:
