@@ -175,6 +175,8 @@ def test_a_folder_that_goes_while_runs_are_looked_for_is_passed_over(
 
     monkeypatch.setattr(os, "walk", walking)
     assert holding("checkpoint.npz", Path("runs")) == [run]
+    Path("runs/gone").mkdir()
+    assert holding("nothing.npz", Path("runs")) == []
 
 
 # What is left behind when memory ends
