@@ -78,9 +78,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return here
 
 
-def start_process(*arguments: str, options: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
-    """The program in a process of its own; the options are Python's."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+def start_process(*arguments: str, options: tuple[str, ...] = (), **variables: str) -> "subprocess.Popen[str]":
+    """The program in a process of its own; the options are Python's, the variables those of its environment."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"} | variables
     command = [sys.executable, *options, "-m", "trainer", *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
