@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from trainer import optim
+from trainer.runs import metrics
 from trainer.runs.checkpoint import load
-from trainer.runs.journal import read_metrics
 from trainer.tools.command import main
 
 Outcome = tuple[int, str, str]  # exit status, standard output, standard error
@@ -78,9 +78,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return here
 
 
-def start_process(*arguments: str, options: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
-    """The program in a process of its own; the options are Python's."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+def start_process(*arguments: str, options: tuple[str, ...] = (), **variables: str) -> "subprocess.Popen[str]":
+    """The program in a process of its own; the options are Python's, the variables those of its environment."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"} | variables
     command = [sys.executable, *options, "-m", "trainer", *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
@@ -166,7 +166,7 @@ def assert_readable(path: Path) -> None:
             load(path / file)
     if (path / "metrics.jsonl").exists():
         rows(path)
-        read_metrics(path)
+        assert metrics.read(path).left_out == []
     assert all((path / file).stat().st_size for file in ("config.yaml", "samples.txt") if (path / file).exists())
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, Trainer, assert_one_line, assert_readable, assert_same, folder, fresh
 
+from trainer import regular
 from trainer.runs import checkpoint, files, journal
 from trainer.runs.checkpoint import load
 
@@ -144,11 +145,12 @@ def test_a_full_disk_is_one_line_and_room_lets_the_run_go_on(trainer: Trainer) -
 
 
 @pytest.mark.parametrize("file", ["train.log", "metrics.jsonl"])
-def test_a_full_disk_under_the_log_is_one_line(file: str, trainer: Trainer) -> None:
+def test_a_full_disk_under_the_log_is_one_line(file: str, trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert trainer(*fresh("run"))[0] == 0
     path = folder("run") / file
     path.unlink()
     path.symlink_to("/dev/full")
+    monkeypatch.setattr(regular, "refuse_others", lambda path: None)  # it is no regular file
     assert_one_line(trainer("--resume", "runs"), 2, "cannot write")
 
 

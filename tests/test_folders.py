@@ -85,5 +85,5 @@ def test_a_path_that_no_file_system_holds_is_one_line(path: str) -> None:
 
 
 def test_a_device_is_no_backward_pass() -> None:
-    with pytest.raises(UserError, match="a large file"):
+    with pytest.raises(UserError, match="no regular file"):
         execute.read("/dev/zero")

@@ -8,6 +8,7 @@ from reported import eval_row, step_row, write
 
 import trainer
 from trainer.errors import UserError
+from trainer.runs.metrics import read
 from trainer.tools.report import rows
 
 GOOD = json.dumps(step_row(3))
@@ -23,6 +24,8 @@ GOOD = json.dumps(step_row(3))
         ("", "no object with an event"),
         ("[" * 100_000, "no object with an event"),
         ('{"event": 3}', "no object with an event"),
+        ('{"event": "x", "a": ' + '{"a": ' * 200 + "1" + "}" * 201, "values within values"),
+        ('{"event": "x", "a": ' + "[" * 900 + "]" * 900 + "}", "values within values"),
         ('{"event": "step"}', "step without step"),
         ('{"event": "check", "step": 0, "name": "update"}', "check without passed"),
         ('{"event": "step", "step": -1}', "step is -1"),
@@ -44,7 +47,7 @@ GOOD = json.dumps(step_row(3))
 )
 def test_what_is_no_row_is_left_out_and_said(tmp_path, line, why):
     (tmp_path / "metrics.jsonl").write_text(f"{GOOD}\n{line}\n{GOOD}\n")
-    log = rows.read(tmp_path)
+    log = read(tmp_path)
     assert log.rows == [json.loads(GOOD)] * 2
     (said,) = log.left_out
     assert said.startswith("line 2: ")
@@ -53,18 +56,18 @@ def test_what_is_no_row_is_left_out_and_said(tmp_path, line, why):
 
 def test_bytes_that_are_no_text_are_left_out(tmp_path):
     (tmp_path / "metrics.jsonl").write_bytes(b"\xff\xfe\n" + GOOD.encode() + b"\n")
-    log = rows.read(tmp_path)
+    log = read(tmp_path)
     assert (len(log.rows), len(log.left_out)) == (1, 1)
 
 
 def test_a_last_line_without_its_end_is_not_there_yet(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(GOOD + "\n" + GOOD[:30])
-    assert rows.read(tmp_path) == ([json.loads(GOOD)], [])
+    assert read(tmp_path) == ([json.loads(GOOD)], [])
 
 
 def test_a_log_that_cannot_be_read_is_one_line(tmp_path):
     with pytest.raises(UserError, match="cannot read the metrics"):
-        rows.read(tmp_path)
+        read(tmp_path)
 
 
 def test_columns_are_of_one_length_and_have_a_hole_where_a_row_says_nothing(tmp_path):

@@ -10,8 +10,8 @@ from reported import check_row, eval_row, gradient_row, rows_of, step_row, write
 
 from trainer.numerical import ORDER
 from trainer.runs.files import held
+from trainer.runs.metrics import Log
 from trainer.tools.report import strip, table, verdict
-from trainer.tools.report.rows import Log
 from trainer.tools.report.run import Run, open_run
 
 

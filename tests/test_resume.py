@@ -16,10 +16,12 @@ from conftest import (
     folder,
     fresh,
     rows,
+    start_process,
     timeless,
     values,
 )
 
+from trainer.runs.checkpoint import load
 from trainer.tools.command import main
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -169,3 +171,25 @@ def test_a_finished_run_without_its_best_parameters_can_still_be_resumed(trainer
     (folder("run") / "best.npz").unlink()
     assert trainer("--resume", "runs")[0] == 0
     assert rows(folder("run"))[-1]["event"] == "end"
+
+
+def test_threads_of_the_blas_make_no_difference_and_another_kind_of_processor_is_told(trainer: Trainer) -> None:
+    assert trainer(*fresh("whole", SETTINGS["adamw"]))[0] == 0
+    # In the middle of it the number of threads changes, which the run sets to one again.
+    run = start_process(*fresh("cut", SETTINGS["adamw"], "train.steps=8"), OPENBLAS_NUM_THREADS="3")
+    assert run.wait() == 0
+    (start,) = rows(folder("cut"), "start")
+    assert start["blas"].endswith(", threads: 1")
+    run = start_process("--resume", "runs/cut", "train.steps=24", OPENBLAS_NUM_THREADS="2")
+    _, err = run.communicate()
+    assert (run.returncode, "may differ" in err) == (0, False)
+    assert values(folder("whole") / "checkpoint.npz") == values(folder("cut") / "checkpoint.npz")
+    # A process cannot change the code that its BLAS has chosen for the processor.
+    run = start_process("--resume", "runs/cut", "train.steps=25", OPENBLAS_CORETYPE="Prescott")
+    _, err = run.communicate()
+    assert run.returncode == 0
+    later = load(folder("cut") / "checkpoint.npz").blas
+    told = [line for line in err.splitlines() if "the last bits of results may differ" in line]
+    if later == start["blas"]:
+        pytest.skip("this BLAS has code for one kind of processor")
+    assert told == [f"the last bits of results may differ: {start['blas']} has computed them, {later} goes on"]

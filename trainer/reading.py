@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from trainer import regular
 from trainer.config import Data
 from trainer.errors import UserError
 from trainer.sniffing import SAMPLE, likely_encodings, other_kind, wide_encoding
@@ -73,12 +74,10 @@ def sources(data: Data) -> list[Source]:
 
 def regular_file(path: Path) -> Source:
     try:
-        mode = path.stat().st_mode
+        mode = regular.mode(path)
     except OSError as error:
         raise unreadable(str(path), error) from None
-    except ValueError as error:  # a path that the file system cannot hold
-        raise UserError(f"cannot read the text, {str(path)!a}: {error}; check data.path") from None
-    if path.is_dir():
+    if S_ISDIR(mode):
         raise UserError(f"the text is a folder, {path}; give the path of a text file")
     if not S_ISREG(mode):
         raise UserError(f"the text is no regular file, {path}; pipe it into the program, to train with data.path=-")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from trainer import regular
 from trainer.errors import UserError
 
 LARGEST_FILE = 1 << 20  # bytes; a larger file is a text that was taken for a configuration
@@ -29,10 +30,9 @@ def from_dictionary(tree: Mapping[Any, Any], where: str) -> dict[str, Given]:
 def from_file(path: Path) -> dict[str, Given]:
     """The top level of a YAML file."""
     try:
-        with path.open("rb") as file:
-            source = file.read(LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        why = error.strerror if isinstance(error, OSError) else error
+        source = regular.read(path, LARGEST_FILE + 1)
+    except OSError as error:
+        why = error.strerror
         raise UserError(f"cannot read the configuration, {path}: {why}; give a configuration file") from None
     if len(source) > LARGEST_FILE:
         raise UserError(f"this is no configuration but a large file, {path}; a text is given as data.path=FILE")

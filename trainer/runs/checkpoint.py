@@ -1,9 +1,7 @@
 """Checkpoints: all that resuming and sampling need, in one .npz file that nothing but NumPy is needed to read."""
 
-import errno
 import json
 import math
-import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trainer import config as configuration
-from trainer import optim
+from trainer import optim, regular
 from trainer.config import Config
 from trainer.errors import UserError
 from trainer.model import NAMES, Parameters, Sizes, zeros
@@ -127,13 +125,9 @@ def load(path: str | Path) -> Checkpoint:
 def read_bytes(path: Path) -> bytes:
     """The bytes of a regular file. Raises UserError."""
     try:
-        if not path.is_file():
-            missing = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            raise OSError(errno.EINVAL, "it is no regular file") if path.exists() else missing
-        return path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or what the file system cannot encode
-        why = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"cannot read the checkpoint, {path}: {why}; give the path of a run") from None
+        return regular.read(path)
+    except OSError as error:
+        raise UserError(f"cannot read the checkpoint, {path}: {error.strerror}; give the path of a run") from None
 
 
 def unpack(arrays: dict[str, Array], meta: dict[str, Any], version: int, path: Path) -> Checkpoint:
@@ -159,9 +153,10 @@ def check_sense(checkpoint: Checkpoint) -> None:
     config, sizes = checkpoint.config, checkpoint.sizes
     expected = optim.initial_state(config.train, checkpoint.parameters)
     opening = sizes.K if config.data.mode == "stream" else 0
-    texts = checkpoint.vocabulary, checkpoint.blas, *checkpoint.places, *(checkpoint.backward or {}).values()
-    for text in texts:
+    for text in (checkpoint.vocabulary, checkpoint.blas):
         text.encode()  # UnicodeEncodeError, which is a ValueError, for half of a surrogate pair
+    for path in (*checkpoint.places, *(checkpoint.backward or {}).values()):
+        path.encode("utf-8", "surrogateescape")  # it may hold bytes that this locale does not read as characters
     sensible = (
         forms(checkpoint.state) == forms(expected)
         and len(set(checkpoint.vocabulary)) == sizes.V >= 2

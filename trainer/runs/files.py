@@ -1,10 +1,12 @@
 """Files that are whole at every moment, and one line for what the disk refuses."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trainer import regular
 from trainer.errors import UserError
 
 try:
@@ -40,18 +42,35 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(
-            f"cannot write ({error.strerror}), {path.absolute()}; make room or give the folder write permission,"
-            " then try again; a run goes on with --resume"
-        ) from None
+        raise UserError(f"cannot write ({error.strerror or error}), {path.absolute()}; {advice(error)}") from None
+
+
+def advice(error: OSError) -> str:
+    """What to do about a file that cannot be written."""
+    if error.errno in (errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.EINVAL):
+        return "move away what stands in its place, or give another"
+    if error.errno in (errno.ENOENT, errno.ENAMETOOLONG, errno.EILSEQ):
+        return "give another place"
+    return "make room or give the folder write permission, then try again; a run goes on with --resume"
+
+
+def refuse_what_is_in_the_way(path: Path) -> None:
+    """Raise UserError where something stands that is no regular file, or where there is no folder to write into."""
+    with naming(path):
+        try:
+            regular.refuse_others(path)
+        except FileNotFoundError:
+            os.stat(path.parent)
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Replace a file in one step: at every moment it is the old one or the new one, whole."""
-    aside = path.with_name(f".{path.name}.tmp")
+    refuse_what_is_in_the_way(path)
+    aside = path.parent / f".{path.name}.tmp"
     with naming(path):
         try:
-            with open(aside, "wb") as file:
+            aside.unlink(missing_ok=True)  # what a kill has left, or a link to another file
+            with open(aside, "xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

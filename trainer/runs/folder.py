@@ -1,9 +1,12 @@
 """Run folders, runs/NAME/YYYYMMDD-HHMMSS: making one, and finding the one that is meant."""
 
+import math
 import os
 import time
 from pathlib import Path
+from stat import S_ISDIR
 
+from trainer import regular
 from trainer.errors import UserError
 from trainer.runs.files import naming
 
@@ -46,19 +49,38 @@ def find_trained(run: str | None) -> Path:
 def candidates(run: str | None) -> list[Path]:
     """The run that is named, or all those in the folder. Raises UserError if there is none."""
     start = RUNS if run is None else Path(run)
-    if not os.path.exists(start):
+    try:
+        is_folder = S_ISDIR(regular.mode(start))
+    except (FileNotFoundError, NotADirectoryError):
         what = "no run yet" if run is None else "no such run"
-        raise UserError(f"{what}, {str(start.absolute())!a}; train first, or give the path of a run")
-    if run is None and not start.is_dir():
+        raise UserError(f"{what}, {start.absolute()}; train first, or give the path of a run") from None
+    except OSError as error:
+        raise closed(start, error) from None
+    if run is None and not is_folder:
         raise UserError(f"{start.absolute()} is no folder; runs are kept in a folder of that name, move the file away")
-    if start.is_file():
+    if not is_folder:
         return [start.parent]
-    if (start / "checkpoint.npz").exists():
+    if os.path.exists(start / "checkpoint.npz"):
         return [start]
-    found = [path.parent for path in start.rglob("checkpoint.npz")]
+    found = holding("checkpoint.npz", start)
     if not found:
         raise UserError(f"no run in this folder, {start.absolute()}; train first, or give the path of a run")
     return found
+
+
+def holding(file: str, start: Path) -> list[Path]:
+    """The folders below one that hold such a file. Raises UserError if none does, of those that can be looked into."""
+    errors: list[OSError] = []
+    found = [Path(base) for base, _, files in os.walk(start, onerror=errors.append) if file in files]
+    denied = [error for error in errors if not isinstance(error, (FileNotFoundError, NotADirectoryError))]
+    if denied and not found:
+        raise closed(Path(denied[0].filename), denied[0])
+    return sorted(found)
+
+
+def closed(place: Path, error: OSError) -> UserError:
+    what = f"cannot look for runs ({error.strerror})"
+    return UserError(f"{what}, {place.absolute()}; give the path of one, or permission")
 
 
 def newest(folders: list[Path]) -> Path:
@@ -66,21 +88,26 @@ def newest(folders: list[Path]) -> Path:
     return (
         folders[0]
         if len(folders) == 1
-        else max(folders, key=lambda folder: ((folder / "checkpoint.npz").stat().st_mtime_ns, folder.name))
+        else max(folders, key=lambda folder: (time_of(folder / "checkpoint.npz"), folder.name))
     )
+
+
+def time_of(file: Path) -> float:
+    """When a file was written; one that is gone, or must not be looked at, is older than all others."""
+    try:
+        return os.path.getmtime(file)
+    except OSError:
+        return -math.inf
 
 
 def has_trained(folder: Path) -> bool:
     """Whether a run came as far as an evaluation."""
-    return (folder / "best.npz").exists()
+    return os.path.exists(folder / "best.npz")
 
 
 def has_failed(folder: Path) -> bool:
     """Whether the last line of a run's log says that it failed."""
-    try:
-        lines = (folder / "train.log").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return False
+    lines = regular.text(folder / "train.log").splitlines()
     return bool(lines) and any(words in lines[-1] for words in FAILED)
 
 
@@ -90,9 +117,9 @@ def find_checkpoint(run: str | None, last: bool = False) -> Path:
         return Path(run)
     folder = find_trained(run)
     best = folder / "best.npz"
-    return best if best.exists() and not last else folder / "checkpoint.npz"
+    return best if os.path.exists(best) and not last else folder / "checkpoint.npz"
 
 
 def is_named(run: str | None) -> bool:
     """Whether RUN is one run, and not a folder in which one has to be found."""
-    return run is not None and (os.path.isfile(run) or (Path(run) / "checkpoint.npz").exists())
+    return run is not None and (os.path.isfile(run) or os.path.exists(Path(run) / "checkpoint.npz"))

@@ -13,14 +13,15 @@ from typing import Any
 import yaml
 
 from trainer import config as configuration
-from trainer.errors import UserError
+from trainer.errors import UserError, printable
 from trainer.runs.checkpoint import Checkpoint
-from trainer.runs.files import naming, write_whole
+from trainer.runs.files import naming, refuse_what_is_in_the_way, write_whole
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # in a notebook without ipywidgets: a bar of characters will do
     from tqdm.auto import tqdm
 
+ENDED_BY = {MemoryError: "not enough memory", KeyboardInterrupt: "interrupted"}  # where the exception has no words
 SILENCE = 10  # seconds between two lines of progress where no bar can be drawn
 
 
@@ -35,6 +36,8 @@ class Journal:
     def __init__(self, folder: Path, checkpoint: Checkpoint, quiet: bool) -> None:
         self.folder, self.quiet = folder, quiet
         self.began = time.monotonic() - checkpoint.seconds
+        for file in ("metrics.jsonl", "train.log"):
+            refuse_what_is_in_the_way(folder / file)
         with naming(folder):
             self.metrics = open(folder / "metrics.jsonl", "a+b", buffering=0)  # noqa: SIM115
             self.metrics.seek(0)
@@ -59,8 +62,8 @@ class Journal:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.bar.close()
         with suppress(UserError, OSError):  # a full disk is told by the error that is on its way
-            if error is not None and str(error):
-                self.write_log(str(error))
+            if error is not None:
+                self.write_log(str(error) or ENDED_BY.get(type(error), type(error).__name__))
         for file in (self.metrics, self.log):
             with suppress(OSError):
                 file.close()
@@ -86,13 +89,13 @@ class Journal:
 
     def write_log(self, line: str) -> None:
         with naming(self.folder / "train.log"):
-            self.log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + line + "\n")
+            self.log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + printable(line) + "\n")
 
     def say(self, line: str) -> None:
         """A line of the story, for people."""
         self.write_log(line)
         if not self.quiet:
-            tqdm.write(line, file=sys.stderr)
+            tqdm.write(printable(line), file=sys.stderr)
 
     def progress(self, step: int, note: str) -> None:
         """Move the bar; where there is none, write a line now and then."""
@@ -109,19 +112,4 @@ class Journal:
         for line in lines:
             self.write_log(line)
             if not self.quiet:
-                print(line)
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """All whole rows of metrics.jsonl. Raises UserError for a file that cannot be read or holds something else."""
-    try:
-        data = (folder / "metrics.jsonl").read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read the metrics, {folder.absolute()}: {error.strerror}; give a run folder") from None
-    try:
-        rows = [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
-    except ValueError:
-        rows = [None]
-    if not all(isinstance(row, dict) and "event" in row for row in rows):
-        raise UserError(f"damaged metrics (a line is no row), {folder.absolute()}; look at metrics.jsonl")
-    return rows
+                print(printable(line))

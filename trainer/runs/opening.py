@@ -3,7 +3,9 @@
 import sys
 from pathlib import Path
 
-from trainer.errors import printable
+import numpy as np
+
+from trainer.errors import UserError, printable
 from trainer.runs.checkpoint import Checkpoint, load
 from trainer.runs.folder import find_checkpoint, has_failed, is_named
 
@@ -11,10 +13,13 @@ from trainer.runs.folder import find_checkpoint, has_failed, is_named
 def open_run(run: str | None, last: bool = False) -> tuple[Checkpoint, Path]:
     """The checkpoint that is meant and its file; the run's newest state with `last`, else its best.
 
-    Raises UserError if there is none.
+    Raises UserError if there is none, or its parameters are not finite.
     """
     path = find_checkpoint(run, last)
-    return load(path), path
+    checkpoint = load(path)
+    if not np.isfinite(checkpoint.parameters.flat).all():
+        raise UserError(f"the parameters are not finite, {path.absolute()}; give another run or checkpoint")
+    return checkpoint, path
 
 
 def tell(run: str | None, checkpoint: Checkpoint, path: Path) -> None:

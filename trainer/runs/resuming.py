@@ -1,7 +1,6 @@
 """What has to fit before a run goes on: the settings that may change, and the text."""
 
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from trainer import config as configuration
 from trainer import text
 from trainer.config import Data, Train
-from trainer.errors import UserError, printable
+from trainer.errors import UserError, printable, quoted
 from trainer.reading import places
 from trainer.runs.checkpoint import Checkpoint, load
 from trainer.runs.starting import OwnBackward, record
@@ -40,8 +39,8 @@ def apply_overrides(checkpoint: Checkpoint, overrides: Sequence[str], folder: Pa
 
 def start_another(folder: Path) -> str:
     """How to go on with what cannot go on as it is."""
-    run = shlex.quote(str(folder))
-    return f"start another run from it: python -m trainer --config {run}/config.yaml --from {run} section.key=value"
+    file, run = quoted(folder / "config.yaml"), quoted(folder)
+    return f"start another run from it: python -m trainer --config {file} --from {run} section.key=value"
 
 
 def same_backward(checkpoint: Checkpoint, own: OwnBackward | None, folder: Path) -> None:
@@ -50,7 +49,7 @@ def same_backward(checkpoint: Checkpoint, own: OwnBackward | None, folder: Path)
     if before is None and own is not None:
         raise UserError(f"this run was trained with the model's own backward pass, {folder}; leave --backward out")
     if before is not None and own is None:
-        path = printable(before["path"])
+        path = quoted(before["path"])
         raise UserError(f"this run was trained with a backward pass of its own, {folder}; give --backward {path}")
     if before is not None and own is not None and before["sha256"] != own.digest:
         print(printable(f"warning: {own.path} has changed since this run began"), file=sys.stderr)

@@ -11,6 +11,7 @@ from trainer.blas import one_thread
 from trainer.errors import UserError
 from trainer.model import Activations, Batch
 from trainer.ops import Array
+from trainer.runs import memory
 from trainer.runs.checkpoint import Checkpoint
 from trainer.text import LENGTHS, to_ids
 from trainer.threads import cores
@@ -159,4 +160,13 @@ def check_settings(
     to_ids(prompt, checkpoint.vocabulary, "prompt")
     if checkpoint.config.data.mode == "lines" and "\n" in prompt:
         raise UserError("the prompt has a line break, on the command line; give the beginning of one line")
+    check_memory(checkpoint, n, length)
     return length
+
+
+def check_memory(checkpoint: Checkpoint, n: int, length: int) -> None:
+    """Raise UserError if so many samples of such a model, as many as advance together, do not fit into the memory."""
+    (V, K, D, H), size = checkpoint.sizes, checkpoint.parameters.flat.itemsize
+    a_sample = size * (K * D + 2 * H + 6 * V) + 8 * (V + 4 * K + length)  # bytes; a race is run in float64
+    together = min(n, TOGETHER * cores())
+    memory.require(together * a_sample, "sampling", f"-n {n} --length {length}", "give a smaller number of one of them")

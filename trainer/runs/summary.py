@@ -2,14 +2,13 @@
 
 import math
 import platform
-import shlex
 from typing import Any
 
 import numpy as np
 
 from trainer import __version__
 from trainer.blas import Blas
-from trainer.errors import printable
+from trainer.errors import quoted
 from trainer.model import NAMES
 from trainer.oddities import show
 from trainer.runs.checkpoint import Checkpoint
@@ -49,8 +48,8 @@ def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus, first_lo
         backward=checkpoint.backward["path"] if checkpoint.backward else None,
         examples=examples,
     )
-    characters = printable(show(corpus.vocabulary[corpus.lines :]))
-    files = printable(", ".join([config.data.path] if isinstance(config.data.path, str) else config.data.path))
+    characters = show(corpus.vocabulary[corpus.lines :])
+    files = ", ".join([config.data.path] if isinstance(config.data.path, str) else config.data.path)
     ends = ", with the end of a line" if corpus.lines else ""
     shapes = ", ".join(f"{name} {'x'.join(map(str, getattr(p, name).shape))}" for name in NAMES)
     journal.say(f"run         {journal.folder}")
@@ -59,10 +58,10 @@ def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus, first_lo
     journal.say("examples    " + ", ".join(f"{split} {n:,}" for split, n in examples.items()))
     journal.say(f"parameters  {sizes.parameters():,}: {shapes}; {config.model.dtype}, threads: {checkpoint.threads}")
     if checkpoint.source:
-        journal.say(f"begins with  {printable(checkpoint.source)}")
+        journal.say(f"begins with  {checkpoint.source}")
     journal.say(f"first loss  {first_loss.value:.4f} nats; log V = {first_loss.expected:.4f}")
     if corpus.warning:
-        journal.say(f"warning: in the text {printable(corpus.warning)}")
+        journal.say(f"warning: in the text {corpus.warning}")
     steps, warmup = config.train.steps, config.train.warmup_steps
     if warmup >= steps:
         why = f"train.warmup_steps is {warmup} and train.steps {steps}"
@@ -91,7 +90,7 @@ def conclude(
         seconds=checkpoint.seconds,
         checks=counted,
     )
-    more = f"for more samples: python -m trainer sample {shlex.quote(str(journal.folder))}"
+    more = f"for more samples: python -m trainer sample {quoted(journal.folder)}"
     journal.conclude(
         [
             f"losses of the best step, {best.step}, after {checkpoint.seconds:.1f} s:",
@@ -141,7 +140,7 @@ def remarks(journal: Journal, best: Checkpoint, losses: dict[str, float], last_v
         found.append(f"  the validation loss is above log V = {log_V:.4f}: worse than knowing nothing")
     if last_val_loss is not None and best.best_loss is not None and last_val_loss > 1.02 * best.best_loss:
         rose = f"validation rose from step {best.step} on, to {last_val_loss:.4f}: little text for so long a training"
-        newest = f"python -m trainer sample {shlex.quote(str(journal.folder))} --last"
+        newest = f"python -m trainer sample {quoted(journal.folder)} --last"
         found.append(f"  {rose}; samples of the newest state: {newest}")
     return found
 
@@ -155,8 +154,8 @@ def sample_lines(texts: list[str], corpus: Corpus) -> list[str]:
     """The samples as a terminal shows them; those of a list with a word on where they stand."""
     if corpus.lines:
         marked = zip(texts, marks(texts, corpus, LENGTHS["lines"]), strict=True)
-        return [f"  {printable(text)}  ({mark})" for text, mark in marked]
-    return [f"  {printable(line)}" for text in texts for line in (text + "\n").split("\n")][:-1]
+        return [f"  {text}  ({mark})" for text, mark in marked]
+    return [f"  {line}" for text in texts for line in (text + "\n").split("\n")][:-1]
 
 
 def marks(texts: list[str], corpus: Corpus, length: int) -> list[str]:

@@ -2,13 +2,12 @@
 
 import difflib
 import os
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from trainer import __version__
-from trainer.errors import Interrupted, RunFailed, UserError, printable
+from trainer.errors import Interrupted, RunFailed, UserError, printable, quoted
 from trainer.tools.commands import COMMANDS, train_command
 
 Command = Callable[[Sequence[str]], int | None]
@@ -24,8 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         for word in given:
-            if any("\ud800" <= c <= "\udfff" for c in word):
-                raise UserError(f"{word!a} is not UTF-8, on the command line; write it in UTF-8")
+            refuse_undecoded(word)
         command, words = chosen(given)
         status = command(joined(words))
         sys.stdout.flush()
@@ -37,20 +35,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunFailed as error:
         status, message = 1, f"failed: {error}"
     except Interrupted as error:
-        status, message = 130, f"go on with: python -m trainer --resume {shlex.quote(str(error.run))}"
+        status, message = 130, f"go on with: python -m trainer --resume {quoted(error.run)}"
     except KeyboardInterrupt as error:
         status, message = 130, str(error) or "interrupted"
     except OSError as error:
         discard(sys.stdout)
         if isinstance(error, BrokenPipeError):  # the reader of standard output has left, as `| head` does
             return 0
-        what = "standard output or error" if error.filename is None else str(error.filename)
-        status, message = 2, f"error: {error.strerror}, {what}; make room, or give permission"
+        status, message = 2, f"error: {refused(error)}"
     try:
         print(printable(message), file=sys.stderr)
     except OSError:
         discard(sys.stderr)
     return status
+
+
+def refuse_undecoded(word: str) -> None:
+    """Raise UserError for a word whose bytes Python did not take for characters."""
+    if not any("\ud800" <= c <= "\udfff" for c in word):
+        return
+    try:
+        shown = os.fsencode(word).decode()
+    except UnicodeError:
+        raise UserError(f"{word!a} is not UTF-8, on the command line; write it in UTF-8") from None
+    why = f"is not {sys.getfilesystemencoding()}, which is all that this locale reads"
+    raise UserError(f"{shown!r} {why}, on the command line; write PYTHONUTF8=1 before the command")
 
 
 def chosen(given: list[str]) -> tuple[Command, list[str]]:
@@ -73,17 +82,16 @@ def chosen(given: list[str]) -> tuple[Command, list[str]]:
 
 def meant(word: str) -> str:
     """What someone probably wanted who wrote this as the first word."""
-    quoted = shlex.quote(word)
     near = difflib.get_close_matches(word, COMMANDS, 1)
     if near:
         return f"did you mean {near[0]}?"
     if word.endswith((".yaml", ".yml")) or word in ("train", "run", "fit"):
-        file = quoted if word.endswith("ml") else "configs/names.yaml"
+        file = quoted(word) if word.endswith("ml") else "configs/names.yaml"
         return f"to train, write: python -m trainer --config {file}"
     if os.path.isdir(word) or word.endswith(".npz"):
-        return f"to go on with a run, write --resume {quoted}; to sample from it, sample {quoted}"
+        return f"to go on with a run, write --resume {quoted(word)}; to sample from it, sample {quoted(word)}"
     if os.path.exists(word) or word.endswith(".txt"):
-        return f"to train on a text, write: python -m trainer --config configs/names.yaml data.path={quoted}"
+        return f"to train on a text, write: python -m trainer --config configs/names.yaml data.path={quoted(word)}"
     return f"the commands are {', '.join(COMMANDS)}; to train, write --config FILE"
 
 
@@ -100,6 +108,16 @@ def joined(words: Sequence[str]) -> list[str]:
         else:
             result.append(word)
     return [word.replace("=--", r"=\--") if word.endswith("=--") else word for word in result]  # it drops a bare --
+
+
+def refused(error: OSError) -> str:
+    """What the system refused, where, and what to do."""
+    try:
+        os.getcwd()
+    except OSError:
+        return "the working directory is gone, it was moved or deleted; go to one that is there"
+    what = "standard output or error" if error.filename is None else os.path.abspath(error.filename)
+    return f"{error.strerror or error}, {what}; make room, or give permission"
 
 
 def discard(stream: TextIO) -> None:

@@ -15,7 +15,7 @@ from trainer.numerical import ORDER
 from trainer.ops import Array
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.files import write_whole
-from trainer.runs.folder import RUNS
+from trainer.runs.folder import RUNS, holding
 from trainer.runs.opening import open_run, tell
 from trainer.runs.starting import begin
 from trainer.tools.walk import Walk, walk
@@ -57,13 +57,11 @@ def explain(run: str | None, context: str | None, target: str, logits: str | Non
 
 def open_model(run: str | None) -> tuple[Checkpoint, str, Path | None]:
     """The model of a run, or where there is no run yet, one that has not been trained; words for it; and its file."""
-    if run is None and not any(RUNS.rglob("checkpoint.npz")):
+    if run is None and not holding("checkpoint.npz", RUNS):
         settings = config.build({"data": {"path": LIST}}, "the defaults")
         corpus = text.load(settings.data, settings.model.context)
         return begin(settings, corpus), f"an untrained model, for {LIST}: there is no run yet", None
     checkpoint, path = open_run(run)
-    if not np.isfinite(checkpoint.parameters.flat).all():
-        raise UserError(f"the parameters are not finite, {path.absolute()}; give another run or checkpoint")
     return checkpoint, f"the model of {printable(str(path))}, at step {checkpoint.step:,}", path
 
 
@@ -105,7 +103,7 @@ def draw(numbers: Walk, which: str, path: Path) -> None:
         f"<p>{escape(' '.join(chain.caption(numbers)))}</p>{chain.picture(numbers)}"
     )
     write_whole(path, fill(f"{examples[0]}, explained", body).encode(errors="replace"))
-    print(f"written to {path}")
+    print(f"written to {printable(str(path))}")
 
 
 # As text.

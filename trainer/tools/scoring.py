@@ -4,7 +4,6 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -25,6 +24,7 @@ from trainer.text import Corpus
 
 BLOCK = 1 << 20  # characters looked at together
 TOGETHER = 1 << 11  # characters that a thread scores at a time: their activations stay in the cache
+MOST = 1 << 24  # numbers in those activations
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,13 @@ def losses_of(checkpoint: Checkpoint, corpus: Corpus) -> Array:
     """The loss of each character in nats: (characters,). What occurs several times in a block is computed once."""
     start, end = corpus.splits["train"]
     losses = np.empty(end - start, checkpoint.parameters.flat.dtype)
-    with one_thread(), ThreadPoolExecutor(threads.cores()) as pool:
+    V, K, D, H = checkpoint.sizes
+    together = max(1, min(TOGETHER, MOST // (2 * K + K * D + H + V)))  # fewer, where each takes much room
+    with one_thread(), threads.workers(threads.cores()) as pool:
         for first in range(start, end, BLOCK):
             positions = np.arange(first, min(first + BLOCK, end))
-            positions, places = distinct_examples(corpus, positions, checkpoint.sizes.K)
-            parts = [positions[k : k + TOGETHER] for k in range(0, len(positions), TOGETHER)]
+            positions, places = distinct_examples(corpus, positions, K)
+            parts = [positions[k : k + together] for k in range(0, len(positions), together)]
             scored = pool.map(partial(threads.example_losses, checkpoint.parameters, checkpoint.sizes, corpus), parts)
             losses[first - start : first - start + len(places)] = np.concatenate([*scored])[places]
     return losses
@@ -139,7 +141,7 @@ def losses_of(checkpoint: Checkpoint, corpus: Corpus) -> Array:
 def distinct_examples(corpus: Corpus, positions: Array, K: int) -> tuple[Array, Array]:
     """One position for each context and target, and for each of the positions where its own stands among them."""
     V = len(corpus.vocabulary)
-    if V ** (K + 1) >= 2**63:  # no number of 64 bits for each; and few occur twice
+    if K > 20 or V ** (K + 1) >= 2**63:  # no number of 64 bits for each; and few occur twice
         return positions, np.arange(len(positions))
     contexts, targets = text.windows(corpus, positions, K)
     keys = contexts @ V ** np.arange(1, K + 1) + targets  # (n,)

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from trainer.errors import UserError
+from trainer import regular
+from trainer.errors import UserError, printable, quoted
 from trainer.runs.files import write_whole
-from trainer.tools.report.rows import Row, flatten
+from trainer.runs.metrics import Row
+from trainer.tools.report.rows import flatten
 from trainer.tools.report.run import Run, is_finite
 from trainer.tools.report.strip import row_name
 
@@ -48,7 +50,7 @@ def export(runs: Sequence[Run], folder: Path) -> None:
         for event in events(run):
             writer.write(event.SerializeToString())
         write_whole(place / FILE, room.getvalue())
-    print(f"written to {folder}; see it with: tensorboard --logdir {folder}")
+    print(f"written to {printable(str(folder))}; see it with: tensorboard --logdir {quoted(folder)}")
 
 
 def make_folder(folder: Path) -> None:
@@ -70,7 +72,7 @@ def events(run: Run) -> Iterator[Any]:
         values += [Summary.Value(tag=tag, histo=histogram) for tag, histogram in histograms(row)]
         if values:
             yield Event(wall_time=begin + (row.get("time") or 0), step=row["step"], summary=Summary(value=values))
-    text = samples(run.folder)
+    text = regular.text(run.folder / "samples.txt")
     if text:
         yield Event(wall_time=begin, step=run.steps_done, summary=Summary(value=[text_value("samples", text)]))
 
@@ -117,13 +119,6 @@ def histograms(row: Row) -> Iterator[tuple[str, Any]]:
                 bucket=counts.tolist(),
             ),
         )
-
-
-def samples(folder: Path) -> str:
-    try:
-        return (folder / "samples.txt").read_text("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def text_value(tag: str, text: str) -> Any:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from trainer.errors import UserError
-from trainer.runs.files import write_whole
+from trainer.errors import UserError, printable
+from trainer.runs.files import refuse_what_is_in_the_way, write_whole
 from trainer.threads import cores
 from trainer.tools.gallery.page import page
 from trainer.tools.gallery.trials import Outcome, train, trials
@@ -19,13 +19,14 @@ DATA = "data/names.txt"
 def gallery(path: str = "gallery.html") -> None:
     """Write the page. Minutes: a training of some seconds for each mistake. Raises UserError."""
     import_matplotlib()
+    refuse_what_is_in_the_way(Path(path))  # sooner than after minutes
     if not Path(DATA).exists():
         raise UserError(f"no {DATA}, in {Path.cwd()}; start the gallery where it lies")
     many = trials()
     with ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn")) as pool:
         outcomes = list(tqdm(pool.map(partial(outcome, DATA), range(len(many))), "trainings", len(many)))
     write_whole(Path(path), page(list(zip(many, outcomes, strict=True))).encode())
-    print(Path(path))
+    print(printable(str(Path(path))))
 
 
 def outcome(path: str, number: int) -> Outcome:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from trainer import regular
 from trainer.errors import UserError, printable
 
 LARGEST_FILE = 1 << 20  # bytes
@@ -18,10 +19,9 @@ LARGEST_FILE = 1 << 20  # bytes
 def read(path: str | Path) -> bytes:
     """The file's bytes. Raises UserError."""
     try:
-        with Path(path).open("rb") as file:
-            source = file.read(LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:  # ValueError: a path that the file system cannot hold
-        why = error.strerror if isinstance(error, OSError) else error
+        source = regular.read(path, LARGEST_FILE + 1)
+    except OSError as error:
+        why = error.strerror
         raise UserError(f"cannot read ({why}), {printable(str(path))}; give a file of Python") from None
     if len(source) > LARGEST_FILE:
         raise UserError(f"this is no backward pass but a large file, {printable(str(path))}; give a file of Python")

@@ -14,7 +14,7 @@ from typing import Any
 
 from trainer import loop, model
 from trainer.config import Config
-from trainer.errors import UserError, printable
+from trainer.errors import UserError, printable, quoted
 from trainer.model import INNER, NAMES, Activations, Batch, Parameters, Sizes
 from trainer.ops import Array
 from trainer.runs.starting import OwnBackward
@@ -85,8 +85,7 @@ class Learned:
                     raise UserError(f"{one} and {other} are one array, begin with {one}.copy(); {self.advice()}")
 
     def advice(self) -> str:
-        path = printable(self.path)
-        return f"{path}; see `python -m trainer practice {path}`"
+        return f"{printable(self.path)}; see `python -m trainer practice {quoted(self.path)}`"
 
 
 def read(path: str) -> Learned:

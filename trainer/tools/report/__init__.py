@@ -1,13 +1,14 @@
 """Look at runs: a table in the terminal, report.html for one run, compare.html for several."""
 
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.errors import UserError, printable
-from trainer.runs.files import write_whole
-from trainer.runs.folder import find, find_trained
+from trainer.runs.files import refuse_what_is_in_the_way, write_whole
+from trainer.runs.folder import find, find_trained, holding
 from trainer.tools.report import table
 from trainer.tools.report.run import Run, is_finite, open_run
 
@@ -77,7 +78,7 @@ def find_all(run_names: Sequence[str | Path]) -> list[Path]:
     for name in run_names:
         folder = Path(name)
         if folder.is_dir() and not is_run(folder):
-            inside = sorted(path.parent for path in folder.rglob("metrics.jsonl"))
+            inside = holding("metrics.jsonl", folder)
             if not inside:
                 raise UserError(f"no run in this folder, {folder.absolute()}; train first, or give the path of a run")
             found += inside
@@ -87,7 +88,7 @@ def find_all(run_names: Sequence[str | Path]) -> list[Path]:
 
 
 def is_run(folder: Path) -> bool:
-    return (folder / "checkpoint.npz").exists() or (folder / "metrics.jsonl").exists()
+    return any(os.path.exists(folder / file) for file in ("checkpoint.npz", "metrics.jsonl"))
 
 
 def shown(opened: Sequence[Run]) -> str:
@@ -117,12 +118,11 @@ def draw(opened: Sequence[Run], reload: bool = False) -> Path | None:
     from trainer.tools.report.compare import common_folder, comparison
     from trainer.tools.report.page import page
 
-    if len(opened) == 1:
-        path, html = opened[0].folder / "report.html", page(opened[0], reload)
-    else:
-        path = common_folder([run.folder for run in opened]) / "compare.html"
-        html = comparison(by_validation(opened), reload)
+    alone = len(opened) == 1
+    path = opened[0].folder / "report.html" if alone else common_folder([r.folder for r in opened]) / "compare.html"
+    refuse_what_is_in_the_way(path)  # before the drawing, which takes seconds
+    html = page(opened[0], reload) if alone else comparison(by_validation(opened), reload)
     write_whole(path, html.encode(errors="replace"))
     if not reload:
-        print(f"written to {path}")
+        print(f"written to {printable(str(path))}")
     return path

@@ -7,8 +7,8 @@ import numpy as np
 
 from trainer.model import NAMES
 from trainer.ops import Array
+from trainer.runs.metrics import Row
 from trainer.tools.report.figures import BY_NAME, COLOURS, INK, figure, label_ends, plain, smooth, thin, thin_to_largest
-from trainer.tools.report.rows import Row
 from trainer.tools.report.run import Run
 
 LOWEST_RATIO = 1e-5  # smaller ones are drawn there

@@ -3,10 +3,9 @@
 from dataclasses import fields
 from html import escape
 from importlib.resources import files
-from pathlib import Path
 from string import Template
 
-from trainer import config, text
+from trainer import config, regular, text
 from trainer.config import Config
 from trainer.errors import printable
 from trainer.tools.report import curves, learned, strip, table, verdict
@@ -119,7 +118,7 @@ def of_the_parameters(run: Run, found: Learned) -> str:
 
 def of_the_samples(run: Run, found: Learned | None) -> str:
     """The samples; of a list each is marked that stands in the text."""
-    written = read_text(run.folder / "samples.txt")
+    written = regular.text(run.folder / "samples.txt", TEXT)
     if not written:
         return ""
     corpus = found.corpus if found else None
@@ -134,20 +133,12 @@ def of_the_samples(run: Run, found: Learned | None) -> str:
     return f'<h2>Samples</h2><ul class="samples">{"".join(items)}</ul>'
 
 
-def read_text(path: Path) -> str:
-    """A text file of the run, or nothing."""
-    try:
-        return path.read_text("utf-8", "replace")[:TEXT]
-    except OSError:
-        return ""
-
-
 def settings(run: Run) -> str:
     """What differs from the defaults, then the whole configuration and the environment, folded."""
     parts = ["<h2>Configuration</h2>"]
     if run.config:
         parts.append(table.facts(unusual(run.config)))
-    written = read_text(run.folder / "config.yaml")
+    written = regular.text(run.folder / "config.yaml", TEXT)
     parts.append(f"<details><summary>All of it</summary><pre>{escape(written)}</pre></details>")
     start = next(iter(run.rows("start")), {})
     known = [(key, value) for key, value in start.items() if key not in ("event", "time")]

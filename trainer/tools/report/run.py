@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeGuard
 
-from trainer import config
+from trainer import config, regular
 from trainer.config import Config
 from trainer.errors import UserError
 from trainer.ops import Array
-from trainer.tools.report.rows import Log, Row, numbers, read
+from trainer.runs.metrics import Log, Row, read
+from trainer.tools.report.rows import numbers
 
 try:
     import fcntl
@@ -103,11 +104,7 @@ def open_run(folder: Path) -> Run:
 
 def story(folder: Path) -> list[str]:
     """The lines of train.log without their dates and times."""
-    try:
-        lines = (folder / "train.log").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return []
-    return [line[DATE:] for line in lines]
+    return [line[DATE:] for line in regular.text(folder / "train.log").splitlines()]
 
 
 def is_running(folder: Path) -> bool:

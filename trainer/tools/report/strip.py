@@ -8,8 +8,8 @@ import numpy as np
 
 from trainer.numerical import ORDER
 from trainer.ops import Array
+from trainer.runs.metrics import PLACES, Row
 from trainer.tools.report import heat
-from trainer.tools.report.rows import PLACES, Row
 from trainer.tools.report.run import is_finite
 
 COLUMNS = 60  # more checked steps than that share columns

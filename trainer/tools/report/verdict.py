@@ -6,7 +6,7 @@ import numpy as np
 
 from trainer.links import LINKS
 from trainer.numerical import ORDER
-from trainer.tools.report.rows import Row
+from trainer.runs.metrics import Row
 from trainer.tools.report.run import Run
 from trainer.tools.report.strip import row_name
 from trainer.tools.report.table import short

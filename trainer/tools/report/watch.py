@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainer.errors import printable
 from trainer.tools.report import draw, shown
 from trainer.tools.report.run import open_run
 
@@ -24,7 +25,8 @@ def watch_runs(folders: Sequence[Path]) -> Path | None:
             height = print_over(shown(opened), height)
             path = draw(opened, reload=going_on)
             if path and not last and going_on:
-                print(f"open {path}, which shows the run as it goes on; Ctrl-C ends this", file=sys.stderr)
+                shown_at = printable(str(path))
+                print(f"open {shown_at}, which shows the run as it goes on; Ctrl-C ends this", file=sys.stderr)
                 height = 0  # nothing is written over that line
             last = lengths
         if not going_on:

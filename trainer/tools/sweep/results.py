@@ -33,7 +33,7 @@ def in_words(values: Mapping[str, Any]) -> str:
 
 
 def short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
 
 
 def table(plan: Plan, places: "Mapping[int, FrozenTrial]") -> str:
@@ -43,8 +43,8 @@ def table(plan: Plan, places: "Mapping[int, FrozenTrial]") -> str:
     rows = [header]
     for place, trial in order:
         values = [short(trial.params[key]) for key in plan.spans]
-        loss, run = f"{loss_of(trial):.4f}", trial.user_attrs.get("run", "-")
-        rows.append([str(place), loss, how_it_ended(trial), *values, printable(run)])
+        loss, run = f"{loss_of(trial):.4f}", printable(str(trial.user_attrs.get("run", "-")))
+        rows.append([str(place), loss, how_it_ended(trial), *values, run])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 

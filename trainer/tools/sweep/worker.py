@@ -108,7 +108,7 @@ def train(task: Task, store: Store, trial: "FrozenTrial", stop: threading.Event)
 def run(task: Task, store: Store, trial: "FrozenTrial", stop: threading.Event) -> None:
     """Train with the trial's values; its loss is the one at the end of the run, on the whole validation split."""
     from trainer.runs import session
-    from trainer.runs.journal import read_metrics
+    from trainer.runs.metrics import read
 
     config = with_values(task.plan.config, trial.params)
     steps = config.train.steps
@@ -128,7 +128,7 @@ def run(task: Task, store: Store, trial: "FrozenTrial", stop: threading.Event) -
     if stop.is_set() and not pruned and max(losses) < steps:
         raise KeyboardInterrupt
     store.note(trial, "run", str(folder))
-    loss = losses[max(losses)] if pruned else read_metrics(folder)[-1]["val_loss"]
+    loss = losses[max(losses)] if pruned else read(folder).rows[-1]["val_loss"]
     store.end(trial, "PRUNED" if pruned else "COMPLETE", loss)
 
 
