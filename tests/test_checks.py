@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from trainer.model import INNER, NAMES, Batch, Parameters, Sizes
 from trainer.numerical import ORDER
 from trainer.ops import Array
 from trainer.referee.update import Update
+from trainer.runs.inspection import Inspector
 from trainer.threads import gradients, split_batch
 from trainer.tolerances import tolerances
 from trainer.tools.command import main
@@ -158,6 +160,21 @@ def test_what_is_not_finite_is_caught(name: str, value: float) -> None:
     assert (verdict.passed, verdict.worst) == (False, list(place))
 
 
+def test_a_numerical_gradient_that_is_no_number_passes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    s = scene(*SHAPES[2], atol=1.0)
+    hand = s.hand()
+    monkeypatch.setattr(numerical, "slopes", lambda method, eps, losses: np.full(np.shape(losses(eps))[-1], np.nan))
+    with np.errstate(invalid="ignore"):  # as in training
+        assert not s.compare("z", hand["z"]).passed
+
+
+def test_the_worst_of_a_kind_stays_the_worst_even_if_it_is_no_number() -> None:
+    tallies = SimpleNamespace(tallies={})
+    found = [SumToZero(passed=False, value=value, atol=1.0) for value in (1.0, np.nan, 2.0)]
+    assert [Inspector.count(tallies, verdict, step) for step, verdict in enumerate(found)] == [True, True, False]  # type: ignore[arg-type]
+    assert tallies.tallies["sum_to_zero"] == {"run": 3, "failed": 3, "worst": 1e308, "where": "step 1"}
+
+
 def test_an_absent_character_must_have_exactly_no_gradient() -> None:
     s = scene(*SHAPES[2], coordinates=2)
     hand = s.hand()
@@ -175,7 +192,7 @@ def test_an_absent_character_must_have_exactly_no_gradient() -> None:
 def test_descent_is_right_for_the_gradient_and_wrong_for_another() -> None:
     s = scene(*SHAPES[2])
     at, tol = s.point(), tolerances(s.point(), s.config.check, "float64")
-    g = checks.flat(s.sizes, s.hand())
+    g = checks.as_vector(s.sizes, s.hand())
     verdict = checks.descent(at, g, tol)
     lower = model.zeros(s.sizes, np.float64)
     lower.flat[...] = s.p.flat - verdict.predicted / (g @ g) * g
@@ -194,7 +211,7 @@ def test_descent_is_right_for_the_gradient_and_wrong_for_another() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_direction_reaches_the_entries_that_are_not_drawn(method: str) -> None:
     s = scene(*SHAPES[2], method=method, coordinates=1)
-    at, tol, g = s.point(), tolerances(s.point(), s.config.check, "float64"), checks.flat(s.sizes, s.hand())
+    at, tol, g = s.point(), tolerances(s.point(), s.config.check, "float64"), checks.as_vector(s.sizes, s.hand())
 
     def along(by_hand: Array) -> Direction:
         return checks.direction(at, by_hand, tol, s.config.check, np.random.default_rng(5))

@@ -181,7 +181,7 @@ def test_nothing_of_the_flat_gradient_lies_outside_its_views(pool: Executor) -> 
     rng, sizes = np.random.default_rng(0), Sizes(5, 2, 3, 7)
     p = random_parameters(rng, sizes)
     batch = Batch(rng.integers(0, 5, (9, 2)), rng.integers(0, 5, 9))
-    g = witness(p, batch, sizes, 3, pool).gradient
+    g = witness(p, batch, sizes, 3, pool).g
     size = float(np.linalg.norm(g.flat))
     for name in NAMES:
         getattr(g, name)[...] = 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from search import Inline, some_corpus
 
-from trainer import loop, model, numerical, optim, referee, threads, tolerances
+from trainer import loop, model, numerical, ops, optim, referee, threads, tolerances
 from trainer.batches import batches
 from trainer.config import Check, Config, Data, Model, Train
 from trainer.model import Batch, Sizes
@@ -94,7 +94,7 @@ def test_every_entry_of_the_move_is_held_against_the_rule(train: dict[str, Any],
     assert (row.name, row.passed, row.found) == ("update", True, "")
     assert row.loss_before == pytest.approx(witness.loss, rel=1e-5)
     move = (witness.after.flat - witness.before.flat).astype(np.float64)
-    assert row.predicted == pytest.approx(float(witness.gradient.flat.astype(np.float64) @ move), rel=1e-4)
+    assert row.predicted == pytest.approx(float(witness.g.flat.astype(np.float64) @ move), rel=1e-4)
     for name in model.NAMES:  # ten units in the last place of one entry are ten times what rounding may do
         value = getattr(witness.after, name)
         place = tuple(n - 1 for n in value.shape)
@@ -109,7 +109,7 @@ def test_every_entry_of_the_move_is_held_against_the_rule(train: dict[str, Any],
 def test_what_underflows_in_storage_is_no_slip() -> None:
     config = configured(optimizer="adamw")
     witness, _ = watched(config)
-    small = witness.gradient.flat
+    small = witness.g.flat
     small[...] *= np.float32(1e-24)  # its square is below the smallest number of float32
     after, state = witness.before.flat.copy(), {name: 0 * vector for name, vector in witness.state_after.items()}
     p = model.zeros(SIZES, np.float32)
@@ -120,6 +120,23 @@ def test_what_underflows_in_storage_is_no_slip() -> None:
     assert not state["v"].any()
     witness = replace(witness, after=p, state_after=state)
     assert update_of(witness, config.train).passed
+
+
+def test_the_function_that_moves_the_parameters_is_the_one_that_is_named() -> None:
+    for train, function in zip(RULES, ("sgd", "momentum", "adam"), strict=True):
+        config = configured(**train)
+        witness, _ = watched(config, steps=2)
+        for vector in witness.state_after.values():
+            vector[...] *= 2
+        witness.after.flat[...] *= 2
+        assert f"look at {function} in optim.py" in update_of(witness, config.train).found
+
+
+def test_a_wrong_move_in_a_warm_up_that_lasts_for_the_whole_training_is_told() -> None:
+    config = configured(warmup_steps=10)
+    witness, _ = watched(config, steps=4)
+    witness.after.flat[...] *= 2
+    assert not update_of(witness, config.train).passed
 
 
 # What a step is fed.
@@ -194,6 +211,29 @@ def test_masks_hold_two_values_and_keep_what_chance_allows() -> None:
         assert words in row.found or "keeps what it should drop" in row.found
 
 
+def test_a_mask_with_right_values_that_keeps_too_few_is_told_by_its_count() -> None:
+    config = configured(dropout=0.25, batch_size=64)
+    witness, _ = watched(config)
+    mask = witness.batch.h_mask
+    assert mask is not None
+    mask[::3] = 0
+    (row,) = dropout.examine(witness, config, {})
+    assert f"{(mask != 0).sum()} of 384 entries are kept, 288 are expected" in row.found
+
+
+def test_what_wrote_into_its_input_is_the_one_that_was_given_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoiling(x: Array, mask: Array, out: Array | None = None, right: Any = ops.dropout) -> Array:
+        result: Array = right(x, mask, out)
+        mask[0] += 1
+        return result
+
+    monkeypatch.setattr(ops, "dropout", spoiling)
+    witness, _ = watched(configured(dropout=0.25, embedding_dropout=0.5))
+    assert witness.changed == [f"dropout changed {name}_mask, which was given to it" for name in ("emb", "h")]
+    twice = replace(witness, observations=[*witness.observations, *witness.observations])
+    assert twice.changed == witness.changed
+
+
 # The forward pass.
 
 
@@ -261,7 +301,7 @@ def test_an_error_of_one_entry_escapes_few_directions() -> None:
         g = witness.gradients[name].copy()
         place = np.unravel_index(int(abs(g).argmax()), g.shape)
         g[place] *= 1.03
-        # 3 % of the largest entry: a Gaussian number is small enough to hide it in less than half of the steps.
+        # 3 % of the largest entry: a random number is small enough to hide it in less than half of the steps.
         assert escaped(witness.gradients | {name: g}, config, at, name, 30) < 15
     swapped = witness.gradients["W1"].copy()
     swapped[[0, 1]] = swapped[[1, 0]]
@@ -315,10 +355,18 @@ def test_evaluation_is_held_against_the_plain_pass() -> None:
         assert row.shown == pytest.approx(factor * row.expected, rel=1e-5)
 
 
+def test_an_evaluation_that_is_not_finite_is_told() -> None:
+    witness, corpus = watched(configured())
+    rng = np.random.default_rng(0)
+    row = evaluation.examine(witness.before, corpus, "val", SIZES.K, lambda at: np.inf, rng)
+    assert not row.passed
+    assert "it is not finite" in row.found
+
+
 def test_the_sum_of_the_threads_is_recomputed() -> None:
     witness, _ = watched(configured())
     assert sums.remarks(witness) == []
-    witness.gradient.W1[...] += np.float32(0.01) * witness.before.W1
+    witness.g.W1[...] += np.float32(0.01) * witness.before.W1
     (said,) = sums.remarks(witness)
     assert "dW1: look at gradients in threads.py" in said
     assert "0.01 times the parameters was added" in said

@@ -19,7 +19,7 @@ CHANCES = 1 << 16  # dropout is decided by integers of 16 bits, which take half 
 
 
 def batches(corpus: Corpus, config: Config, step: int) -> Iterator[Batch]:
-    """The batches from a step on. They are drawn for a block of steps at once, because a draw costs as much as a batch.
+    """The batches from a step on. They are drawn for a block of steps at once, because a draw costs much to begin.
 
     Each block has a generator of its own, made from seed and block, so that any step can be drawn again.
     """

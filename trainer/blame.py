@@ -1,4 +1,9 @@
-"""What verdicts mean, in words for people: which link is broken, and what is worth a warning."""
+"""What verdicts mean, in words for people: which link is broken, and what is worth a warning.
+
+How a wrong dW1 gets its name: `checks.compare` gives a verdict on each tensor, in the order of `numerical.ORDER`; the
+first that failed is named, with its operation and formula from links.py; `diagnosis.what_was_done` holds the gradient
+against the table of mistakes.py; and `Inspector.judge` in runs/inspection.py stops the run with what was said.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -42,10 +47,10 @@ def describe(verdict: Verdict, config: Config, own: Mapping[str, str]) -> str:
                 "p - y does not sum to zero: look at softmax and softmax_cross_entropy_backward, dlogits = (p - y) / B;"
                 f" largest sum {value:.3e}, at most {atol:.3e} by rounding"
             )
-        case Direction(by_hand=by_hand, numerical=numerical):
+        case Direction():
             return (
                 "the gradient is wrong in an entry that was not drawn: run with check.coordinates=all;"
-                f" along a random direction by hand {by_hand:.6e}, numerical {numerical:.6e}"
+                f" along a random direction by hand {verdict.by_hand:.6e}, numerical {verdict.numerical:.6e}"
             )
         case Descent(predicted=predicted, actual=actual):
             return (

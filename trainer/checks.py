@@ -1,4 +1,4 @@
-"""How we know it is right: gradients against numerical ones, and what someone who knows backprop by heart would check.
+"""How we know it is right: gradients against numerical ones, and three sums: of p - y, of a small step, the first loss.
 
 A check gives a verdict: its name, whether it passed, its numbers. How close two gradients have to be is worked out in
 tolerances.py; what a failure means is said in blame.py.
@@ -24,26 +24,26 @@ def check_gradients(
     tol = tolerances(at, check, dtype)
 
     def rows(wanted: int | str) -> list[Verdict]:
-        found = numerical.gradients(at, check.method, tol.eps, wanted, rng, mapper)
-        return [compare(name, by_hand[name], found[name], tol, check, at) for name in ORDER]
+        expected = numerical.gradients(at, check.method, tol.eps, wanted, rng, mapper)
+        return [compare(name, by_hand[name], expected[name], tol, check, at) for name in ORDER]
 
     verdicts = rows(check.coordinates)
     if check.coordinates != "all" and not all(verdict.passed for verdict in verdicts):
         # Others passed on the few entries that were drawn: the first wrong link is named after a look at all of them.
         verdicts = rows("all")
-    g = flat(at.sizes, by_hand)
+    g = as_vector(at.sizes, by_hand)
     if check.coordinates != "all":
         verdicts.append(direction(at, g, tol, check, rng))
     return [*verdicts, descent(at, g, tol)]
 
 
-def compare(name: str, by_hand: Array, found: Array, tol: Tolerances, check: Check, at: Point) -> Gradient:
-    """One tensor, entry by entry, where the numerical gradient `found` is not nan."""
-    drawn = ~np.isnan(found)
+def compare(name: str, by_hand: Array, expected: Array, tol: Tolerances, check: Check, at: Point) -> Gradient:
+    """One tensor, entry by entry, where `expected`, the numerical gradient, is not nan."""
+    drawn = ~np.isnan(expected)
     hand = by_hand.astype(np.float64)
-    error = np.where(drawn, abs(hand - found), 0)
-    excess = error / (tol.atol[name] + tol.rtol[name] * np.maximum(abs(hand), abs(found)))  # above 1 is wrong
-    excess[~np.isfinite(hand)] = np.inf
+    error = np.where(drawn, abs(hand - expected), 0)
+    excess = error / (tol.atol[name] + tol.rtol[name] * np.maximum(abs(hand), abs(expected)))  # above 1 is wrong
+    excess[~np.isfinite(hand) | np.isinf(expected)] = np.inf
     if not math.isfinite(tol.atol[name]):  # the numbers are too large to say how they round: training diverges
         excess[...] = 0
     if name == "C":  # the rows of characters that are not in the batch are zero, exactly
@@ -51,7 +51,7 @@ def compare(name: str, by_hand: Array, found: Array, tol: Tolerances, check: Che
         excess[rows] = np.where(hand[rows] == 0, 0, np.inf)
     excess[~drawn] = -1
     worst = np.unravel_index(int(excess.argmax()), excess.shape)
-    largest = float(np.nanmax(abs(found)))
+    largest = float(np.nanmax(abs(expected)))
     return Gradient(
         passed=bool(excess[worst] <= 1),
         tensor=name,
@@ -63,16 +63,16 @@ def compare(name: str, by_hand: Array, found: Array, tol: Tolerances, check: Che
         atol=tol.atol[name],
         worst=[int(i) for i in worst],
         by_hand=float(hand[worst]),
-        numerical=float(found[worst]),
+        numerical=float(expected[worst]),
     )
 
 
-def flat(sizes: Sizes, by_hand: dict[str, Array]) -> Array:
-    """The parameters' gradients as one vector, in float64."""
-    g = model.zeros(sizes, np.float64)
+def as_vector(sizes: Sizes, arrays: dict[str, Array]) -> Array:
+    """An array for each parameter as one vector, in float64."""
+    vector = model.zeros(sizes, np.float64)
     for name in NAMES:
-        getattr(g, name)[...] = by_hand[name]
-    return g.flat
+        getattr(vector, name)[...] = arrays[name]
+    return vector.flat
 
 
 def direction(at: Point, g: Array, tol: Tolerances, check: Check, rng: np.random.Generator) -> Direction:
@@ -81,7 +81,7 @@ def direction(at: Point, g: Array, tol: Tolerances, check: Check, rng: np.random
     along /= np.linalg.norm(along)
     hand = float(g @ along)
     eps = min(tol.eps.values())
-    slope = float(numerical.slopes(check.method, eps, lambda nudge: loss_at(at, at.p.flat + nudge * along))[0])
+    slope = float(numerical.slopes(check.method, eps, lambda nudge: loss_at(at, at.p.flat + nudge * along)))
     atol, rtol = max(tol.atol.values()), max(tol.rtol.values())
     within = abs(hand - slope) <= atol + rtol * max(abs(hand), abs(slope))
     passed = bool(within or not math.isfinite(atol))  # as in `compare`
@@ -92,18 +92,18 @@ def descent(at: Point, g: Array, tol: Tolerances) -> Descent:
     """A step against the gradient, small enough that first order holds, lowers the loss as predicted.
 
     Of a step that is predicted to lower the loss by d, curvature b makes d - b, and of the same step back -d - b. A
-    step counts if bending and rounding are below a fiftieth of d: they cannot make the 5 % that are allowed, on top of
-    what an error within the tolerances does to the slope. Shorter and shorter ones are tried until one is as predicted.
-    Where none is that straight and still shows above rounding, as close to a minimum, there is nothing to predict.
+    step counts if curvature and rounding together are below 2 % of d. Then the fall may differ from d by 5 %, and by
+    what errors within the tolerances do to the slope. Shorter and shorter steps are tried until one is as predicted.
+    Where none counts, as close to a minimum, there is nothing to predict.
     """
-    slope, loss = float(g @ g), float(loss_at(at, at.p.flat))
-    within = {name: np.full(shape, tol.atol[name]) for name, shape in at.sizes.shapes().items()}
-    doubt = float(abs(g) @ flat(at.sizes, within)) / (slope or 1) + max(tol.rtol.values())
+    square, loss = float(g @ g), float(loss_at(at, at.p.flat))
+    allowed = {name: np.full(shape, tol.atol[name]) for name, shape in at.sizes.shapes().items()}
+    doubt = float(abs(g) @ as_vector(at.sizes, allowed)) / (square or 1) + max(tol.rtol.values())
     result = Descent(passed=True, predicted=0.0, actual=0.0, ratio=1.0)
-    if slope == 0 or not doubt <= 1:
+    if square == 0 or not doubt <= 1:  # or it is nan
         return result
     for predicted in (10.0 ** np.arange(-2, -10, -1) * max(loss, 100 * tol.loss)).tolist():
-        move = predicted / slope * g
+        move = predicted / square * g
         lower, higher = float(loss_at(at, at.p.flat - move)), float(loss_at(at, at.p.flat + move))
         actual, bent = loss - lower, abs(higher + lower - 2 * loss) / 2
         if bent + tol.loss > 0.02 * predicted:
@@ -119,7 +119,7 @@ def sum_to_zero(dlogits: Array) -> SumToZero:
     """Each row of p - y sums to zero: probabilities sum to one, and so does y: (B, V)."""
     (B, V), u = dlogits.shape, float(np.finfo(dlogits.dtype).eps)
     value = float(abs(dlogits.sum(axis=1)).max())
-    atol = 2 * u * (V + 4) / B  # each p is rounded, and so is each of V additions, twice
+    atol = 2 * u * (V + 4) / B  # a row's numbers add up to 2 / B in size; V additions, and four roundings of each p
     return SumToZero(passed=value <= atol, value=value, atol=atol)
 
 

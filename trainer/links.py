@@ -7,7 +7,7 @@ class Link(NamedTuple):
     """A link of the chain rule: the gradient of one tensor."""
 
     tensor: str
-    needs: tuple[str, ...]  # links before it in ORDER that are right when it is the first wrong one
+    needs: tuple[str, ...]  # the links before it that a message names as right
     backward: str  # the operation that makes it
     forward: str  # what that is the derivative of
     formula: str
@@ -34,12 +34,24 @@ LINKS = {
              "a character gathers from all the places where it stands"),
     )
 }  # fmt: skip
-MADE_BY = {"emb": "embedding", "z": "affine", "h": "tanh", "logits": "affine", "loss": "cross_entropy"}
 
-# What each operation is given, as the step is watched: it may change none of it, or what comes after is wrong.
-GIVEN = {
-    "emb": ("C", "contexts", "emb_mask"), "z": ("emb", "W1", "b1"), "h": ("h_mask",), "logits": ("h", "W2", "b2"),
-    "dlogits": ("logits", "targets"), "dW2": ("h", "dlogits"), "db2": ("dlogits",), "dh": ("dlogits", "W2"),
-    "dz": ("dh", "h", "h_mask"), "db1": ("dz",), "dW1": ("emb", "dz", "contexts", "C"), "demb": ("dz", "W1"),
-    "dC": ("demb", "contexts", "emb_mask", "dz", "W1"),
-}  # fmt: skip
+# For each tensor that is watched, the operations that make it, and what each of them is given and must not change.
+GIVEN: dict[str, dict[str, tuple[str, ...]]] = {
+    "emb": {"embedding": ("C", "contexts"), "dropout": ("emb_mask",)},
+    "z": {"affine": ("emb", "W1", "b1")},
+    "h": {"dropout": ("h_mask",)},  # tanh may write over z
+    "logits": {"affine": ("h", "W2", "b2")},
+    "dlogits": {"softmax_cross_entropy_backward": ("logits", "targets")},
+    "dW2": {"affine_backward_weight": ("h", "dlogits")},
+    "db2": {"affine_backward_bias": ("dlogits",)},
+    "dh": {"affine_backward_input": ("dlogits", "W2")},
+    "dz": {"dropout_backward": ("h_mask", "dh"), "tanh_backward": ("dh", "h")},
+    "db1": {"affine_backward_bias": ("dz",)},
+    "dW1": {"affine_backward_weight": ("emb", "dz"), "embedded_affine_backward": ("contexts", "C")},
+    "demb": {"affine_backward_input": ("dz", "W1")},
+    "dC": {
+        "dropout_backward": ("emb_mask", "demb"),
+        "embedding_backward": ("contexts", "demb"),
+        "embedded_affine_backward": ("dz", "W1"),
+    },
+}

@@ -51,7 +51,7 @@ def watched_step(
 
     before, state_before = copy(p, sizes), copy_state(state)
     g = gradients(p, batch, new_watch)
-    gradient = copy(g, sizes)
+    own_g = copy(g, sizes)  # the update writes over g
     optim.update(train, p, g, state, number)
     return Witness(
         step=number,
@@ -62,6 +62,6 @@ def watched_step(
         after=copy(p, sizes),
         state_before=state_before,
         state_after=copy_state(state),
-        gradient=gradient,
+        g=own_g,
         observations=observations,
     )

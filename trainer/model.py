@@ -37,7 +37,7 @@ class Sizes(NamedTuple):
     H: int
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Each parameter's shape, matrices first."""
+        """Each parameter's shape. Matrices come first, so that weight decay, which spares the biases, is one slice."""
         V, K, D, H = self
         return {"C": (V, D), "W1": (K * D, H), "W2": (H, V), "b1": (H,), "b2": (V,)}
 
@@ -84,8 +84,8 @@ def initial(sizes: Sizes, dtype: npt.DTypeLike, rng: np.random.Generator) -> Par
     >>> p.W1.shape, p.flat.size
     ((30, 200), 11897)
 
-    W1 ~ N(0, 1) * (5/3) / sqrt(K*D): tanh shrinks what passes, the gain 5/3 makes up for it, and the root of the fan-in
-    keeps z of order 1, so that units neither saturate nor die (He et al. 2015, arXiv:1502.01852; the gain is that of
+    W1 ~ N(0, 1) * (5/3) / sqrt(K*D): the root of the fan-in keeps z of order 1, so that few units start saturated; tanh
+    shrinks what passes, and the gain 5/3 makes up for it (He et al. 2015, arXiv:1502.01852; the gain is that of
     PyTorch's `calculate_gain` for tanh). W2 ~ N(0, 1) * 0.1 / sqrt(H): logits start near 0 whatever H is, all
     characters are about equally likely, and the first loss is close to log V.
     """
@@ -105,8 +105,8 @@ class Batch(NamedTuple):
     h_mask: Array | None = None  # (B, H)
     positions: Array | None = None  # (B,)
 
-    def rows(self, part: slice) -> "Batch":
-        """Some of the examples."""
+    def rows(self, part: slice | Array) -> "Batch":
+        """Some of the examples, by a slice or a mask."""
         return Batch(*(None if field is None else field[part] for field in self))  # type: ignore[arg-type]
 
 
@@ -115,9 +115,10 @@ class Activations:
 
     def __init__(self, sizes: Sizes, B: int, dtype: npt.DTypeLike) -> None:
         V, K, D, H = sizes
-        self.emb, self.demb, self.drows = (np.empty((B, K * D), dtype) for _ in range(3))
-        self.tanh, self.dropped, self.dh, self.dtanh, self.dz = (np.empty((B, H), dtype) for _ in range(5))
-        self.h = self.tanh  # or, where there is dropout, `dropped`
+        self.emb, self.demb, self.drows = (np.empty((B, K * D), dtype) for _ in range(3))  # drows: before dropout
+        self.hidden, self.dropped = (np.empty((B, H), dtype) for _ in range(2))  # z, then tanh(z); after dropout
+        self.h = self.hidden  # or, where there is dropout, `dropped`
+        self.dh, self.dtanh, self.dz = (np.empty((B, H), dtype) for _ in range(3))  # dtanh: before dropout
         self.logits, self.dlogits = (np.empty((B, V), dtype) for _ in range(2))
 
 
@@ -140,10 +141,10 @@ def forward(p: Parameters, batch: Batch, room: Activations, watch: Watch = unwat
     """From characters to logits (B, V), by way of `room`."""
     room.emb = embed(p.C, batch, room.emb)
     watch("emb", room.emb)
-    z = ops.affine(room.emb, p.W1, p.b1, room.tanh)
+    z = ops.affine(room.emb, p.W1, p.b1, room.hidden)
     watch("z", z)
-    room.tanh = ops.tanh(z, z)  # z is written over: no derivative needs it, and the cache has the less to hold
-    room.h = room.tanh if batch.h_mask is None else ops.dropout(room.tanh, batch.h_mask, room.dropped)
+    room.hidden = ops.tanh(z, z)  # z is written over: no derivative needs it, and the cache has the less to hold
+    room.h = room.hidden if batch.h_mask is None else ops.dropout(room.hidden, batch.h_mask, room.dropped)
     watch("h", room.h)
     room.logits = ops.affine(room.h, p.W2, p.b2, room.logits)
     watch("logits", room.logits)
@@ -155,11 +156,11 @@ def backward(
 ) -> None:
     """After `forward`, from the loss to the gradient of every parameter, into `g`.
 
-    `share` is that of an example in the loss, 1 / B for the mean over the batch.
+    `share` is the weight of one example in the mean loss, 1 / B: these may be a part of the B examples.
     """
 
     def give(name: str, gradient: Array) -> None:
-        """What an operation returns is what counts, whether it has filled the room that it was given or not."""
+        """Copy what an operation returned into g, if it has not written it there itself."""
         view = getattr(g, name)
         if gradient is not view:
             view[...] = gradient
@@ -176,7 +177,7 @@ def backward(
     watch("dh", dh)
 
     dtanh = dh if batch.h_mask is None else ops.dropout_backward(dh, batch.h_mask, room.dtanh)
-    dz = ops.tanh_backward(dtanh, room.tanh, room.dz)
+    dz = ops.tanh_backward(dtanh, room.hidden, room.dz)
     watch("dz", dz)
 
     give("b1", ops.affine_backward_bias(dz, g.b1))

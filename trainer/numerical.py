@@ -16,8 +16,18 @@ from trainer import model, ops
 from trainer.model import INNER, Batch, Parameters, Sizes
 from trainer.ops import Array
 
-ORDER = ("logits", "h", "z", "emb", "W2", "b2", "W1", "b1", "C")  # of the backward pass
-ROOM = 1 << 18  # numbers in the largest array of a pass
+ORDER = (
+    "logits",
+    "h",
+    "z",
+    "emb",
+    "W2",
+    "b2",
+    "W1",
+    "b1",
+    "C",
+)  # of blame, from the loss back: activations, parameters
+LARGEST_PASS = 1 << 18  # numbers in its largest array
 
 Nudge = float | complex  # how far a number is moved
 Index = tuple[Any, ...]  # some entries of a tensor
@@ -66,26 +76,15 @@ def loss_at(at: Point, vector: Array) -> Any:
     return ops.cross_entropy(forward(p, at.batch, at.sizes).logits, at.batch.targets).mean()
 
 
-# The rest of the forward pass, from a tensor to each example's loss (B,).
-
-
-def from_logits(at: Point, logits: Array) -> Array:
-    return ops.cross_entropy(logits, at.batch.targets)
-
-
-def from_h(at: Point, h: Array) -> Array:
-    return from_logits(at, ops.affine(h, at.p.W2, at.p.b2))
-
-
-def from_z(at: Point, z: Array) -> Array:
-    return from_h(at, activate(z, at.batch.h_mask))
-
-
-def from_emb(at: Point, emb: Array) -> Array:
-    return from_z(at, ops.affine(emb, at.p.W1, at.p.b1))
-
-
-REST = {"logits": from_logits, "h": from_h, "z": from_z, "emb": from_emb}
+def rest(at: Point, name: str, value: Array) -> Array:
+    """The rest of the forward pass, from another value of emb, z, h or logits to each example's loss: (B,)."""
+    if name == "emb":
+        name, value = "z", ops.affine(value, at.p.W1, at.p.b1)
+    if name == "z":
+        name, value = "h", activate(value, at.batch.h_mask)
+    if name == "h":
+        name, value = "logits", ops.affine(value, at.p.W2, at.p.b2)
+    return ops.cross_entropy(value, at.batch.targets)
 
 
 # The losses after a nudge of each of n numbers in turn: a loss for each number (n,), or where a number reaches many
@@ -97,8 +96,8 @@ def nudged_column(at: Point, name: str, j: int, nudge: Nudge) -> Array:
     column = getattr(at, name)[:, j] + nudge  # (B,)
     if name == "z":  # the other units need no second tanh
         mask = None if at.batch.h_mask is None else at.batch.h_mask[:, j]
-        return from_h(at, with_column(at.h, j, activate(column, mask)))
-    return REST[name](at, with_column(getattr(at, name), j, column))
+        return rest(at, "h", with_column(at.h, j, activate(column, mask)))
+    return rest(at, name, with_column(getattr(at, name), j, column))
 
 
 def with_column(x: Array, j: int, column: Array) -> Array:
@@ -147,10 +146,7 @@ def nudged_embedding(at: Point, v: int, d: int, nudge: Nudge) -> Array:
     C = at.p.C.astype(np.result_type(nudge, np.float64))  # (V, D)
     C[v, d] += nudge
     readers = at.batch.rows((at.batch.contexts == v).any(axis=1))
-    return from_emb(at._replace(batch=readers), model.embed(C, readers))[:, None]
-
-
-# All of it.
+    return rest(at._replace(batch=readers), "emb", model.embed(C, readers))[:, None]
 
 
 def gradients(
@@ -169,6 +165,7 @@ def gradients(
         found = mapper(partial(slopes, method, eps[name]), [losses for _, losses in todo])
         result[name] = np.full(drawn.shape, np.nan)
         for (index, _), slope in zip(todo, found, strict=True):
+            slope[np.isnan(slope)] = np.inf  # nan says that nothing was drawn
             result[name][index] = slope / len(at.emb)  # of the mean over the batch
         result[name][~drawn] = np.nan
         if name == "C":
@@ -182,14 +179,13 @@ def absent(batch: Batch, V: int) -> Array:
 
 
 def slopes(method: str, eps: float, losses: Losses) -> Any:
-    """The derivatives of the summed losses by n nudged numbers: (n,).
+    """The derivative by each of n nudged numbers, of the loss summed over the examples: (n,).
 
     central: (L(x + eps) - L(x - eps)) / 2 eps. complex-step: Im L(x + i eps) / eps, which subtracts nothing and so
     loses nothing (Squire and Trapp 1998, doi:10.1137/S003614459631241X).
     """
-    if method == "complex-step":
-        return np.atleast_2d(losses(1j * eps).imag / eps).sum(axis=0)
-    return np.atleast_2d((losses(eps) - losses(-eps)) / (2 * eps)).sum(axis=0)
+    each = losses(1j * eps).imag / eps if method == "complex-step" else (losses(eps) - losses(-eps)) / (2 * eps)
+    return each.sum(axis=0) if each.ndim == 2 else each
 
 
 def draw(at: Point, name: str, wanted: int | str, rng: np.random.Generator) -> Array:
@@ -220,7 +216,7 @@ def passes(at: Point, name: str, drawn: Array) -> Iterator[Pass]:
             yield ([unit],), partial(of_unit, at, unit, np.array([bias]))
     else:
         of_unit = nudged_hidden_unit if name == "W1" else nudged_logit
-        most = max(1, ROOM // (B * V))
+        most = max(1, LARGEST_PASS // (B * V))
         for unit in np.flatnonzero(drawn.any(axis=0)).tolist():
             rows = np.flatnonzero(drawn[:, unit])
             for first in range(0, len(rows), most):

@@ -3,9 +3,10 @@
 A `_backward` takes the upstream gradient, that of the loss by the operation's output, and gives the gradient by one of
 its inputs: the chain rule, one link at a time. `dx` is short for the derivative of the loss by x.
 
-`out` is an array that the result may be written into; what counts is the array that is returned. No operation changes
-what it is given, unless that is `out` itself. Forward operations take any float or complex type, and leading axes `...`
-of independent copies, because the checker calls these very functions on nudged inputs.
+`out` is a contiguous array that the result may be written into, none of the inputs but for z in `tanh` and probs in
+`softmax_cross_entropy_backward`; what counts is the array that is returned. No operation changes anything else. Forward
+operations take any float or complex type, and leading axes `...` of independent copies, because the checker calls these
+very functions on nudged inputs.
 """
 
 from typing import Any
@@ -17,7 +18,7 @@ Array = npt.NDArray[Any]
 
 
 def embedding(C: Array, ids: Array, out: Array | None = None) -> Array:
-    """emb = the rows of C named by ids: (V, D), ids (B, K) -> (B, K, D)."""
+    """The rows of C named by ids, which the model lays side by side as emb: (V, D), ids (B, K) -> (B, K, D)."""
     return C.take(ids, axis=0, out=out, mode="clip")  # clip: ids are in range, and NumPy need not buffer `out`
 
 
@@ -30,7 +31,7 @@ def embedding_backward(demb: Array, ids: Array, V: int, out: Array | None = None
     dC = np.empty((V, D), demb.dtype) if out is None else out
     dC[...] = 0
     entries = embedding(np.arange(V * D).reshape(V, D), ids)  # (B, K, D): where in the flat dC each number belongs
-    np.add.at(dC.reshape(-1), entries.reshape(-1), demb.reshape(-1))  # many times as fast as with rows
+    np.add.at(dC.reshape(-1), entries.reshape(-1), demb.reshape(-1))  # it is fast for a flat index alone
     return dC
 
 
@@ -41,7 +42,7 @@ def affine(x: Array, W: Array, b: Array, out: Array | None = None) -> Array:
 
 
 def affine_backward_input(upstream: Array, W: Array, out: Array | None = None) -> Array:
-    """dx = upstream @ W.T, because mul gives each factor the other's value: (B, O), (I, O) -> (B, I)."""
+    """dx = upstream @ W.T, because a product gives each factor the other's value: (B, O), (I, O) -> (B, I)."""
     return np.dot(upstream, W.T, out)
 
 
@@ -51,33 +52,33 @@ def affine_backward_weight(x: Array, upstream: Array, out: Array | None = None) 
 
 
 def affine_backward_bias(upstream: Array, out: Array | None = None) -> Array:
-    """db = the sum of upstream over the batch, because add passes a gradient through: (B, O) -> (O,)."""
+    """db = the sum of upstream over the batch, because a sum passes the gradient through: (B, O) -> (O,)."""
     return np.add.reduce(upstream, axis=0, out=out)
 
 
 def embedded_affine_backward(dz: Array, ids: Array, C: Array, W: Array) -> tuple[Array, Array]:
     """dC and dW of z = embedding(C, ids) side by side @ W: (B, H), ids (B, K), (V, D), (K*D, H) -> (V, D), (K*D, H).
 
-    With W_k the k-th block of D rows of W, z is the sum over k of (C @ W_k)[ids[:, k]]. So dz is summed first, by
-    place k and character v, and what follows are small products. The same numbers as by way of demb, with fewer
-    multiplications where the batch is large and the vocabulary small.
+    With W_k the k-th block of D rows of W, z is the sum over k of (C @ W_k)[ids[:, k]]. Let sums_k (V, H) be dz summed
+    over the examples that read v at place k. Then dW_k = C.T @ sums_k, and dC is the sum over k of sums_k @ W_k.T: the
+    same numbers as by way of demb, with fewer multiplications where the batch is large and the vocabulary small.
     """
     (B, K), (V, D), H = ids.shape, C.shape, dz.shape[1]
     one_hot = np.zeros((B, K * V), dz.dtype)
     one_hot[np.arange(B)[:, None], np.arange(K) * V + ids] = 1
-    sums = (one_hot.T @ dz).reshape(K, V, H)  # of dz over the examples that read v at place k
+    sums = (one_hot.T @ dz).reshape(K, V, H)
     dW = C.T @ sums  # (K, D, H)
     dC = sums @ W.reshape(K, D, H).transpose(0, 2, 1)  # (K, V, D)
     return dC.sum(axis=0), dW.reshape(K * D, H)
 
 
 def tanh(z: Array, out: Array | None = None) -> Array:
-    """h = tanh(z), entry by entry."""
+    """h = tanh(z), entry by entry: before dropout, where there is any."""
     return np.tanh(z, out=out)
 
 
 def tanh_backward(dh: Array, h: Array, out: Array | None = None) -> Array:
-    """dz = dh * (1 - h * h), written with the output h = tanh(z), not with z."""
+    """dz = dh * (1 - h * h), with the output h = tanh(z): (sinh / cosh)' = (cosh² - sinh²) / cosh² = 1 - tanh²."""
     slope = np.multiply(h, h, out=out)
     slope = np.subtract(1, slope, out=slope)
     return np.multiply(dh, slope, out=slope)
@@ -89,7 +90,7 @@ def dropout(x: Array, mask: Array, out: Array | None = None) -> Array:
 
 
 def dropout_backward(upstream: Array, mask: Array, out: Array | None = None) -> Array:
-    """dx = upstream * mask, because mul gives x the other factor's value."""
+    """dx = upstream * mask, because a product gives each factor the other's value."""
     return np.multiply(upstream, mask, out=out)
 
 
@@ -105,10 +106,10 @@ def softmax(logits: Array, out: Array | None = None) -> Array:
 
 
 def cross_entropy(logits: Array, targets: Array) -> Array:
-    """Each example's loss in nats, -log probs[target]: (..., V), ids (...) -> (...).
+    """Each example's loss in nats, -log probs[target]: (..., V), ids (...) or what broadcasts to it -> (...).
 
-    It is log(sum of exp(logits)) - logits[target]. The largest logit is taken off as in `softmax`; by its real part,
-    so that a complex step passes.
+    It is log(sum of exp(logits)) - logits[target]. The largest logit is taken off as in `softmax`; it is the largest by
+    its real part, because complex numbers have no order.
     """
     largest = np.maximum.reduce(logits.real, axis=-1, keepdims=True)  # (..., 1)
     shifted = logits - largest  # (..., V)
@@ -120,7 +121,7 @@ def cross_entropy(logits: Array, targets: Array) -> Array:
 def softmax_cross_entropy_backward(probs: Array, targets: Array, share: float, out: Array | None = None) -> Array:
     """dlogits = share * (probs - y), where y is 1 at the target: (B, V), ids (B,) -> (B, V). A row sums to zero.
 
-    `share` is that of an example in the loss, 1 / B for the mean over the batch.
+    `share` is the weight of one example in the mean loss, 1 / B, where these may be a part of the B examples.
     """
     dlogits = np.multiply(probs, share, out=out)
     dlogits[np.arange(len(targets)), targets] -= share

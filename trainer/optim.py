@@ -12,10 +12,11 @@ State = dict[str, Array]  # vectors like Parameters.flat, kept from step to step
 
 
 def learning_rate(train: Train, step: int) -> float:
-    """The learning rate of a step, 0 <= step < train.steps. Never zero.
+    """The learning rate of a step, 0 <= step < train.steps.
 
-    It rises linearly over `warmup_steps`; then `constant` stays, `step` drops tenfold at half of the steps and again at
-    three quarters, `cosine` falls along half a wave to zero at the end (Loshchilov and Hutter 2017, arXiv:1608.03983).
+    It rises linearly over `warmup_steps`; then `constant` stays, `step` drops tenfold at half of all steps and again at
+    three quarters, `cosine` falls along half a wave, from there on, to zero at step train.steps, which is not made
+    (Loshchilov and Hutter 2017, arXiv:1608.03983).
     """
     if step < train.warmup_steps:
         return train.learning_rate * (step + 1) / train.warmup_steps
@@ -24,9 +25,8 @@ def learning_rate(train: Train, step: int) -> float:
         return train.learning_rate * 0.1**drops
     if train.schedule == "cosine":
         progress = (step - train.warmup_steps) / (train.steps - train.warmup_steps)
-        return (
-            train.learning_rate * math.cos(math.pi / 2 * progress) ** 2
-        )  # = (1 + cos(pi progress)) / 2, never below 0
+        # cos² = (1 + cos(pi * progress)) / 2, but never below zero
+        return train.learning_rate * math.cos(math.pi / 2 * progress) ** 2
     return train.learning_rate
 
 
@@ -44,7 +44,7 @@ def update(train: Train, p: Parameters, g: Parameters, state: State, step: int) 
 
     Weight decay is decoupled from the gradient (Loshchilov and Hutter 2019, arXiv:1711.05101) and spares the biases.
 
-    g is left as room for the next step: what stands in it afterwards is no gradient.
+    g is written over, and is no gradient afterwards.
     """
     rate = learning_rate(train, step)
     if train.weight_decay:
@@ -80,8 +80,9 @@ def adam(
 ) -> None:  # fmt: skip
     """p -= rate * mean / (root + eps), bias-corrected means of g and g * g (Kingma and Ba 2015, arXiv:1412.6980).
 
-    m and v leave out the factors (1 - beta), which join the bias corrections as one number each:
-    mean = m * mean_factor and root = sqrt(v) * root_factor. That saves four passes over the vectors. g is written over.
+    m and v leave out the factors (1 - beta), which join the bias corrections as one number each: mean = m * mean_factor
+    and root = sqrt(v) * root_factor. Then rate * mean / (root + eps) is m / (sqrt(v) + eps / root_factor), times
+    rate * mean_factor / root_factor: four passes over the vectors fewer than the formula has. g is written over.
     """
     np.multiply(m, beta1, out=m)
     np.add(m, g, out=m)
@@ -90,8 +91,8 @@ def adam(
     np.add(v, g, out=v)
     mean_factor = (1 - beta1) / (1 - beta1 ** (step + 1))
     root_factor = math.sqrt((1 - beta2) / (1 - beta2 ** (step + 1)))
-    root = np.sqrt(v, out=g)
-    np.add(root, eps / root_factor, out=root)
-    move = np.divide(m, root, out=root)
+    divisor = np.sqrt(v, out=g)
+    np.add(divisor, eps / root_factor, out=divisor)
+    move = np.divide(m, divisor, out=divisor)
     np.multiply(move, rate * mean_factor / root_factor, out=move)
     np.subtract(p, move, out=p)

@@ -14,7 +14,7 @@ ROUNDING = float(np.finfo(np.float64).eps)
 
 
 class Tolerances(NamedTuple):
-    """For each tensor the step of the difference quotient, and what may separate the two gradients."""
+    """For each tensor eps, how far an entry is nudged, and what may separate the two gradients."""
 
     eps: dict[str, float]
     rtol: dict[str, float]
@@ -32,7 +32,7 @@ def tolerances(at: Point, check: Check, dtype: str) -> Tolerances:
     root. Below the smallest normal number, digits are lost whatever the size of the result.
 
     Numerically. The central difference rounds by u_float64 A / eps and truncates by (eps t)^2 t; their sum is least
-    near eps = u_float64^(1/3) / t. A complex step does neither.
+    near eps = u_float64^(1/3) / t. A complex step does not truncate, and rounds as the gradient by hand, by u_float64.
     """
     large = magnitudes(at)
     eps = nudges(check, large.moves)
@@ -58,7 +58,7 @@ def tolerances(at: Point, check: Check, dtype: str) -> Tolerances:
 
 
 def nudges(check: Check, moves: dict[str, float]) -> dict[str, float]:
-    """For each tensor the step of the difference quotient, where a step of 1 moves z or the logits so far."""
+    """For each tensor eps, how far an entry is nudged, where a nudge by 1 moves z or the logits so far."""
     if check.eps != "auto":
         return dict.fromkeys(ORDER, float(check.eps))
     if check.method == "complex-step":
@@ -84,17 +84,21 @@ class Magnitudes(NamedTuple):
 def magnitudes(at: Point) -> Magnitudes:
     """Bounds by Cauchy-Schwarz, with tanh' <= 1."""
     (B, K), (V, H) = at.batch.contexts.shape, at.p.W2.shape[::-1]
-    p, emb, h = at.p, float(abs(at.emb).max()), float(abs(at.h).max())
+    p, largest_emb, largest_h = at.p, float(abs(at.emb).max()), float(abs(at.h).max())
     kept_emb, kept_h = kept(at.batch.emb_mask), kept(at.batch.h_mask)
     out_of_unit, into_logit, out_of_emb = longest(p.W2), longest(p.W2.T), longest(p.W1)
     into_z = float((abs(at.emb) @ abs(p.W1) + abs(p.b1)).max())
     into_logits = float((abs(at.h) @ abs(p.W2) + abs(p.b2)).max())
 
-    s = {"logits": 1.0, "h": out_of_unit, "z": out_of_unit * kept_h, "W2": h, "b2": 1.0}
-    s |= {"emb": out_of_emb * kept_h * into_logit, "W1": emb * s["z"], "b1": s["z"]}
+    s = {"logits": 1.0, "h": out_of_unit, "z": out_of_unit * kept_h, "W2": largest_h, "b2": 1.0}
+    s |= {"emb": out_of_emb * kept_h * into_logit, "W1": largest_emb * s["z"], "b1": s["z"]}
     s["C"] = s["emb"] * kept_emb * K
     t = {name: max(1.0, s[name]) for name in ORDER}
-    t |= {"emb": max(t["emb"], out_of_emb), "W1": max(t["W1"], emb), "C": max(t["C"], out_of_emb * kept_emb * K)}
+    t |= {
+        "emb": max(t["emb"], out_of_emb),
+        "W1": max(t["W1"], largest_emb),
+        "C": max(t["C"], out_of_emb * kept_emb * K),
+    }
     return Magnitudes(
         into_h=kept_h * into_z,
         into_loss=1 + math.log(V) + into_logits + into_z * max(1.0, kept_h * into_logit),
@@ -119,7 +123,7 @@ def initial_loss(h: Array, targets: Array, V: int) -> float:
     """How far the first loss may be from log V by chance, in nats: h (B, H) after dropout, targets (B,).
 
     W2 is drawn with standard deviation w = 0.1 / sqrt(H), so that the logits are small. To first order the loss is
-    log V minus the sum of W2 * G, where G = hᵀ(y - 1/V) / B, and so spreads by w times the norm of G: less the more
+    log V minus the sum of W2 * G, where G = (y - 1/V)ᵀh / B, and so spreads by w times the norm of G: less the more
     examples there are, and the less they have in common. Five times that is exceeded once in a million starts. To
     second order half the variance of the logits comes on top, w² |h|² / 2, here with room for its own spread; and
     rounding in float32.

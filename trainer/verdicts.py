@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Verdict:
-    """What a check found. The fields of each kind are those of its row in the log."""
+    """What every check says: its name, and whether it passed."""
 
     name: str
     passed: bool

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from trainer import model, ops
-from trainer.links import GIVEN, LINKS, MADE_BY
+from trainer.links import GIVEN
 from trainer.model import INNER, NAMES, Batch, Parameters, Sizes
 from trainer.ops import Array
 from trainer.optim import State
@@ -33,13 +33,18 @@ class Observation:
         self.given = {name: (array, array.tobytes()) for name, array in given.items() if array is not None}
 
     def watch(self, name: str, value: Array) -> None:
-        """Keep a copy; and say so if the operation that made this has written into what it was given."""
-        for other in GIVEN[name]:
-            array, was = self.given.get(other, (None, b""))
-            if array is not None and array.tobytes() != was:
-                maker = MADE_BY[name] if name in MADE_BY else LINKS[name.removeprefix("d")].backward
-                self.changed.append(f"{maker} changed {other}, which was given to it")
-                del self.given[other]
+        """Keep a copy; and say so if the operation that made this has written into what it was given.
+
+        Of what threads share, such as W2, the one that looks first may be that of another thread.
+        """
+        for operation, given in GIVEN[name].items():
+            if not self.given.keys() >= set(given):  # dropout, where there is none; embedding_backward, where spared
+                continue
+            for other in given:
+                array, was = self.given[other]
+                if array.tobytes() != was:
+                    self.changed.append(f"{operation} changed {other}, which was given to it")
+                    del self.given[other]
         self.values[name] = value.copy()
         if name != "z":  # tanh may write over it
             self.given[name] = value, value.tobytes()
@@ -57,7 +62,7 @@ class Witness:
     after: Parameters
     state_before: State
     state_after: State
-    gradient: Parameters  # by hand, of the mean loss of the batch
+    g: Parameters  # by hand, of the mean loss of the batch
     observations: list[Observation]  # one for each thread
 
     @cached_property
@@ -69,10 +74,10 @@ class Witness:
     def gradients(self) -> dict[str, Array]:
         """The nine gradients by hand."""
         for seen in self.observations:
-            if "demb" not in seen.values:  # spared, which each thread decides for the size of its part
+            if "demb" not in seen.values:  # spared in training, so that its own way shows in dC alone
                 seen.values["demb"] = ops.affine_backward_input(seen.values["dz"], self.before.W1)
         inner = {name: self.collect("d" + name) for name in INNER}
-        return inner | {name: getattr(self.gradient, name) for name in NAMES}
+        return inner | {name: getattr(self.g, name) for name in NAMES}
 
     @cached_property
     def loss(self) -> float:
@@ -88,7 +93,7 @@ class Witness:
     @property
     def changed(self) -> list[str]:
         """Sentences about operations that wrote into what they were given."""
-        return [sentence for seen in self.observations for sentence in seen.changed]
+        return list(dict.fromkeys(sentence for seen in self.observations for sentence in seen.changed))
 
     def collect(self, name: str) -> Array:
         """A tensor of the whole batch, from the threads' parts of it."""

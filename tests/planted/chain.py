@@ -23,7 +23,7 @@ CHAIN = [
     chain(
         "forward",
         "ops.affine(room.h, p.W2",
-        "ops.affine(room.tanh, p.W2",
+        "ops.affine(room.hidden, p.W2",
         "dropout",
         "logits is wrong | before dropout",
     ),
@@ -43,8 +43,8 @@ CHAIN = [
     ),
     chain(
         "forward",
-        "ops.dropout(room.tanh, batch.h_mask",
-        "ops.dropout(room.tanh, batch.h_mask > 0",
+        "ops.dropout(room.hidden, batch.h_mask",
+        "ops.dropout(room.hidden, batch.h_mask > 0",
         "dropout",
         "h is wrong | dropout | not scaled",
     ),
@@ -52,7 +52,7 @@ CHAIN = [
     chain(
         BACKWARD,
         "ops.affine_backward_weight(room.h, dlogits",
-        "ops.affine_backward_weight(room.tanh, dlogits",
+        "ops.affine_backward_weight(room.hidden, dlogits",
         "dropout",
         DW2,
     ),
@@ -60,7 +60,7 @@ CHAIN = [
     chain(BACKWARD, "dlogits, p.W2, room.dh)", "dlogits, np.sign(p.W2), room.dh)", "plain", DH),
     chain(BACKWARD, "dlogits, p.W2, room.dh)", "dlogits, p.W2 - g.W2, room.dh)", "plain", DH),
     chain(BACKWARD, "dlogits, p.W2, room.dh)", "dlogits, p.W2, room.dh) + p.b2 @ p.W2.T", "plain", DH),
-    chain(BACKWARD, "(dtanh, room.tanh, room.dz)", "(dtanh, room.h, room.dz)", "dropout", DZ),
+    chain(BACKWARD, "(dtanh, room.hidden, room.dz)", "(dtanh, room.h, room.dz)", "dropout", DZ),
     chain(BACKWARD, "dh if batch.h_mask is None else", "dh if True else", "dropout", "dz is wrong | dropout_backward"),
     chain(
         BACKWARD, "affine_backward_bias(dz, g.b1)", "affine_backward_bias(dh, g.b1)", "plain", f"db1 is wrong | {BIAS}"

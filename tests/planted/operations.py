@@ -138,6 +138,6 @@ EMBEDDINGS = [
     Bug(
         ops, PLACES, rewritten("one_hot.T @ dz", "np.roll(one_hot, 1, 0).T @ dz"), "places", f"dW1 is wrong | {PLACES}"
     ),
-    Bug(ops, PLACES, rewritten("C.T @ sums", "C[::-1].T @ sums"), "places", f"dW1 is wrong | {PLACES}"),
+    Bug(ops, PLACES, rewritten("dW = C.T @ sums", "dW = C[::-1].T @ sums"), "places", f"dW1 is wrong | {PLACES}"),
     Bug(ops, PLACES, rewritten("W.reshape(K, D, H)", "W.reshape(K, D, H)[::-1]"), "places", f"dC is wrong | {PLACES}"),
 ]

@@ -30,15 +30,16 @@ def examine(
 
     `seen` remembers the batches and masks of the steps before, and is empty at first.
     """
-    passes = forward.examine(witness)
-    if all(row.passed for row in passes) and not np.isfinite(witness.forward["logits"]).all():
-        return [*passes]  # the numbers are too large for their type: training diverges, and nothing can be compared
+    forward_rows = forward.examine(witness)
+    if all(row.passed for row in forward_rows) and not np.isfinite(witness.forward["logits"]).all():
+        # The numbers are too large for their type: training diverges, and nothing can be compared.
+        return [*forward_rows]
     fed = [batch.examine(witness, corpus, rng, seen), *dropout.examine(witness, config, seen)]
     if dropout.misshapen(witness):
-        return [*passes, *fed]
+        return [*forward_rows, *fed]
     at = numerical.point(witness.before, witness.batch, witness.sizes)
     return [
-        *passes,
+        *forward_rows,
         *fed,
         checks.sum_to_zero(witness.gradients["logits"]),
         *gradient_rows(witness, at, config, rng, mapper),

@@ -54,7 +54,6 @@ def examine(witness: Witness, corpus: Corpus, rng: np.random.Generator, seen: di
     wrong_context = [b for b, context in zip(few, right, strict=True) if batch.contexts[b].tolist() != context]
     wrong_target = [b for b in few if batch.targets[b] != corpus.ids[batch.positions[b]]]
 
-    found = ""
     if len(outside):
         found = f"{len(outside)} of {B} examples are not of the training split: {split_of(corpus, batch.positions)}"
     elif wrong_target:

@@ -13,12 +13,11 @@ import numpy as np
 
 from trainer.config import Config, Train
 from trainer.ops import Array
-from trainer.referee.instead import recall, unit
+from trainer.referee.instead import NEVER, recall, unit
 from trainer.verdicts import Verdict
 from trainer.witness import Witness
 
 CHANCES = 1 << 16  # rates are met to within one of so many equal chances, for masks are drawn with 16 bits
-NEVER = 1e9
 LOOSE = 1e-4  # how well the scale of a known mistake has to fit, for it may know nothing of the 16 bits
 
 
@@ -115,8 +114,8 @@ def judge(place: str, mask: Array, wanted: list[float], groups: int, again: str)
     strange = next(filter(None, (wrong_values(part, rate, u) for part, rate in zip(parts, wanted, strict=True))), "")
     found = again
     if strange or max(off) > bound:
-        at = f" at place {farthest} of the context" if len(parts) > 1 else ""
-        counts = f"{kept[farthest]} of {n} entries are kept{at}, {expected[farthest]:.0f} are expected"
+        where = f" at place {farthest} of the context" if len(parts) > 1 else ""
+        counts = f"{kept[farthest]} of {n} entries are kept{where}, {expected[farthest]:.0f} are expected"
         found = known(parts, wanted, bound, u) or strange or counts
     return row(place, kept[farthest], expected[farthest], bound, found)
 
@@ -149,7 +148,7 @@ def known(parts: list[Array], wanted: list[float], bound: float, u: float) -> st
         if values and counts:
             return words
     K, mask = len(parts), np.concatenate(parts, axis=1)
-    if all(not wrong_values(mask[:, k::K], rate, u) for k, rate in enumerate(wanted)):
+    if len(set(wanted)) > 1 and all(not wrong_values(mask[:, k::K], rate, u) for k, rate in enumerate(wanted)):
         return "the rates of the places are laid out column by column, not D columns for each"
     return ""
 

@@ -1,5 +1,6 @@
 """Evaluation: a few examples of a split through the float64 pass without dropout, beside what evaluation shows."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from trainer.model import Batch, Parameters
 from trainer.ops import Array
 from trainer.referee.batch import context_of
 from trainer.referee.instead import sum_of, times, unit
-from trainer.referee.passes import embed, losses
+from trainer.referee.plain import embed, losses
 from trainer.text import Corpus
 from trainer.verdicts import Verdict
 
@@ -52,7 +53,7 @@ def examine(
 def with_bound(p: Parameters, batch: Batch) -> tuple[Array, Array]:
     """The loss of each example, and how far rounding may take it in the type of training: (B,), (B,).
 
-    Rounding of z and of tanh moves h by at most dh; that moves a logit by |dh| @ |W2| and its own rounding by more.
+    Rounding of z and of tanh moves h by at most off_h; that moves a logit by off_h @ |W2|, its own rounding more.
     A logit that is off by so much moves the loss by at most twice that.
     """
     u = unit(p.flat.dtype)
@@ -71,6 +72,8 @@ def with_bound(p: Parameters, batch: Batch) -> tuple[Array, Array]:
 def explain(split: str, shown: float, expected: float, each: Array, atol: float) -> str:
     """What evaluation did instead, where it can be told."""
     start = f"evaluation of the {split} split is wrong: look at evaluation in runs/listening.py"
+    if not math.isfinite(shown):
+        return f"{start}: it is not finite; {expected:.6f} nats expected"
     n = len(each)
     guesses = {
         "it is the sum, not the mean": each.sum(),

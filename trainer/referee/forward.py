@@ -11,8 +11,8 @@ import numpy as np
 from trainer import ops
 from trainer.ops import Array
 from trainer.referee import forward_mistakes
-from trainer.referee.instead import mistake, ratio, room, sum_of, times, unit, worst
-from trainer.referee.passes import dropped, embed, losses
+from trainer.referee.instead import loosened, mistake, ratio, sum_of, times, unit, worst
+from trainer.referee.plain import dropped, embed, losses
 from trainer.verdicts import Verdict
 from trainer.witness import Witness
 
@@ -75,12 +75,12 @@ def examine(witness: Witness) -> list[Forward]:
     found = {"emb": emb, "z": z, "h": h, "logits": logits, "loss": np.array([witness.loss])}
     rows = []
     for tensor, array in found.items():
-        bound = room(bounds[tensor], right[tensor], dtype)
-        at = worst(array, right[tensor], bound)
-        said = "" if at.passed else f"{explain(witness, tensor, array, right[tensor], bound)}; {at}"
+        bound = loosened(bounds[tensor], right[tensor], dtype)
+        off = worst(array, right[tensor], bound)
+        said = "" if off.passed else f"{explain(witness, tensor, array, right[tensor], bound)}; {off}"
         rows.append(
             Forward(
-                passed=at.passed, tensor=tensor, max_abs_error=at.error, atol=at.bound, found=said
+                passed=off.passed, tensor=tensor, max_abs_error=off.error, atol=off.bound, found=said
             )
         )  # fmt: skip
     return rows
@@ -118,7 +118,7 @@ def probe(witness: Witness) -> str:
     x, W = (array.astype(np.float64) for array in given)
     u = unit(witness.before.flat.dtype)
     right, bound = x @ W + bias, affine_bound(x, W, bias, u)
-    if worst(found, right, room(bound, right, witness.before.flat.dtype)).passed:
+    if worst(found, right, loosened(bound, right, witness.before.flat.dtype)).passed:
         return ""
     words = mistake(found, u, forward_mistakes.known_affine(x, W, bias.astype(np.float64)))
     return f"affine gives something else than x @ W + b{words and ': '}{words}"

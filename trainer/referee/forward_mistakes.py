@@ -8,7 +8,7 @@ import numpy as np
 from trainer.model import Batch
 from trainer.ops import Array
 from trainer.referee.instead import Mistake
-from trainer.referee.passes import dropped, embed, losses
+from trainer.referee.plain import dropped, embed, losses
 from trainer.witness import Witness
 
 

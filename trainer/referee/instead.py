@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from trainer.ops import Array
 
+NEVER = 1e9  # what chance does less often than once in so many tries counts as impossible
+REMEMBERED = 200_000  # draws of earlier steps
+
 Mistake = tuple[str, Callable[[], Array]]  # in words, and what it gives
 
 
@@ -44,7 +47,7 @@ def sum_of(n: int) -> float:
     return min(n, 8 * math.sqrt(n)) + 1
 
 
-def room(bound: Array, right: Array, dtype: npt.DTypeLike) -> Array:
+def loosened(bound: Array, right: Array, dtype: npt.DTypeLike) -> Array:
     """A bound with room for what the type cannot hold: small numbers lose their digits, large ones are infinite.
 
     A right value that is not finite bounds nothing either.
@@ -59,13 +62,16 @@ def room(bound: Array, right: Array, dtype: npt.DTypeLike) -> Array:
 def worst(found: Array, right: Array, bound: Array) -> Worst:
     """Hold every entry against its bound. What is not finite, where it should be, exceeds every bound."""
     error = np.abs(found - right)  # of any shape
-    excess = error
     passed = bool((error <= bound).all())
-    if not passed:  # as nan is, or infinity, where there is no bound
-        excess = np.where(np.isinf(bound), 0.0, np.where(np.isfinite(found), error / bound, np.inf))
-    place = np.unravel_index(int(np.argmax(excess)), excess.shape)
+    most = int(np.argmax(error))
+    if not passed:
+        times_bound = np.where(np.isfinite(found), error / bound, np.inf)
+        times_bound = np.where(np.isinf(bound), 0.0, times_bound)  # there, nan and infinity are nothing wrong
+        most = int(np.argmax(times_bound))
+        passed = bool(times_bound.flat[most] <= 1)
+    place = np.unravel_index(most, error.shape)
     return Worst(
-        passed=passed or bool(excess[place] <= 1),
+        passed=passed,
         place=tuple(int(i) for i in place),
         found=float(found[place]),
         right=float(right[place]),
@@ -110,17 +116,13 @@ def times(factor: float) -> str:
     return f"{factor:.4g} times what it should be"
 
 
-NEVER = 1e9  # what chance does less often than once in so many tries counts as impossible
-MOST = 200_000  # draws that are remembered
-
-
 def recall(seen: dict[int, int], drawn: Array, step: int, surprise: float) -> int | None:
     """The earlier step that drew the very same, or None; this step's draw is remembered.
 
     `surprise` is minus the logarithm of the chance that two draws agree. With n draws there are n * n / 2 pairs that
     could, so that only what is rare enough for all of them is looked at.
     """
-    if surprise < math.log(NEVER) + 2 * math.log(MOST) or len(seen) >= MOST:
+    if surprise < math.log(NEVER) + 2 * math.log(REMEMBERED) or len(seen) >= REMEMBERED:
         return None
     first = seen.setdefault(hash(drawn.tobytes()), step)
     return None if first == step else first

@@ -36,10 +36,10 @@ class Move:
     @property
     def rule(self) -> str:
         """The rule in words."""
-        t = self.train
-        momentum = f" with momentum {t.momentum:g}" if t.momentum and t.optimizer == "sgd" else ""
-        decay = f", weight decay {t.weight_decay:g}" if t.weight_decay else ""
-        return t.optimizer + momentum + decay
+        train = self.train
+        momentum = f" with momentum {train.momentum:g}" if train.momentum and train.optimizer == "sgd" else ""
+        decay = f", weight decay {train.weight_decay:g}" if train.weight_decay else ""
+        return train.optimizer + momentum + decay
 
 
 def move_of(witness: Witness, train: Train) -> Move:
@@ -63,16 +63,15 @@ def move_of(witness: Witness, train: Train) -> Move:
 
 def learning_rate(train: Train, step: int) -> float:
     """Linear over the warm-up; then constant, tenfold less at half and at three quarters, or half a cosine wave."""
-    t = train
-    if step < t.warmup_steps:
-        return t.learning_rate * (step + 1) / t.warmup_steps
-    if t.schedule == "step":
-        drops = int(step >= t.steps / 2) + int(step >= t.steps * 3 / 4)
-        return t.learning_rate * 0.1**drops
-    if t.schedule == "cosine":
-        share = (step - t.warmup_steps) / (t.steps - t.warmup_steps)
-        return t.learning_rate * (1 + math.cos(math.pi * share)) / 2
-    return float(t.learning_rate)
+    if step < train.warmup_steps:
+        return train.learning_rate * (step + 1) / train.warmup_steps
+    if train.schedule == "step":
+        drops = int(step >= train.steps / 2) + int(step >= train.steps * 3 / 4)
+        return train.learning_rate * 0.1**drops
+    if train.schedule == "cosine":
+        share = (step - train.warmup_steps) / (train.steps - train.warmup_steps)
+        return train.learning_rate * (1 + math.cos(math.pi * share)) / 2
+    return float(train.learning_rate)
 
 
 def memory(move: Move) -> dict[str, Array]:

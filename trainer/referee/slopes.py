@@ -15,7 +15,7 @@ from trainer.config import Check
 from trainer.model import INNER, NAMES
 from trainer.numerical import ORDER, Point, absent
 from trainer.ops import Array
-from trainer.referee.passes import dropped, embed, losses
+from trainer.referee.plain import dropped, embed, losses
 from trainer.tolerances import ROUNDING, Magnitudes, kept, magnitudes, nudges
 from trainer.verdicts import Gradient
 
@@ -124,8 +124,8 @@ def examine(at: Point, by_hand: dict[str, Array], check: Check, dtype: str, rng:
     for name in ORDER:
         g = by_hand[name].astype(np.float64)
         rtol, atol = tolerance(at, large, name, check, dtype, eps[name], moves[name])
-        hand, found, size = float(np.vdot(g, v[name])), numerical[name], float(np.linalg.norm(g))
-        error = abs(hand - found)
+        hand, expected, size = float(np.vdot(g, v[name])), numerical[name], float(np.linalg.norm(g))
+        error = abs(hand - expected)
         strange = name == "C" and bool(g[unread].any())  # rows of characters that are not in the batch: exactly zero
         rows.append(
             Gradient(
@@ -139,7 +139,7 @@ def examine(at: Point, by_hand: dict[str, Array], check: Check, dtype: str, rng:
                 atol=atol,
                 worst=None,
                 by_hand=hand,
-                numerical=found,
+                numerical=expected,
             )
         )
     return rows
@@ -150,7 +150,7 @@ def tolerance(
 ) -> tuple[float, float]:
     """rtol, for the norm of the gradient, and atol, of a slope.
 
-    Each of n entries is off by a rounding as in tolerances.py, and the sum of n of them times Gaussian numbers by
+    Each of n entries is off by a rounding as in tolerances.py, and the sum of n of them times numbers of variance 1 by
     sqrt(n) times that: of a quarter of what is allowed there for the worst entry, and without its chain where n is
     large, because the sum goes by the root mean square. A wrong suspicion costs a full check of the step. A central
     difference rounds by that of the loss over eps, and truncates by (eps t)^2 t; `move` is t, how far z or a logit

@@ -5,7 +5,7 @@ import numpy as np
 from trainer.model import NAMES
 from trainer.ops import Array
 from trainer.referee.forward import probe
-from trainer.referee.instead import mistake, ratio, room, times, unit, worst
+from trainer.referee.instead import loosened, mistake, ratio, times, unit, worst
 from trainer.witness import Witness
 
 
@@ -18,16 +18,16 @@ def remarks(witness: Witness) -> list[str]:
 def wrong_sums(witness: Witness) -> list[str]:
     """The gradients of the parameters against the sum of those that the threads left behind."""
     dtype = witness.before.flat.dtype
-    sentences = []
+    wrong = []
     for name in NAMES:
         parts = [seen.values["d" + name].astype(np.float64) for seen in witness.observations]
         found, right = witness.gradients[name].astype(np.float64), np.sum(parts, axis=0)
-        bound = room(len(parts) * unit(dtype) * np.sum(np.abs(parts), axis=0), right, dtype)
+        bound = loosened(len(parts) * unit(dtype) * np.sum(np.abs(parts), axis=0), right, dtype)
         if not worst(found, right, bound).passed:
-            sentences.append((name, explain(found, right, parts, bound, getattr(witness.before, name))))
-    if not sentences:
+            wrong.append((name, explain(found, right, parts, bound, getattr(witness.before, name))))
+    if not wrong:
         return []
-    names, words = zip(*sentences, strict=True)
+    names, words = zip(*wrong, strict=True)
     said = next(filter(None, words), "")
     where = "look at gradients in threads.py, which adds up the parts"
     which = ", ".join("d" + name for name in names)

@@ -6,6 +6,7 @@ slip is found where it was made and what underflows in storage (AdamW's v, where
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +15,8 @@ from trainer.model import Sizes
 from trainer.numerical import Point
 from trainer.ops import Array
 from trainer.referee import update_mistakes
-from trainer.referee.instead import Worst, room, unit, worst
-from trainer.referee.passes import all_losses, losses
+from trainer.referee.instead import Worst, loosened, unit, worst
+from trainer.referee.plain import all_losses, losses
 from trainer.referee.rule import BETA1, BETA2, Move, direction, learning_rate, memory, move_of, moved
 from trainer.verdicts import Verdict
 from trainer.witness import Witness
@@ -67,37 +68,54 @@ def parameter_bound(move: Move, along: Array, rate: float, u: float) -> Array:
 
 def examine(witness: Witness, at: Point, train: Train) -> Update:
     """The row `update` of a checked step."""
-    move, dtype = move_of(witness, train), witness.before.flat.dtype
-    u = unit(dtype)
+    move = move_of(witness, train)
     after = witness.after.flat.astype(np.float64)
-    loss_before = float(losses(at.logits, witness.batch.targets).mean())
-    loss_after = float(all_losses(witness.after, witness.batch).mean())
-
-    wrong = ""
-    for tensor, right in memory(move).items():
-        bound = room(memory_bound(move, tensor, u), right, dtype)
-        off = worst(move.after[tensor], right, bound)
-        if not off.passed:
-            wrong = update_mistakes.of_memory(move, tensor, right, bound, u)
-            break
-    else:
-        rate, along = learning_rate(train, witness.step), direction(move)
-        right = moved(move, along, rate, train.weight_decay)
-        bound = room(parameter_bound(move, along, rate, u), right, dtype)
-        off = worst(after, right, bound)
-        tensor = locate(move.sizes, off.place[0])[0]
-        if not off.passed:
-            wrong = update_mistakes.of_parameters(move, after, bound, u)
+    of_memory = [judge_memory(move, tensor, right, witness) for tensor, right in memory(move).items()]
+    wrong = [judged for judged in of_memory if not judged.off.passed]
+    judged = wrong[0] if wrong else judge_parameters(move, after, witness)
+    off = judged.off
     return Update(
         passed=off.passed,
         predicted=float(move.g @ (after - move.p)),
-        loss_before=loss_before,
-        loss_after=loss_after,
-        tensor=tensor,
+        loss_before=float(losses(at.logits, witness.batch.targets).mean()),
+        loss_after=float(all_losses(witness.after, witness.batch).mean()),
+        tensor=judged.tensor,
         max_abs_error=off.error,
         atol=off.bound,
-        found="" if off.passed else f"the update is not what {move.rule} says: {wrong}; {place_of(move.sizes, off)}",
+        found=f"the update is not what {move.rule} says: {judged.words}; {place_of(move.sizes, off)}"
+        if judged.words
+        else "",
     )
+
+
+class Judged(NamedTuple):
+    """One vector of the update: its worst entry, and words for what is wrong with it, if anything is."""
+
+    tensor: str
+    off: Worst
+    words: str
+
+
+def judge_memory(move: Move, tensor: str, right: Array, witness: Witness) -> Judged:
+    """The velocity, m or v after the step."""
+    dtype = witness.before.flat.dtype
+    u = unit(dtype)
+    bound = loosened(memory_bound(move, tensor, u), right, dtype)
+    off = worst(move.after[tensor], right, bound)
+    words = "" if off.passed else update_mistakes.of_memory(move, tensor, right, bound, u)
+    return Judged(tensor, off, words)
+
+
+def judge_parameters(move: Move, after: Array, witness: Witness) -> Judged:
+    """The parameters after the step."""
+    dtype = witness.before.flat.dtype
+    u = unit(dtype)
+    rate, along = learning_rate(move.train, move.step), direction(move)
+    right = moved(move, along, rate, move.train.weight_decay)
+    bound = loosened(parameter_bound(move, along, rate, u), right, dtype)
+    off = worst(after, right, bound)
+    words = "" if off.passed else update_mistakes.of_parameters(move, after, bound, u)
+    return Judged(locate(move.sizes, off.place[0])[0], off, words)
 
 
 def locate(sizes: Sizes, place: int) -> tuple[str, list[int]]:

@@ -15,7 +15,9 @@ from trainer.referee.rule import BETA1, BETA2, EPS, Move, direction, learning_ra
 
 def function(move: Move) -> str:
     """The function that moves the parameters."""
-    return "adam" if move.train.optimizer == "adamw" else "sgd"
+    if move.train.optimizer == "adamw":
+        return "adam"
+    return "momentum" if move.train.momentum else "sgd"
 
 
 # What the rule remembers.
@@ -180,7 +182,7 @@ def known_rates(train: Train, step: int) -> Iterator[tuple[str, float]]:
     if train.warmup_steps:
         yield "the warm-up begins at zero", lr * step / train.warmup_steps
         yield "there is no warm-up", lr
-    if train.schedule == "cosine":
+    if train.schedule == "cosine" and step >= train.warmup_steps:
         share = (step - train.warmup_steps) / (train.steps - train.warmup_steps)
         yield "the cosine rises", lr * (1 - math.cos(math.pi * share)) / 2
         yield "the cosine is not squared", lr * math.cos(math.pi / 2 * share)

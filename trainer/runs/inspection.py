@@ -115,9 +115,10 @@ class Inspector:
         tally = self.tallies.setdefault(verdict.name, {"run": 0, "failed": 0, "worst": -math.inf, "where": ""})
         tally["run"] += 1
         tally["failed"] += not verdict.passed
-        worst = not verdict.severity <= tally["worst"]
+        severity = verdict.severity if math.isfinite(verdict.severity) else LARGEST
+        worst = bool(severity > tally["worst"])
         if worst:
-            tally["worst"] = min(verdict.severity, LARGEST)
+            tally["worst"] = severity
             tally["where"] = f"step {step}, {verdict.tensor}" if isinstance(verdict, Gradient) else f"step {step}"
         return worst
 

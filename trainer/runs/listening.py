@@ -42,13 +42,13 @@ class Session:
         self.checkpoint, self.config, self.corpus = checkpoint, checkpoint.config, corpus
         self.journal, self.signals, self.pool, self.on_eval = journal, signals, pool, on_eval
         self.backward = backward
-        self.inspector = Inspector(checkpoint, corpus, journal, self.passes, backward.lines if backward else {})
+        self.inspector = Inspector(checkpoint, corpus, journal, self.until_signal, backward.lines if backward else {})
         self.pace = journal.seconds(), checkpoint.step  # when and where the last `step` row was written
         self.stopped = ""  # why the run ends before its last step
         self.saved = checkpoint.step  # the step of checkpoint.npz
         self.last_val_loss: float | None = None
 
-    def passes(self, function: Callable[[Any], Array], many: Iterable[Any]) -> Iterable[Array]:
+    def until_signal(self, function: Callable[[Any], Array], many: Iterable[Any]) -> Iterable[Array]:
         """The passes of a check; a signal cuts a long check short."""
         for result in threads.mapper(self.pool, self.checkpoint.threads)(function, many):
             if self.signals:
@@ -120,8 +120,8 @@ class Session:
             self.inspector.examine(witness)
         if not math.isfinite(witness.loss):
             self.diverged("the loss is not finite")
-        for name in ("W2", "b2", "W1", "b1", "C"):  # in the order of the backward pass
-            self.require_finite(getattr(witness.gradient, name), f"the gradient of {name}")
+        for name in ("W2", "b2", "W1", "b1", "C"):  # from the loss back
+            self.require_finite(getattr(witness.g, name), f"the gradient of {name}")
         if shown and not due:
             self.inspector.examine_sum(witness)
         if shown:
@@ -196,8 +196,7 @@ class Session:
 
     def diverged(self, what: str) -> NoReturn:
         """Raise Diverged, with what may help."""
-        last = self.config.train.steps - 1
-        rate = optim.learning_rate(self.config.train, min(self.checkpoint.step, last))
+        rate = optim.learning_rate(self.config.train, max(0, self.checkpoint.step - 1))
         raise Diverged(
             f"training diverged at step {self.checkpoint.step}: {what}, at learning rate {rate:g};"
             f" the last good checkpoint is {self.journal.folder / 'checkpoint.npz'};"

@@ -21,14 +21,14 @@ def of_step(witness: Witness, corpus: Corpus) -> dict[str, Any]:
         move = getattr(witness.after, name) - data
         size = float(np.linalg.norm(data)) or math.nan  # a bias is zero at first
         update_ratio[name] = float(np.linalg.norm(move)) / size
-        grad_ratio[name] = float(np.linalg.norm(getattr(witness.gradient, name))) / size
+        grad_ratio[name] = float(np.linalg.norm(getattr(witness.g, name))) / size
     start, end = corpus.splits["train"]
     return {
         "step": witness.step,
         "loss": witness.loss,
         "epoch": witness.step * len(witness.batch.targets) / (end - start),
         "learning_rate": witness.rate,
-        "grad_norm": float(np.linalg.norm(witness.gradient.flat)),
+        "grad_norm": float(np.linalg.norm(witness.g.flat)),
         "update_ratio": update_ratio,
         "grad_ratio": grad_ratio,
         "saturated": float(np.mean(abs(witness.tanh) > 0.99)),

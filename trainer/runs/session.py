@@ -142,7 +142,7 @@ def carry_out(
             if session.stopped:
                 journal.say(session.stopped)
             session.finish()
-        except Interrupted:
+        except Interrupted:  # it is a KeyboardInterrupt too, and says all that there is to say
             raise
         except KeyboardInterrupt:  # a second signal, or one that a thread of the caller raised
             raise KeyboardInterrupt(lost(checkpoint.step, session.saved, folder)) from None

@@ -1,7 +1,5 @@
 """Where a run starts: its first state, and what it needs to make a step."""
 
-import math
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from trainer.config import Config
 from trainer.errors import UserError
 from trainer.model import Activations, Parameters, Sizes
 from trainer.reading import places
+from trainer.runs import memory
 from trainer.runs.checkpoint import Checkpoint, sizes_of
 from trainer.text import Corpus
 from trainer.verdicts import InitialLoss
@@ -65,15 +64,14 @@ def take_over(p: Parameters, sizes: Sizes, vocabulary: str, source: Checkpoint) 
 
 def check_memory(config: Config, sizes: Sizes) -> None:
     """Raise UserError if training needs more memory than the machine has."""
-    V, K, D, H = sizes
-    # At least: parameters, gradients and two vectors of the rule, and what a watched step keeps of the first three; for
-    # each example the arrays of `Activations` and the masks. A log and a check need more, for a moment.
-    numbers = sizes.parameters() * 7 + config.train.batch_size * (6 * H + 4 * V + 5 * K * D)
-    needed = numbers * np.dtype(config.model.dtype).itemsize / 2**30
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30 if hasattr(os, "sysconf") else math.inf
-    if needed > memory:
-        what = f"training needs {needed:,.0f} GiB and the machine has {memory:,.0f}"
-        raise UserError(f"{what}, sections model and train; give smaller sizes or a smaller batch")
+    (V, K, D, H), train = sizes, config.train
+    remembered = 2 if train.optimizer == "adamw" else int(train.momentum > 0)  # vectors of the rule
+    # Parameters and gradients, and of a watched step both of these, the parameters after it and the rule's vectors
+    # before and after; for each example the arrays of `Activations` and the masks.
+    vectors = 2 + remembered + 3 + 2 * remembered
+    numbers = sizes.parameters() * vectors + train.batch_size * (6 * H + 2 * V + 4 * K * D)
+    needed = numbers * np.dtype(config.model.dtype).itemsize
+    memory.require(needed, "training", "sections model and train", "give smaller sizes or a smaller batch")
 
 
 @dataclass(frozen=True)
