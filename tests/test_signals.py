@@ -70,7 +70,7 @@ def begun() -> "subprocess.Popen[str]":
 
 def test_a_step_whose_checks_were_cut_short_is_made_again(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert trainer(*fresh("whole", SETTINGS["checked"], "check.every=1"))[0] == 0
-    passes = Session.passes
+    passes = Session.until_signal
 
     def interrupted(self: Session, function: Any, many: Any) -> Any:
         for k, result in enumerate(passes(self, function, many)):
@@ -79,7 +79,7 @@ def test_a_step_whose_checks_were_cut_short_is_made_again(trainer: Trainer, monk
             yield result
 
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "passes", interrupted)
+        patch.setattr(Session, "until_signal", interrupted)
         assert trainer(*fresh("cut", SETTINGS["checked"], "check.every=1"))[0] == 130
     assert load(folder("cut") / "checkpoint.npz").step == 6
     assert trainer("--resume", "runs/cut")[0] == 0
