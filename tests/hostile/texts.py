@@ -36,7 +36,7 @@ def make(rng: random.Random) -> bytes:
             data[:at] + rng.choice([b"\xed\xa0\x80", b"\xff", b"\xc0\x80", b"\xf5", b"\xe2\x82", b"\0\0"]) + data[at:]
         )
     if rng.random() < 0.05:  # a bomb
-        data = (data[:3] or b"ab\n") * rng.choice([10**4, 10**6])
+        data = (data[:3] or b"ab\n") * rng.choice([10**4, 300_000])
         data = gzip.compress(data, mtime=0)
     for _ in range(rng.choice([0, 0, 0, 1, 1, 2])):
         data = gzip.compress(data, mtime=0)
