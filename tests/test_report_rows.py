@@ -42,6 +42,8 @@ GOOD = json.dumps(step_row(3))
         ('{"event": "check", "step": 0, "name": "gradient", "passed": true}', "check without tensor"),
         ('{"event": "check", "step": 0, "name": "dropout", "passed": true, "place": 3}', "place is 3"),
         ('{"event": "check", "step": 1, "name": [], "passed": true}', "name is []"),
+        ('{"event": "check", "step": 1, "name": "\\ud800", "passed": true}', "name is"),
+        ('{"event": "eval", "step": 1, "histograms": {"\\ud800": null}}', "histograms is"),
         ('{"event": "check", "step": 1, "name": "update", "passed": "yes"}', 'passed is "yes"'),
     ],
 )

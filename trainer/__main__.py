@@ -16,5 +16,7 @@ except KeyboardInterrupt:  # Ctrl-C before anything has begun
 
 if __name__ == "__main__":
     status = main()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and saved: another Ctrl-C only makes Python end untidily
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # all is said and saved: a signal only makes Python end untidily
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     sys.exit(status)

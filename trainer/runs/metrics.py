@@ -37,7 +37,8 @@ def is_count(value: Any) -> bool:
 
 
 def is_text(value: Any) -> bool:
-    return isinstance(value, str)
+    """A text; half of a surrogate pair is none, and can be written nowhere."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def is_by_name(value: Any) -> bool:
@@ -47,7 +48,7 @@ def is_by_name(value: Any) -> bool:
 
 def is_histograms(value: Any) -> bool:
     """{"h": {"counts": [32 numbers], "range": [low, high]}, "dh": ..., "dz": ...}."""
-    return isinstance(value, dict) and all(map(is_histogram, value.values()))
+    return isinstance(value, dict) and set(value) <= {"h", "dh", "dz"} and all(map(is_histogram, value.values()))
 
 
 def is_histogram(value: Any) -> bool:

@@ -41,11 +41,30 @@ def interruptible(answer: Callable[[str], None]) -> Iterator[Signals]:
     numbers = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
         numbers.append(signal.SIGHUP)
+    with handled(numbers, signals.handle):
+        yield signals
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does, with what it has begun put in order, unless they are ignored."""
+
+    def end(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [signal.SIGTERM, signal.SIGHUP] if hasattr(signal, "SIGHUP") else [signal.SIGTERM]
+    with handled([number for number in numbers if signal.getsignal(number) == signal.SIG_DFL], end):
+        yield
+
+
+@contextmanager
+def handled(numbers: list[signal.Signals], handle: Callable[[int, Any], None]) -> Iterator[None]:
+    """Signals have a handler, where there may be one; those that were there come back afterwards."""
     if threading.current_thread() is not threading.main_thread():
         numbers = []  # only the main thread may have handlers
-    previous = {number: signal.signal(number, signals.handle) for number in numbers}
+    previous = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield signals
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from trainer import __version__
 from trainer.errors import Interrupted, RunFailed, UserError, printable, quoted
+from trainer.runs.signals import ended_by_signals
 from trainer.tools.commands import COMMANDS, train_command
 
 Command = Callable[[Sequence[str]], int | None]
@@ -25,8 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for word in given:
             refuse_undecoded(word)
         command, words = chosen(given)
-        status = command(joined(words))
-        sys.stdout.flush()
+        with ended_by_signals():
+            status = command(joined(words))
+            sys.stdout.flush()
         return status or 0
     except UserError as error:
         status, message = 2, f"error: {error}"

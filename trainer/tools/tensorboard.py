@@ -70,7 +70,7 @@ def events(run: Run) -> Iterator[Any]:
     for row in run.log.rows:
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars(row)]
         values += [Summary.Value(tag=tag, histo=histogram) for tag, histogram in histograms(row)]
-        if values:
+        if values and "step" in row:
             yield Event(wall_time=begin + (row.get("time") or 0), step=row["step"], summary=Summary(value=values))
     text = regular.text(run.folder / "samples.txt")
     if text:

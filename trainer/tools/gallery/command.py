@@ -10,6 +10,7 @@ from tqdm import tqdm
 from trainer.errors import UserError, printable
 from trainer.runs.files import refuse_what_is_in_the_way, write_whole
 from trainer.threads import cores
+from trainer.tools.children import serve_parent
 from trainer.tools.gallery.page import page
 from trainer.tools.gallery.trials import Outcome, train, trials
 
@@ -23,8 +24,11 @@ def gallery(path: str = "gallery.html") -> None:
     if not Path(DATA).exists():
         raise UserError(f"no {DATA}, in {Path.cwd()}; start the gallery where it lies")
     many = trials()
-    with ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn"), serve_parent)
+    try:
         outcomes = list(tqdm(pool.map(partial(outcome, DATA), range(len(many))), "trainings", len(many)))
+    finally:
+        pool.shutdown(cancel_futures=True)
     write_whole(Path(path), page(list(zip(many, outcomes, strict=True))).encode())
     print(printable(str(Path(path))))
 

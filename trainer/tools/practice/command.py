@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from trainer.errors import UserError, printable
+from trainer.runs.files import write_whole
 from trainer.tools.practice import execute, process
 from trainer.tools.practice.answer import Answer
 from trainer.tools.practice.point import BLANKS, exercise
@@ -32,12 +33,7 @@ def practice(files: Sequence[str], hints: int = 2) -> int:
 
 def write_blanks(path: str) -> int:
     """Write the file to fill in."""
-    try:
-        Path(path).write_text(blanks(), encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"cannot write ({error.strerror}), {Path(path).absolute()}; give a file that can be written"
-        ) from None
+    write_whole(Path(path), blanks().encode())
     print(f"wrote {printable(path)}: fill in its {len(BLANKS)} lines, one or more, and run the same command again")
     return 0
 

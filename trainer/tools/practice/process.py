@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import UserError
+from trainer.tools.children import end_with_parent
 from trainer.tools.practice import execute
 from trainer.tools.practice.answer import Answer, answer
 from trainer.tools.practice.point import exercise
@@ -97,6 +98,7 @@ class Printed(io.TextIOBase):
 
 def child() -> None:
     """In the process: read the file from standard input, judge it, tell standard output."""
+    end_with_parent()
     path = json.loads(sys.stdin.buffer.readline())
     judged = program(sys.stdin.buffer.read(), path)
     pipe = os.dup(1)
