@@ -110,6 +110,8 @@ def disturb(case: Case, number: signal.Signals, rng: random.Random, length: floa
     file, out = prepare(case), Path("out.txt")
     streamed, old = case.file == "-", not case.words.startswith("practice") and rng.random() < 0.5
     file.unlink(missing_ok=True)
+    if case.words == SWEEP and Path("runs/small").exists():  # another begins, instead of seeing that all is done
+        Path("runs/small").rename(f"runs/small-{time.monotonic()}")
     if old and not streamed:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(OLD)
