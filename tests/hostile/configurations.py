@@ -19,8 +19,8 @@ FORMS = [
     "---\n", "...\n",
     "seed: 1:30\ndata: {path: a}\n", "seed: 0x_1\n", "seed: !!int 'x'\n", "seed: !!float .inf\n", "seed: ~\n", "? \n",
     "data: {path: a, split: [0.8, 0.1]}\n", "data: {path: a, split: &s [*s, *s, *s]}\n", "data.path: a\n", "null: {}\n",
-    "a: &a [x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: &d [*c,*c]\ndata: {path: *d}\n", "[" * 300 + "]" * 300,
-    "{a: " * 300 + "}" * 300, "data: {path: |\n  a\n  b}\n", "data: {path: >-\n  a}\n", "&a : *a\n", "*a : 1\n",
+    "a: &a [x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: &d [*c,*c]\ndata: {path: *d}\n", "[" * 600 + "]" * 600,
+    "{a: " * 600 + "}" * 600, "data: {path: |\n  a\n  b}\n", "data: {path: >-\n  a}\n", "&a : *a\n", "*a : 1\n",
 ]  # fmt: skip
 PIECES = ["&x ", "*x", "!!str ", "!!int ", "!x ", "'", '"', "{", "}", "[", "]", ": ", "- ", "\n", "\t", "#", "|",
     ">", "%", "\0",

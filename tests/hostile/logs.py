@@ -25,6 +25,8 @@ LINES = [b"", b"{}", b"[]", b"1", b"null", b"{", b"\xff\xfe", b"\0", b"[" * 5000
          b'{"event": "step", "step": ' + b"9" * 5000 + b"}", b'{"event": "step", "step": 1e999}', b"\xef\xbb\xbf{}",
          b'{"event": "x", "event": "step"}', b'{"event": "eval", "histograms": {}}', b"'event'", b"\r",
          b" "]  # fmt: skip
+DEPTHS = (50, 900, 950, 980, 990, 1500, 5000)  # about where Python gives up; its versions differ in that
+LINES += [b'{"event": "x", "a": ' + b'{"a": ' * depth + b"1" + b"}" * (depth + 1) for depth in DEPTHS]
 
 
 def rows() -> list[dict[str, Any]]:
