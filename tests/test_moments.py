@@ -75,7 +75,7 @@ CASES = {
     "sweep": Case(SWEEP, "runs/small/best.yaml", is_configuration),
     "gallery": Case("gallery page.html", "page.html", is_page, GALLERY + BEGIN),
 }  # fmt: skip
-QUICK = ("explain", "tensorboard", "sample")
+QUICK = ("explain",)
 
 
 def start(case: Case, out: Path) -> "subprocess.Popen[bytes]":

@@ -21,6 +21,7 @@ from trainer.runs.checkpoint import load
 from trainer.runs.folder import find, holding
 
 pytestmark = pytest.mark.usefixtures("place")
+OTHERS = ("train.log", "config.yaml", "samples.txt")  # files that are met as those of the first two are
 
 
 def make_folder(path: Path) -> None:
@@ -81,7 +82,9 @@ def test_what_is_no_regular_file_is_read_by_nothing(
         assert_one_line(trainer("sample", str(run / file)), 2, str(run.absolute()))
 
 
-@pytest.mark.parametrize("file", ["metrics.jsonl", "train.log", "config.yaml", "samples.txt", "best.npz"])
+@pytest.mark.parametrize(
+    "file", ["metrics.jsonl", "best.npz", *(pytest.param(file, marks=pytest.mark.long) for file in OTHERS)]
+)
 def test_going_on_and_reporting_name_the_file_in_whose_place_something_stands(
     file: str, obstacle: Callable[[Path], None], trainer: Trainer, run: Path
 ) -> None:

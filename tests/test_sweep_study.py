@@ -82,9 +82,9 @@ def test_a_sweep_from_beginning_to_end(trainer: Trainer, config: str) -> None:
     assert lines[-1].endswith("runs/first/best.yaml")
 
     # The same command has nothing left to do; more trials go on from there; another range is another sweep.
-    assert trainer(*arguments("first", 3))[:2] == (0, out)
+    assert trainer(*arguments("first", 3, jobs=1))[:2] == (0, out)
     assert len(trials_of("first")) == 3
-    assert trainer(*arguments("first", 4))[0] == 0
+    assert trainer(*arguments("first", 4, jobs=1))[0] == 0
     assert list(ended("first")) == [0, 1, 2, 3]
     assert {place: ended("first")[place] for place in found} == found
     status, _, err = trainer(*arguments("first", 4), "train.weight_decay=0..0.1")
@@ -106,6 +106,7 @@ def test_a_diverged_trial_is_a_bad_one(trainer: Trainer, config: str) -> None:
     assert (status, err.startswith("failed: every trial diverged")) == (1, True)
 
 
+@pytest.mark.long
 def test_what_ends_a_trial_with_an_error_ends_the_sweep(trainer: Trainer, config: str) -> None:
     status, _, err = trainer("sweep", "--config", config, *QUICK.split(), "model.hidden=5,100000000000")
     assert (status, err.count("\n")) == (2, 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import Feed, Trainer, assert_one_line, folder, fresh, rows, values
+from conftest import SELDOM, Feed, Trainer, assert_one_line, folder, fresh, rows, values
 
 from trainer.config import Data, Train
 from trainer.errors import UserError
@@ -88,7 +88,7 @@ def test_patience_stops_after_evaluations_without_a_better_one(trainer: Trainer)
 
 def test_what_the_losses_say(trainer: Trainer) -> None:
     Path("text.txt").write_text("".join(f"{k * 7919 % 1000}\n" for k in range(30)))
-    out = trainer(*fresh("run", "train.steps=900 train.learning_rate=0.5 log.eval_every=50"))[1]
+    out = trainer(*fresh("run", f"train.steps=900 train.learning_rate=0.5 log.eval_every=50 {SELDOM}"))[1]
     evaluations, run = rows(folder("run"), "eval"), folder("run")
     best = min(evaluations, key=lambda row: row["val_loss"])
     assert evaluations[-1]["val_loss"] > 1.02 * best["val_loss"]

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Trainer, assert_one_line, folder, fresh, rows
+from conftest import SELDOM, Trainer, assert_one_line, folder, fresh, rows
 
 from trainer.runs.checkpoint import load
 from trainer.runs.folder import find, find_checkpoint, find_trained
@@ -80,7 +80,7 @@ def vars_at_step_0(checkpoint: object) -> object:
 
 def test_the_newest_state_on_request(trainer: Trainer) -> None:
     Path("text.txt").write_text("".join(f"{k * 7919 % 1000}\n" for k in range(30)))
-    assert trainer(*fresh("run", "train.steps=900 train.learning_rate=0.5 log.eval_every=50"))[0] == 0
+    assert trainer(*fresh("run", f"train.steps=900 train.learning_rate=0.5 log.eval_every=50 {SELDOM}"))[0] == 0
     run = folder("run")
     (end,) = rows(run, "end")
     assert end["best_step"] < 900
@@ -94,7 +94,7 @@ def test_the_newest_state_on_request(trainer: Trainer) -> None:
 def test_only_new_ones_and_each_once(trainer: Trainer) -> None:
     text = ["abc", "abd", "bcd", "bce", "cde", "cdf", "def", "deg", "efg", "efh"]
     Path("text.txt").write_text("\n".join(text))
-    assert trainer(*fresh("run", "train.steps=300 train.learning_rate=1"))[0] == 0
+    assert trainer(*fresh("run", f"train.steps=300 train.learning_rate=1 {SELDOM}"))[0] == 0
     plain = trainer("sample", "-n", "200")[1].splitlines()
     assert set(plain) & set(text)
     assert len(set(plain)) < 200
