@@ -82,3 +82,10 @@ def test_a_folder_that_cannot_be_made_is_one_line(folder):
 def test_a_name_without_a_date(tmp_path):
     assert tensorboard.began(tmp_path / "mine") == 0.0
     assert tensorboard.began(tmp_path / "20260101-120000") > 1e9
+
+
+@pytest.mark.filterwarnings("error")
+def test_sums_of_numbers_near_the_largest_are_infinite_without_a_word():
+    stored = {"h": {"counts": [1] * 32, "range": [1e308, 1.7e308]}}
+    ((name, found),) = tensorboard.histograms({"histograms": stored})
+    assert (name, found.sum, found.sum_squares) == ("h", np.inf, np.inf)

@@ -105,16 +105,18 @@ def histograms(row: Row) -> Iterator[tuple[str, Any]]:
         counts, (low, high) = np.array(stored["counts"], float), stored["range"]
         if not (is_finite(low) and is_finite(high)):
             continue
-        edges = np.linspace(low, high, len(counts) + 1)
-        middles = (edges[:-1] + edges[1:]) / 2
+        with np.errstate(over="ignore"):  # the sums of numbers near the largest are infinite
+            edges = np.linspace(low, high, len(counts) + 1)
+            middles = edges[:-1] / 2 + edges[1:] / 2
+            total, squares = counts @ middles, counts @ middles**2
         yield (
             name,
             HistogramProto(
                 min=low,
                 max=high,
                 num=counts.sum(),
-                sum=counts @ middles,
-                sum_squares=counts @ middles**2,
+                sum=total,
+                sum_squares=squares,
                 bucket_limit=edges[1:].tolist(),
                 bucket=counts.tolist(),
             ),
