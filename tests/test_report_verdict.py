@@ -145,14 +145,14 @@ def test_the_table_has_the_best_evaluation_of_a_run_without_an_end(tmp_path):
     row = dict(zip(table.HEADS, table.summary(run_of(*rows)), strict=True))
     assert row["validation"] == "2.5000"
     assert row["train"] == "2.4000"
-    assert (row["test"], row["bits/char"]) == ("-", "-")
+    assert (row["test"], row["test, bits"]) == ("-", "-")
     assert (row["steps"], row["steps/s"]) == ("4", "20")
 
 
 def test_bits_are_nats_over_log_2():
     end = {"event": "end", "step": 5, "train_loss": 2.0, "val_loss": 2.1, "test_loss": 2.2}
     row = dict(zip(table.HEADS, table.summary(run_of(end)), strict=True))
-    assert row["bits/char"] == f"{2.2 / np.log(2):.4f}"
+    assert row["test, bits"] == f"{2.2 / np.log(2):.4f}"
 
 
 def test_an_error_that_is_no_number_shows():

@@ -73,7 +73,8 @@ def test_a_printed_command_can_be_pasted_whatever_the_folder_is_called(trainer: 
     (run,) = odd.iterdir()
     outcome = trainer("--resume", str(run), "seed=3")
     assert_one_line(outcome, 2, "start another run from it: ")
-    command = outcome[2].partition("python -m trainer ")[2].replace("section.key=value", "seed=3 --name pasted")
+    command = outcome[2].partition("python -m trainer ")[2].replace(f"--name {quoted(odd.name)}", "--name pasted")
+    assert command.endswith(" seed=3\n")
     status, out, err = pasted(command)
     assert (status, err) == (0, err), err
     assert load(folder("pasted") / "checkpoint.npz").source.startswith(str(run.absolute()))

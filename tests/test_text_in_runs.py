@@ -204,7 +204,7 @@ def test_an_edited_configuration_of_a_run_is_told(trainer: Trainer) -> None:
 
 def test_a_weight_decay_that_diverges_is_named() -> None:
     assert resuming.calmer(Train(weight_decay=30)).startswith("train.weight_decay far below 10: ")
-    assert resuming.calmer(Train(weight_decay=9)).startswith("a learning rate ten times smaller")
+    assert resuming.calmer(Train(weight_decay=9)).startswith("train.learning_rate=0.01, or")
 
 
 # Beginning with another run's parameters

@@ -89,7 +89,7 @@ def load(path: str | Path) -> Checkpoint:
     Returns
     -------
     Checkpoint
-        `parameters` with C, W1, b1, W2, b2 (Names in the README has the shapes), `vocabulary`, `config`, `step`,
+        `parameters` with C, W1, b1, W2, b2 (`help(trainer)` has their shapes), `vocabulary`, `config`, `step`,
         `best_loss` in nats per character.
 
     Raises

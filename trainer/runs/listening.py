@@ -197,9 +197,12 @@ class Session:
     def diverged(self, what: str) -> NoReturn:
         """Raise Diverged, with what may help."""
         rate = optim.learning_rate(self.config.train, max(0, self.checkpoint.step - 1))
+        suspect = ""
+        if self.backward and not self.config.check.enabled:
+            suspect = f"the backward pass of {self.backward.path} was not checked, which --check does; "
         raise Diverged(
             f"training diverged at step {self.checkpoint.step}: {what}, at learning rate {rate:g};"
-            f" the last good checkpoint is {self.journal.folder / 'checkpoint.npz'};"
+            f" {suspect}the last good checkpoint, of step {self.saved}, is {self.journal.folder / 'checkpoint.npz'};"
             f" try {calmer(self.config.train)}"
         )
 

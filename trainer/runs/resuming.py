@@ -24,23 +24,26 @@ def apply_overrides(checkpoint: Checkpoint, overrides: Sequence[str], folder: Pa
     for override in overrides:
         key = override.partition("=")[0].strip()
         if key not in ("train.steps", "data.path"):
-            raise UserError(f"{override!a} cannot change on resuming, {folder}; {start_another(folder)}")
+            raise UserError(f"{override!a} cannot change on resuming, {folder}; {start_another(folder, override)}")
     changed = configuration.read(configuration.to_dict(checkpoint.config), overrides)
     if changed.train.steps < checkpoint.step:
         what = f"train.steps={changed.train.steps} is below the {checkpoint.step} steps done"
         raise UserError(f"{what}, {folder}; give more")
     if changed.train != checkpoint.config.train and changed.train.schedule != "constant":
         why = f"the {changed.train.schedule} schedule depends on it, {folder}"
-        raise UserError(f"train.steps cannot change: {why}; {start_another(folder)}")
+        more = changed.train.steps - checkpoint.step
+        another = start_another(folder, f"train.steps={more}")
+        raise UserError(f"train.steps cannot change: {why}; {another}, which has a schedule of its own")
     if changed.data != checkpoint.config.data:
         checkpoint.places = places(changed.data)
     checkpoint.config = changed
 
 
-def start_another(folder: Path) -> str:
-    """How to go on with what cannot go on as it is."""
-    file, run = quoted(folder / "config.yaml"), quoted(folder)
-    return f"start another run from it: python -m trainer --config {file} --from {run} section.key=value"
+def start_another(folder: Path, override: str = "") -> str:
+    """How to go on with what cannot go on as it is: a command that can be pasted."""
+    file, run, name = quoted(folder / "config.yaml"), quoted(folder), quoted(folder.absolute().parent.name)
+    command = f"python -m trainer --config {file} --name {name} --from {run} {quoted(override) if override else ''}"
+    return f"start another run from it: {command.strip()}"
 
 
 def same_backward(checkpoint: Checkpoint, own: OwnBackward | None, folder: Path) -> None:
@@ -118,4 +121,4 @@ def calmer(train: Train) -> str:
         return (
             f"train.weight_decay far below {most:g}: the parameters are multiplied by 1 - learning_rate * weight_decay"
         )
-    return "a learning rate ten times smaller, or train.warmup_steps"
+    return f"train.learning_rate={train.learning_rate / 10:g}, or train.warmup_steps"

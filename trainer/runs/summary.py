@@ -93,7 +93,7 @@ def conclude(
     more = f"for more samples: python -m trainer sample {quoted(journal.folder)}"
     journal.conclude(
         [
-            f"losses of the best step, {best.step}, after {checkpoint.seconds:.1f} s:",
+            f"losses of the best step, {best.step}, on whole splits, after {checkpoint.seconds:.1f} s:",
             *loss_lines(losses),
             *remarks(journal, best, losses, last_val_loss),
             "check           run  failed  worst",

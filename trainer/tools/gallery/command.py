@@ -30,7 +30,7 @@ def gallery(path: str = "gallery.html") -> None:
     finally:
         pool.shutdown(cancel_futures=True)
     write_whole(Path(path), page(list(zip(many, outcomes, strict=True))).encode())
-    print(printable(str(Path(path))))
+    print(printable(f"written to {path}"))
 
 
 def outcome(path: str, number: int) -> Outcome:

@@ -10,7 +10,7 @@ from trainer.errors import printable
 from trainer.tools.report.rows import numbers
 from trainer.tools.report.run import Run, is_finite
 
-HEADS = ("run", "steps", "train", "validation", "test", "bits/char", "steps/s", "checks", "failed", "gradient error")
+HEADS = ("run", "steps", "train", "validation", "test", "test, bits", "steps/s", "checks", "failed", "gradient error")
 
 
 def summary(run: Run) -> tuple[str, ...]:
