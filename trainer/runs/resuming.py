@@ -55,7 +55,10 @@ def same_backward(checkpoint: Checkpoint, own: OwnBackward | None, folder: Path)
         path = quoted(before["path"])
         raise UserError(f"this run was trained with a backward pass of its own, {folder}; give --backward {path}")
     if before is not None and own is not None and before["sha256"] != own.digest:
-        print(printable(f"warning: {own.path} has changed since this run began"), file=sys.stderr)
+        what = "has changed since this run began"
+        if own.path != before["path"]:
+            what = f"is another backward pass than that of {before['path']}, with which this run began"
+        print(printable(f"warning: {own.path} {what}"), file=sys.stderr)
     record(checkpoint, own)
 
 
