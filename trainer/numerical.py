@@ -175,7 +175,9 @@ def gradients(
 
 def absent(batch: Batch, V: int) -> Array:
     """The characters that no context of a batch holds."""
-    return np.setdiff1d(np.arange(V), batch.contexts)
+    missing = np.ones(V, bool)
+    missing[batch.contexts] = False
+    return np.flatnonzero(missing)
 
 
 def slopes(method: str, eps: float, losses: Losses) -> Any:

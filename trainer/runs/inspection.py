@@ -52,7 +52,8 @@ class Inspector:
 
     def draw_place(self, block: int) -> int:
         """Where in a block of check.every steps its checked one stands."""
-        return 0 if block == 0 else int(self.random(OF_BLOCK, block).integers(self.config.check.every))
+        every = self.config.check.every
+        return 0 if block == 0 or every == 1 else int(self.random(OF_BLOCK, block).integers(every))
 
     def random(self, purpose: int, number: int = 0) -> np.random.Generator:
         """Random numbers for one step, block or evaluation."""
