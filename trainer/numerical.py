@@ -134,8 +134,7 @@ def nudged_logit(at: Point, unit: int, rows: Array, nudge: Nudge) -> Array:
     """
     logit = nudged_unit(at.h, at.p.W2, at.p.b2, unit, rows, nudge)  # (B, n)
     others = np.delete(at.logits, unit, axis=1)  # (B, V - 1)
-    first = np.zeros_like(at.batch.targets)
-    log_sum_exp = ops.cross_entropy(others, first) + others[:, 0]  # (B,): the loss of a target is this less its logit
+    log_sum_exp = ops.cross_entropy(others, np.zeros_like(at.batch.targets)) + others[:, 0]  # (B,): loss + its logit
     classes = np.stack([np.broadcast_to(log_sum_exp[:, None], logit.shape), logit])  # (2, B, n)
     target = (at.batch.targets == unit).astype(np.intp)  # (B,): which of the two
     return ops.cross_entropy(np.moveaxis(classes, 0, -1), target[:, None])
