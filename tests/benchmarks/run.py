@@ -200,7 +200,18 @@ def sweep(rounds: int) -> Any:
     """Seconds of a sweep, 40 trials of 3,000 steps each at about the lecture's size, a core for each job."""
     trials = [f"data.path={ROOT}/data/names.txt", "train.steps=3000", "log.eval_every=500", "log.samples=0"]
     ranges = ["train.learning_rate=0.01..1", "model.hidden=200..400", "train.dropout=0..0.5"]
-    line = ["-m", "trainer", "sweep", "--config", f"{ROOT}/configs/names.yaml", *ranges, *trials, "--trials", "40"]
+    line = [
+        "-m",
+        "trainer",
+        "sweep",
+        "--config",
+        f"{ROOT}/configs/names.yaml",
+        *ranges,
+        *trials,
+        "--trials",
+        "40",
+        "--no-pruning",
+    ]
     jobs = {f"{n} at once": partial(seconds, *line, "--jobs", str(n)) for n in (2, 1)}
     return compare("40 trials", "seconds", take_turns(jobs, rounds))
 
