@@ -25,7 +25,7 @@ def wide(V: int, K: int) -> Checkpoint:
     return Checkpoint(settings, vocabulary, initial(Sizes(V, K, 1, 1), "float32", np.random.default_rng(0)))
 
 
-@pytest.mark.parametrize(("V", "K"), [(40_000, 1), (3, 20_000)])
+@pytest.mark.parametrize(("V", "K"), [(40_000, 1), pytest.param(3, 20_000, marks=pytest.mark.long)])
 def test_scoring_takes_room_for_few_examples_at_a_time_where_each_is_large(V: int, K: int) -> None:
     checkpoint = wide(V, K)
     text = "".join(checkpoint.vocabulary[1 + k % (V - 1)] for k in range(2000))

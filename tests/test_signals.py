@@ -1,5 +1,6 @@
 """Ctrl-C and its like: the state is saved, and the run goes on as if nothing had happened."""
 
+import os
 import shlex
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from trainer.errors import UserError
 from trainer.runs import signals
 from trainer.runs.checkpoint import load
 from trainer.runs.listening import Session
-from trainer.runs.signals import interruptible
+from trainer.runs.signals import ended_by_signals, interruptible
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -158,3 +159,15 @@ def test_a_signal_is_answered_even_where_the_log_cannot_be_written() -> None:
     with interruptible(full) as asked:
         signal.raise_signal(signal.SIGTERM)
         assert asked
+
+
+def test_a_signal_that_an_import_swallows_ends_the_command_all_the_same() -> None:
+    """A library in C that is being imported makes an ImportError of the KeyboardInterrupt."""
+    with pytest.raises(KeyboardInterrupt), ended_by_signals():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise ImportError("could not import module") from None
+    with pytest.raises(ImportError), ended_by_signals():
+        raise ImportError("no module")

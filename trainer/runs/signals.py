@@ -48,13 +48,23 @@ def interruptible(answer: Callable[[str], None]) -> Iterator[Signals]:
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
     """SIGTERM and SIGHUP end a command as Ctrl-C does, with what it has begun put in order, unless they are ignored."""
+    came = False
 
     def end(number: int, frame: Any) -> None:
+        nonlocal came
+        came = True
         raise KeyboardInterrupt
 
-    numbers = [signal.SIGTERM, signal.SIGHUP] if hasattr(signal, "SIGHUP") else [signal.SIGTERM]
-    with handled([number for number in numbers if signal.getsignal(number) == signal.SIG_DFL], end):
-        yield
+    default = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    if hasattr(signal, "SIGHUP"):
+        default[signal.SIGHUP] = signal.SIG_DFL
+    with handled([number for number, handler in default.items() if signal.getsignal(number) == handler], end):
+        try:
+            yield
+        except (ImportError, SystemError):
+            if came:  # while a library in C was imported, which makes this of it
+                raise KeyboardInterrupt from None
+            raise
 
 
 @contextmanager
