@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from trainer import optim
 from trainer.runs import metrics
 from trainer.runs.checkpoint import load
 from trainer.tools.command import main
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell has it for what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Outcome = tuple[int, str, str]  # exit status, standard output, standard error
 Trainer = Callable[..., Outcome]
