@@ -16,17 +16,8 @@ from trainer import model, ops
 from trainer.model import INNER, Batch, Parameters, Sizes
 from trainer.ops import Array
 
-ORDER = (
-    "logits",
-    "h",
-    "z",
-    "emb",
-    "W2",
-    "b2",
-    "W1",
-    "b1",
-    "C",
-)  # of blame, from the loss back: activations, parameters
+# The order of blame, from the loss back: activations, then parameters. The first wrong one is the broken link.
+ORDER = ("logits", "h", "z", "emb", "W2", "b2", "W1", "b1", "C")
 LARGEST_PASS = 1 << 18  # numbers in its largest array
 
 Nudge = float | complex  # how far a number is moved

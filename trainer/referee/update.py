@@ -73,7 +73,9 @@ def examine(witness: Witness, at: Point, train: Train) -> Update:
     of_memory = [judge_memory(move, tensor, right, witness) for tensor, right in memory(move).items()]
     wrong = [judged for judged in of_memory if not judged.off.passed]
     judged = wrong[0] if wrong else judge_parameters(move, after, witness)
-    off = judged.off
+    off, found = judged.off, ""
+    if judged.words:
+        found = f"the update is not what {move.rule} says: {judged.words}; {place_of(move.sizes, off)}"
     return Update(
         passed=off.passed,
         predicted=float(move.g @ (after - move.p)),
@@ -82,9 +84,7 @@ def examine(witness: Witness, at: Point, train: Train) -> Update:
         tensor=judged.tensor,
         max_abs_error=off.error,
         atol=off.bound,
-        found=f"the update is not what {move.rule} says: {judged.words}; {place_of(move.sizes, off)}"
-        if judged.words
-        else "",
+        found=found,
     )
 
 

@@ -32,7 +32,7 @@ def apply_overrides(checkpoint: Checkpoint, overrides: Sequence[str], folder: Pa
     if changed.train != checkpoint.config.train and changed.train.schedule != "constant":
         why = f"the {changed.train.schedule} schedule depends on it, {folder}"
         more = changed.train.steps - checkpoint.step
-        another = start_another(folder, f"train.steps={more}")
+        another = start_another(folder, f"train.steps={max(1, more)}")
         raise UserError(f"train.steps cannot change: {why}; {another}, which has a schedule of its own")
     if changed.data != checkpoint.config.data:
         checkpoint.places = places(changed.data)
@@ -42,8 +42,10 @@ def apply_overrides(checkpoint: Checkpoint, overrides: Sequence[str], folder: Pa
 def start_another(folder: Path, override: str = "") -> str:
     """How to go on with what cannot go on as it is: a command that can be pasted."""
     file, run, name = quoted(folder / "config.yaml"), quoted(folder), quoted(folder.absolute().parent.name)
-    command = f"python -m trainer --config {file} --name {name} --from {run} {quoted(override) if override else ''}"
-    return f"start another run from it: {command.strip()}"
+    command = f"python -m trainer --config {file} --name {name} --from {run}"
+    if override:
+        command += f" {quoted(override)}"
+    return f"start another run from it: {command}"
 
 
 def same_backward(checkpoint: Checkpoint, own: OwnBackward | None, folder: Path) -> None:
