@@ -111,7 +111,8 @@ def magnitudes(at: Point) -> Magnitudes:
 def longest(rows: Array) -> float:
     """The norm of the longest row; tiny numbers are scaled first, because their squares would vanish."""
     scale = float(abs(rows).max()) or 1.0
-    return scale * math.sqrt(float(((rows / scale) ** 2).sum(axis=1).max()))
+    scaled = rows / scale
+    return scale * math.sqrt(float(np.vecdot(scaled, scaled).max()))
 
 
 def kept(mask: Array | None) -> float:

@@ -49,7 +49,7 @@ def examine(witness: Witness, corpus: Corpus, rng: np.random.Generator, seen: di
     B, K = batch.contexts.shape
     start, end = corpus.splits["train"]
     outside = np.flatnonzero((batch.positions < start) | (batch.positions >= end))
-    few = [int(b) for b in rng.choice(B, min(B, FEW), replace=False) if b not in outside]
+    few = [int(b) for b in rng.permutation(B)[:FEW] if b not in outside]
     right = [context_of(corpus, int(batch.positions[b]), K) for b in few]
     wrong_context = [b for b, context in zip(few, right, strict=True) if batch.contexts[b].tolist() != context]
     wrong_target = [b for b in few if batch.targets[b] != corpus.ids[batch.positions[b]]]
