@@ -19,7 +19,7 @@ from trainer.referee.plain import dropped, embed
 from trainer.tolerances import ROUNDING, Magnitudes, kept, magnitudes, nudges
 from trainer.verdicts import Gradient
 
-SMALL = 1e-4
+SMALL = 1e-4  # below this a nudge of z is its own tanh, to within a third of its cube
 
 
 def tensor(at: Point, name: str) -> Array:
@@ -31,7 +31,7 @@ def tensor(at: Point, name: str) -> Array:
 def directions(at: Point, rng: np.random.Generator) -> dict[str, Array]:
     """A number for every entry of each of the nine tensors, uniform between -sqrt(3) and sqrt(3): of variance 1."""
     shapes = {name: tensor(at, name).shape for name in ORDER}
-    drawn = rng.random(sum(map(math.prod, shapes.values())), np.float32)  # float32 is drawn in half the time
+    drawn = rng.random(sum(map(math.prod, shapes.values())), np.float32)
     numbers = math.sqrt(12) * (drawn.astype(np.float64) - 0.5)
     v, start = {}, 0
     for name, shape in shapes.items():
@@ -88,8 +88,7 @@ def nudged_losses(at: Point, moves: Lines, eps: dict[str, float], signs: tuple[c
         small = eps[name] * moves.reach[name] < SMALL
         for s, sign in enumerate(signs):
             move = sign * eps[name] * line
-            # For a small move tanh is the move, to within a third of its cube: up and down shrink alike, by less than
-            # what a central difference truncates by.
+            # What a small nudge is off by, up and down alike, is less than what a central difference truncates by.
             nudged_tanh(before_dropout, move if small else np.tanh(move), out=h[k, s])
     h = dropped(h, at.batch.h_mask)
     np.matmul(h.reshape(-1, H), at.p.W2, out=logits[:5].reshape(-1, V))
