@@ -28,9 +28,9 @@ def test_the_right_one_passes_all_checks_and_learns() -> None:
 @pytest.mark.parametrize(
     ("link", "written", "others"),
     [
-        ("logits", "p / B", ["sum_to_zero", "descent"]),
+        pytest.param("logits", "p / B", ["sum_to_zero", "descent"], marks=pytest.mark.long),
         ("z", "1 - h**2", ["descent"]),
-        ("C", "dC[X] = demb", []),
+        pytest.param("C", "dC[X] = demb", [], marks=pytest.mark.long),
     ],
 )
 def test_a_mistake_is_seen_and_its_link_is_named(link: str, written: str, others: list[str]) -> None:

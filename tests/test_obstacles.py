@@ -229,5 +229,5 @@ def test_parameters_that_are_no_numbers_are_told_and_not_used(trainer: Trainer, 
         rewrite(run / "best.npz", lambda arrays, meta, value=value: arrays["W1"].__setitem__((0, 0), value))
         for words in (["sample"], ["score", str(run), "text.txt"], ["explain", "--context", "ab", "--target", "c"]):
             assert_one_line(trainer(*words), 2, "the parameters are not finite", str(run.absolute()))
-        assert trainer("report", str(run))[0] == 0
-        assert "no figure of the parameters: W1 is not finite" in (run / "report.html").read_text()
+    assert trainer("report", str(run))[0] == 0
+    assert "no figure of the parameters: W1 is not finite" in (run / "report.html").read_text()

@@ -128,18 +128,18 @@ def test_whatever_a_line_makes_has_a_word(line: str, word: str, said: str, capsy
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "seconds", "said"),
     [
-        ("while True: pass\n", "line 11: while True: pass\nstill running after 5 seconds"),
-        ("import os\nos._exit(0)\n", "line 12: os._exit(0)\nended the process (exit status 0)"),
-        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n", "ended the process (signal 9)"),
-        ("import os\nos.closerange(0, 100)\nx = 1\n", "ended the process"),
+        ("while True: pass\n", 2.0, "line 11: while True: pass\nstill running after 2 seconds"),
+        ("import os\nos._exit(0)\n", 10.0, "line 12: os._exit(0)\nended the process (exit status 0)"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n", 10.0, "ended the process (signal 9)"),
+        ("import os\nos.closerange(0, 100)\nx = 1\n", 10.0, "ended the process"),
     ],
 )
-def test_what_ends_the_process_is_said(tmp_path: Path, text: str, said: str) -> None:
+def test_what_ends_the_process_is_said(tmp_path: Path, text: str, seconds: float, said: str) -> None:
     path = tmp_path / "mine.py"
     path.write_text(RIGHT + text)
-    found = judged(str(path), 5.0)
+    found = judged(str(path), seconds)
     assert said in found.stopped
     assert (found.verdicts, found.right()) == ([], 0)
 
