@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from reported import check_row, eval_row, make, rows_of, step_row, write
+from reported import LINES, check_row, eval_row, make, rows_of, step_row, write
 
 from trainer.errors import UserError
-from trainer.tools.report import by_validation, compare, figures, find_all, report, run, watch
+from trainer.tools.report import compare, figures, find_all, order, report, run, watch
 from trainer.tools.report.run import open_run
 
 
@@ -110,14 +110,37 @@ def test_runs_without_a_loss_stand_last(finished):
         lost,
         [row | {"val_loss": None} if row["event"] == "eval" else row for row in rows_of(copy_of(finished, "a", 2.0))],
     )
-    order = by_validation([open_run(folder) for folder in (lost, Path("runs/a/20260101-120000"))])
-    assert [found.name.split("/")[0] for found in order] == ["a", "lost"]
+    found = order.by_validation([open_run(folder) for folder in (lost, Path("runs/a/20260101-120000"))])
+    assert [each.name.split("/")[0] for each in found] == ["a", "lost"]
+
+
+def test_runs_on_different_texts_are_not_ranked_together(finished, capsys):
+    first, second = copy_of(finished, "first", 2.7), copy_of(finished, "second", 2.5)
+    other = copy_of(make("of_other", [line.replace("b", "c") for line in LINES]), "other", 1.0)
+    lost = copy_of(finished, "lost", 0.5)
+    for file in ("best.npz", "checkpoint.npz"):
+        (lost / file).write_bytes(b"")
+    report([lost, first, other, second])
+    lines = capsys.readouterr().out.splitlines()
+    words = [line.split()[0] for line in lines[1:8]]
+    assert words == ["Text", str(second), str(first), "Text", str(other), "Text", str(lost)]
+    texts = [line for line in lines if line.startswith("Text")]
+    assert texts[0].startswith("Text text.txt: lines, V = 3, SHA-256 ")
+    assert texts[0] != texts[1]  # one path, other words
+    assert texts[2] == "Text unknown: no checkpoint can be read"
+    assert order.APART in lines
+    html = Path("runs/compare.html").read_text("utf-8")
+    assert re.findall("<h2>(Text .*?)</h2>", html) == texts
+    assert re.findall("Lowest validation loss: (.*?)/", html) == ["second", "other", "lost"]
+    assert cells(html, "run") == [f"{name}/20260101-120000" for name in ("second", "first", "other", "lost")]
+    report([first, second])
+    assert "Text" not in capsys.readouterr().out
 
 
 def test_what_failed_is_said_in_a_comparison(finished):
     good, bad = copy_of(finished, "good", 2.7), copy_of(finished, "bad", 2.5)
     write(bad, [*rows_of(bad), check_row("update", passed=False)])
-    html = compare.comparison([open_run(folder) for folder in (good, bad)])
+    html = compare.comparison([[open_run(folder) for folder in (good, bad)]])
     assert cells(html, "verdict") == ["not checked", "✗ wrong"]
     assert "A check failed, or training diverged, in bad/20260101-120000." in html
 
@@ -134,7 +157,7 @@ def test_equal_curves_take_turns():
 
 def test_many_runs_are_a_table_of_all_and_curves_of_some(finished, undrawn):
     opened = [open_run(copy_of(finished, f"r{k:02}", 2.0 + k / 100)) for k in range(3)] * 10
-    html = compare.comparison(opened)
+    html = compare.comparison([opened])
     assert len(cells(html, "run")) == 30
     assert f"The first {compare.MOST} of 30 are drawn." in html
 

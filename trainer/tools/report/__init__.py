@@ -1,6 +1,5 @@
 """Look at runs: a table in the terminal, report.html for one run, compare.html for several."""
 
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -9,8 +8,8 @@ from pathlib import Path
 from trainer.errors import UserError, printable
 from trainer.runs.files import refuse_what_is_in_the_way, write_whole
 from trainer.runs.folder import find, find_trained, holding
-from trainer.tools.report import table
-from trainer.tools.report.run import Run, is_finite, open_run
+from trainer.tools.report import order, table
+from trainer.tools.report.run import Run, open_run
 
 NEEDS = "the page needs matplotlib: pip install 'handmade-char-lm[report]'"
 
@@ -92,18 +91,16 @@ def is_run(folder: Path) -> bool:
 
 
 def shown(opened: Sequence[Run]) -> str:
-    """The table for a terminal, several runs by their validation loss."""
-    return table.show([table.HEADS, *(table.summary(run) for run in by_validation(opened))])
-
-
-def by_validation(opened: Sequence[Run]) -> list[Run]:
-    """The lowest validation loss first; runs without one last."""
-
-    def loss(run: Run) -> float:
-        value = run.best.get("val_loss")
-        return value if is_finite(value) else math.inf
-
-    return sorted(opened, key=loss)
+    """The table for a terminal, several runs by their validation loss, those on one text together."""
+    groups = order.by_text(opened) if len(opened) > 1 else [opened]
+    head, *lines = table.show([table.HEADS, *(table.summary(run) for group in groups for run in group)]).split("\n")
+    if len(groups) == 1:
+        return "\n".join([head, *lines])
+    parts = [head]
+    for group in groups:
+        parts += [order.text_of(group), *lines[: len(group)]]
+        lines = lines[len(group) :]
+    return "\n".join([*parts, order.APART])
 
 
 def draw(opened: Sequence[Run], reload: bool = False) -> Path | None:
@@ -121,7 +118,7 @@ def draw(opened: Sequence[Run], reload: bool = False) -> Path | None:
     alone = len(opened) == 1
     path = opened[0].folder / "report.html" if alone else common_folder([r.folder for r in opened]) / "compare.html"
     refuse_what_is_in_the_way(path)  # before the drawing, which takes seconds
-    html = page(opened[0], reload) if alone else comparison(by_validation(opened), reload)
+    html = page(opened[0], reload) if alone else comparison(order.by_text(opened), reload)
     write_whole(path, html.encode(errors="replace"))
     if not reload:
         print(f"written to {printable(str(path))}")

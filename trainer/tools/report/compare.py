@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from html import escape
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from trainer import config
 from trainer.errors import printable
 from trainer.ops import Array
-from trainer.tools.report import table, verdict
+from trainer.tools.report import order, table, verdict
 from trainer.tools.report.figures import COLOURS, figure, label_ends, plain, smooth, thin
 from trainer.tools.report.page import fill, problems
 from trainer.tools.report.run import Run
@@ -34,20 +35,29 @@ def short_names(runs: Sequence[Run]) -> list[str]:
     return [printable(str(run.folder.absolute().relative_to(common))) for run in runs]
 
 
-def comparison(runs: Sequence[Run], reload: bool = False) -> str:
-    """The page, of runs in the order in which they are given."""
+def comparison(groups: Sequence[Sequence[Run]], reload: bool = False) -> str:
+    """The page, a part for each group of runs on one text, in the order in which they are given."""
+    runs = [run for group in groups for run in group]
     names = short_names(runs)
-    parts = [
-        f"<h1>{len(runs)} runs compared</h1><p>{escape(leader(runs, names))}</p>",
-        table.html(*columns(runs, names)),
-    ]
+    parts = [f"<h1>{len(runs)} runs compared</h1>"]
+    if len(groups) > 1:
+        parts.append(f"<p>{len(groups)} texts. {order.APART}</p>")
+    left = iter(names)
+    for group in groups:
+        heading = f"<h2>{escape(order.text_of(group))}</h2>" if len(groups) > 1 else ""
+        parts += [heading, *of_one_text(group, list(islice(left, len(group))))]
+    parts += [f"<h3>{escape(name)}</h3>{problems(run)}" for run, name in zip(runs, names, strict=True) if run.problems]
+    return fill(f"{len(runs)} runs: {common_folder([run.folder for run in runs]).name}", "\n".join(parts), reload)
+
+
+def of_one_text(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+    """Which is best, a table, and the curves of runs whose losses can be compared."""
     figures: list[str] = []
     labels = curve_names(runs, names)
     overlay(figures, runs, labels, "Validation loss", VALIDATION, "eval", "val_loss")
     overlay(figures, runs, labels, "Batch loss", BATCHES, "step", "loss")
-    parts.append(f'<h2>Curves</h2><section class="tall">{"".join(figures)}</section>')
-    parts += [f"<h3>{escape(name)}</h3>{problems(run)}" for run, name in zip(runs, names, strict=True) if run.problems]
-    return fill(f"{len(runs)} runs: {common_folder([run.folder for run in runs]).name}", "\n".join(parts), reload)
+    curves = f'<h3>Curves</h3><section class="tall">{"".join(figures)}</section>'
+    return [f"<p>{escape(leader(runs, names))}</p>", table.html(*columns(runs, names)), curves]
 
 
 def leader(runs: Sequence[Run], names: Sequence[str]) -> str:

@@ -3,13 +3,16 @@
 import math
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from trainer import config, regular
 from trainer.config import Config
 from trainer.errors import UserError
 from trainer.ops import Array
+from trainer.runs.checkpoint import load
+from trainer.runs.folder import find_checkpoint
 from trainer.runs.metrics import Log, Row, read
 from trainer.tools.report.rows import numbers
 
@@ -21,6 +24,14 @@ except ImportError:  # Windows: a run that goes on is told from one that was cut
 
 DATE = len("2026-01-01 12:00:00 ")  # at the beginning of a line of train.log
 FAILED = "a check failed"  # said of a step, then a colon and the reason
+
+
+class TextOf(NamedTuple):
+    """The text of a run, so far as losses can be compared on it alone."""
+
+    mode: str
+    characters: int  # in the vocabulary
+    fingerprint: str
 
 
 @dataclass
@@ -73,6 +84,15 @@ class Run:
         seen = [row["step"] for row in self.rows("eval") + self.rows("end")]
         seen += [row["step"] + 1 for row in self.rows("step")]
         return int(max(seen, default=0))
+
+    @cached_property
+    def text(self) -> TextOf | None:
+        """As the checkpoint has it, which knows its bytes; None if that cannot be read."""
+        try:
+            checkpoint = load(find_checkpoint(str(self.folder)))
+        except UserError:
+            return None
+        return TextOf(checkpoint.config.data.mode, len(checkpoint.vocabulary), checkpoint.fingerprint)
 
     @property
     def best(self) -> Row:

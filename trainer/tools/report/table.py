@@ -1,8 +1,10 @@
 """The table of runs, in the terminal and on the page."""
 
+import json
 from collections.abc import Sequence
 from html import escape
 from math import log
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +32,11 @@ def summary(run: Run) -> tuple[str, ...]:
         str(failed) if judged else "-",
         worst_error(run),
     )
+
+
+def written(value: Any) -> str:
+    """A value as a configuration file has it: true, 0.1, [0.8, 0.1, 0.1]."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def number(value: float | None, form: str) -> str:
