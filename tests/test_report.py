@@ -120,8 +120,8 @@ def test_what_a_wrong_gradient_leaves(undrawn, monkeypatch):
 
 
 def test_samples_are_marked_and_only_what_is_unusual_is_shown(undrawn):
-    folder = make("run", train={"learning_rate": 0.25})
-    corpus = text.load(config.Data("text.txt"), 2)
+    folder = make("run", train={"learning_rate": 0.25}, data={"split": [0.6, 0.2, 0.2]})
+    corpus = text.load(config.Data("text.txt", split=(0.6, 0.2, 0.2)), 2)
     splits = text.standing(LINES, corpus)
     lines = [LINES[splits.index(split)] for split in ("train", "val", "test")] + ["zz", "", "aba"]
     (folder / "samples.txt").write_text("".join(line + "\n" for line in lines))
@@ -131,6 +131,7 @@ def test_samples_are_marked_and_only_what_is_unusual_is_shown(undrawn):
     shown = [line or "&nbsp;" for line in lines]
     assert re.findall(r'<li data-where="(.*?)">(.*?)</li>', html) == list(zip(said, shown, strict=True))
     assert "<dt>train.learning_rate</dt><dd>0.25</dd>" in html
+    assert "<dt>data.split</dt><dd>[0.6, 0.2, 0.2]</dd>" in html
     assert "<dt>train.schedule</dt>" not in html
     assert "<dt>numpy</dt>" in html
 

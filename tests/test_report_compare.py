@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from reported import LINES, check_row, eval_row, make, rows_of, step_row, write
 
 from trainer.errors import UserError
@@ -112,6 +113,25 @@ def test_runs_without_a_loss_stand_last(finished):
     )
     found = order.by_validation([open_run(folder) for folder in (lost, Path("runs/a/20260101-120000"))])
     assert [each.name.split("/")[0] for each in found] == ["a", "lost"]
+
+
+def test_many_differing_keys_stand_in_a_table_of_their_own(finished, undrawn):
+    first, second = copy_of(finished, "first", 2.7), copy_of(finished, "second", 2.5, hidden=16)
+    file = second / "config.yaml"
+    other = {"split": [0.7, 0.2, 0.1]}, {"dropout": 0.25, "patience": 3, "momentum": 0.5}, {"enabled": True}
+    tree = yaml.safe_load(file.read_text())
+    for section, values in zip(("data", "train", "check"), other, strict=True):
+        tree[section] |= values
+    file.write_text(yaml.safe_dump(tree))
+    names = ["second/20260101-120000", "first/20260101-120000"]
+    html = compare.comparison(order.by_text([open_run(first), open_run(second)]))
+    assert cells(html, "model.hidden") == []  # not in the table of results
+    assert cells(html, "validation") == ["2.5000", "2.7000"]
+    keys = ["data.split", "model.hidden", "train.momentum", "train.dropout", "train.patience", "check.enabled"]
+    assert cells(html, "key") == keys
+    assert cells(html, names[0]) == ["[0.7, 0.2, 0.1]", "16", "0.5", "0.25", "3", "true"]
+    assert cells(html, names[1]) == ["[0.8, 0.1, 0.1]", "8", "0.0", "0.0", "0", "false"]
+    assert html.count('<div class="scroll') == 2
 
 
 def test_runs_on_different_texts_are_not_ranked_together(finished, capsys):

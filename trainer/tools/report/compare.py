@@ -18,6 +18,7 @@ from trainer.tools.report.figures import COLOURS, figure, label_ends, plain, smo
 from trainer.tools.report.page import fill, problems
 from trainer.tools.report.run import Run
 
+FEW = 5  # keys that find room beside the results
 MOST = 24  # curves that can be told apart by their labels
 VALIDATION = "In nats. Look for the lowest end. Runs with one and the same curve share it: their dashes stand in turns."
 BATCHES = "The mean of each thirtieth of the batches. Look for a run that is slower from the beginning, or restless."
@@ -57,7 +58,8 @@ def of_one_text(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
     overlay(figures, runs, labels, "Validation loss", VALIDATION, "eval", "val_loss")
     overlay(figures, runs, labels, "Batch loss", BATCHES, "step", "loss")
     curves = f'<h3>Curves</h3><section class="tall">{"".join(figures)}</section>'
-    return [f"<p>{escape(leader(runs, names))}</p>", table.html(*columns(runs, names)), curves]
+    results = table.html(*columns(runs, names))
+    return [f"<p>{escape(leader(runs, names))}</p>", results, settings(runs, names), curves]
 
 
 def leader(runs: Sequence[Run], names: Sequence[str]) -> str:
@@ -73,8 +75,9 @@ def leader(runs: Sequence[Run], names: Sequence[str]) -> str:
 
 
 def columns(runs: Sequence[Run], names: Sequence[str]) -> tuple[list[str], list[list[object]]]:
-    """Heads and rows: the name, the keys in which the configurations differ, then the results."""
+    """Heads and rows: the name, the keys in which the configurations differ if they are few, then the results."""
     keys = differing(runs)
+    keys = keys if len(keys) <= FEW else []
     heads = ["run", *keys, *table.HEADS[1:], "verdict"]
     rows = []
     for run, name in zip(runs, names, strict=True):
@@ -83,6 +86,15 @@ def columns(runs: Sequence[Run], names: Sequence[str]) -> tuple[list[str], list[
         rows.append([name, *settings, *table.summary(run)[1:], "diverged" if run.diverged else word])
     said = [k for k in range(len(heads)) if any(row[k] != "-" for row in rows)]
     return [heads[k] for k in said], [[row[k] for k in said] for row in rows]
+
+
+def settings(runs: Sequence[Run], names: Sequence[str]) -> str:
+    """Where the configurations differ in many keys, a table of its own: a row for each key, a column for each run."""
+    keys = differing(runs)
+    if len(keys) <= FEW:
+        return ""
+    rows = [[key, *(value_of(run, key) for run in runs)] for key in keys]
+    return f"<h3>Configurations, where they differ</h3>{table.html(['key', *names], rows, 'across')}"
 
 
 def curve_names(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
@@ -96,13 +108,13 @@ def curve_names(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
     ]
 
 
-def value_of(run: Run, key: str) -> Any:
-    return attrgetter(key)(run.config) if run.config else "-"
+def value_of(run: Run, key: str) -> str:
+    return printable(table.written(attrgetter(key)(run.config))) if run.config else "-"
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
     """The keys of the configuration in which the runs differ."""
-    return [key for key in config.KEYS if len({str(value_of(run, key)) for run in runs}) > 1]
+    return [key for key in config.KEYS if len({value_of(run, key) for run in runs}) > 1]
 
 
 def overlay(

@@ -137,11 +137,11 @@ def settings(run: Run) -> str:
     """What differs from the defaults, then the whole configuration and the environment, folded."""
     parts = ["<h2>Configuration</h2>"]
     if run.config:
-        parts.append(table.facts(unusual(run.config)))
+        parts.append(table.facts([(key, table.written(value)) for key, value in unusual(run.config)]))
     written = regular.text(run.folder / "config.yaml", TEXT)
     parts.append(f"<details><summary>All of it</summary><pre>{escape(written)}</pre></details>")
     start = next(iter(run.rows("start")), {})
-    known = [(key, value) for key, value in start.items() if key not in ("event", "time")]
+    known = [(key, table.written(value)) for key, value in start.items() if key not in ("event", "time")]
     parts.append(f"<details><summary>Environment</summary>{table.facts(known)}</details>")
     return "".join(parts)
 

@@ -82,15 +82,16 @@ def show(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def html(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table that a narrow screen shows as cards, each number beside its head."""
+def html(heads: Sequence[str], rows: Sequence[Sequence[object]], kind: str = "") -> str:
+    """A table that scrolls where it is wider than the page; a narrow screen shows cards, each value beside its head."""
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     body = []
     for row in rows:
         cells = zip(heads, row, strict=True)
         body.append("".join(f'<td data-head="{escape(name)}">{escape(str(cell))}</td>' for name, cell in cells))
     lines = "".join(f"<tr>{row}</tr>\n" for row in body)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+    inside = f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+    return f'<div class="{f"scroll {kind}".strip()}">{inside}</div>'
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> str:
