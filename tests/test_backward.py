@@ -6,6 +6,8 @@ import pytest
 from conftest import ROOT, Trainer, assert_one_line, folder, fresh, rows
 
 from trainer.runs.checkpoint import load
+from trainer.tools.report import verdict
+from trainer.tools.report.run import open_run
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -57,3 +59,20 @@ def test_dropout_does_not_go_with_it(key: str, trainer: Trainer) -> None:
 def test_a_blank_is_said_to_be_one(trainer: Trainer) -> None:
     Path("mine.py").write_text(RIGHT.replace("dz = dh * (1 - h**2)", "dz = ..."))
     assert_one_line(trainer(*fresh("own"), "--backward", "mine.py"), 2, "dz", "mine.py")
+
+
+def test_an_error_in_the_file_is_told_by_log_and_report(trainer: Trainer) -> None:
+    later = """
+from pathlib import Path
+with Path("calls").open("a+") as calls:
+    calls.write("a")
+    calls.seek(0)
+    if len(calls.read()) > 7:
+        raise ValueError("far off")
+"""
+    Path("mine.py").write_text(RIGHT + later)
+    words = f"ValueError: far off, line {len(RIGHT.splitlines()) + 7} of mine.py"
+    assert_one_line(trainer(*fresh("own"), "--backward", "mine.py"), 2, words)
+    last = (folder("own") / "train.log").read_text().splitlines()[-1]
+    assert f"stopped by an error at step 7: {words}" in last
+    assert f"its log ends with: stopped by an error at step 7: {words}" in verdict.training(open_run(folder("own")))

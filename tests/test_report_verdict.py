@@ -80,6 +80,10 @@ def test_how_far_the_run_is():
     assert words.startswith("The run goes on, at step 30.")
     assert "lowest at step 20, 2.0000 nats, and has risen to 2.5000 since" in words
     assert "has no end" in verdict.training(run_of(step_row(3)))
+    story = ["run x", "stopped by an error at step 4: KeyError: 'x', line 8 of own.py"]
+    words = verdict.training(run_of(step_row(3), story=story))
+    assert words == f"The run has no end: it stopped after 4 steps; its log ends with: {story[1]}."
+    assert "its log" not in verdict.training(run_of(step_row(3), story=["step 2: train 2.5000 nats per character"]))
     ended = run_of(*evals[:2], {"event": "end", "step": 20})
     assert verdict.training(ended).startswith("The run made all its 20 steps.")
     assert "risen" not in verdict.training(ended)

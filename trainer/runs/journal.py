@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from trainer import config as configuration
-from trainer.errors import UserError, printable
+from trainer.errors import RunFailed, UserError, printable
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.files import naming, refuse_what_is_in_the_way, write_whole
 
@@ -34,7 +34,7 @@ class Journal:
     """The files and the bar that tell of a run, held by one process."""
 
     def __init__(self, folder: Path, checkpoint: Checkpoint, quiet: bool) -> None:
-        self.folder, self.quiet = folder, quiet
+        self.folder, self.checkpoint, self.quiet = folder, checkpoint, quiet
         self.began = time.monotonic() - checkpoint.seconds
         for file in ("metrics.jsonl", "train.log"):
             refuse_what_is_in_the_way(folder / file)
@@ -63,7 +63,9 @@ class Journal:
         self.bar.close()
         with suppress(UserError, OSError):  # a full disk is told by the error that is on its way
             if error is not None:
-                self.write_log(str(error) or ENDED_BY.get(type(error), type(error).__name__))
+                words = str(error) or ENDED_BY.get(type(error), type(error).__name__)
+                known = isinstance(error, (RunFailed, KeyboardInterrupt))  # these say themselves what ended
+                self.write_log(words if known else f"stopped by an error at step {self.checkpoint.step}: {words}")
         for file in (self.metrics, self.log):
             with suppress(OSError):
                 file.close()

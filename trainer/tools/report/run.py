@@ -23,6 +23,7 @@ except ImportError:  # Windows: a run that goes on is told from one that was cut
 
 
 DATE = len("2026-01-01 12:00:00 ")  # at the beginning of a line of train.log
+ENDED = ("stopped by an error", "stopped at once", "interrupted")  # so begins the last line of a run without an end
 FAILED = "a check failed"  # said of a step, then a colon and the reason
 
 
@@ -71,6 +72,12 @@ class Run:
         """What was no longer finite, and where; empty if nothing."""
         last = self.story[-1] if self.story else ""
         return last if last.startswith("training diverged") else ""
+
+    @property
+    def ended_by(self) -> str:
+        """What its log says last of a run that was stopped before its end; empty if nothing, as after a kill."""
+        last = self.story[-1] if self.story else ""
+        return last if last.startswith(ENDED) else ""
 
     @property
     def blame(self) -> str:

@@ -72,6 +72,8 @@ def training(run: Run) -> str:
         where = f"The run made all its {run.steps_done:,} steps."
     else:
         where = f"The run has no end: it stopped after {run.steps_done:,}{steps} steps."
+        if run.ended_by:
+            where = f"{where[:-1]}; its log ends with: {run.ended_by.rstrip('.')}."
     losses = run.numbers("eval", "val_loss")
     known = losses[np.isfinite(losses)]
     if len(known) < 2:
