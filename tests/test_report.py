@@ -318,6 +318,24 @@ def test_short_curves_are_drawn_as_they_are():
             np.testing.assert_array_equal(shorten(x[:n], x[:n] ** 2), (x[:n], x[:n] ** 2))
 
 
+def test_a_single_point_is_a_dot_at_a_whole_step(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures.matplotlib().figure.Figure, "savefig", lambda self, out, **more: drawn.append(self))
+    one = make("one", train={"steps": 1})
+    report([one])
+    report([one, make("other", train={"steps": 1})])
+    axes = [each for picture in drawn for each in picture.axes if each.get_xlabel() == "step"]
+    assert len(axes) == len(["rate", "update", "gradient", "norm", "saturated", "validation", "batch"])
+    for each in axes:
+        lines = [line for line in each.get_lines() if len(line.get_xdata()) == 1]
+        places = [(float(line.get_ydata()[0]), line.get_marker()) for line in lines]
+        dots = {y for y, marker in places if marker == "." and math.isfinite(y)}
+        assert dots == {y for y, _ in places if math.isfinite(y)} != set()
+        left, right = each.get_xlim()
+        ticks = [tick for tick in each.get_xticks() if left <= tick <= right]
+        assert ticks in ([0.0], [1.0], [0.0, 1.0])
+
+
 def test_histograms_become_shares_by_width():
     counts = [0] * 32
     counts[0], counts[31] = 3, 1

@@ -14,7 +14,7 @@ from trainer import config
 from trainer.errors import printable
 from trainer.ops import Array
 from trainer.tools.report import order, table, verdict
-from trainer.tools.report.figures import COLOURS, figure, label_ends, plain, smooth, thin
+from trainer.tools.report.figures import COLOURS, figure, label_ends, marker, plain, smooth, thin
 from trainer.tools.report.page import fill, problems
 from trainer.tools.report.run import Run
 
@@ -135,7 +135,7 @@ def overlay(
         labels = []
         for k, (name, x, y) in enumerate(drawn):
             colour, style = COLOURS[k % len(COLOURS)], line_style(k, drawn)
-            axes.plot(x, y, color=colour, linestyle=style, linewidth=1.3)
+            axes.plot(x, y, color=colour, linestyle=style, linewidth=1.3, marker=marker(x))
             labels.append((float(y[np.isfinite(y)][-1]), name, colour))
         axes.set(xlabel="step")
         limit(axes, [y for _, _, y in drawn])
@@ -156,6 +156,6 @@ def limit(axes: Any, curves: Sequence[Array]) -> None:
     """Leave out what towers above the rest: the beginning, and runs that diverged."""
     values = np.concatenate(curves)
     values = values[np.isfinite(values)]
-    low, high = values.min(), np.percentile(values, 97)
+    low, high = values.min(), np.percentile(values, 97, method="higher")
     pad = 0.05 * (high - low) or 0.01
     axes.set_ylim(low - pad, high + pad)

@@ -8,7 +8,18 @@ import numpy as np
 from trainer.model import NAMES
 from trainer.ops import Array
 from trainer.runs.metrics import Row
-from trainer.tools.report.figures import BY_NAME, COLOURS, INK, figure, label_ends, plain, smooth, thin, thin_to_largest
+from trainer.tools.report.figures import (
+    BY_NAME,
+    COLOURS,
+    INK,
+    figure,
+    label_ends,
+    marker,
+    plain,
+    smooth,
+    thin,
+    thin_to_largest,
+)
 from trainer.tools.report.run import Run
 
 LOWEST_RATIO = 1e-5  # smaller ones are drawn there
@@ -47,7 +58,7 @@ def losses(parts: list[str], run: Run, guides: dict[str, float]) -> None:
         return
     with figure(parts, "Loss", LOSS, 3.7) as picture:
         axes, rate = picture.subplots(2, 1, sharex=True, height_ratios=[6, 1])
-        axes.plot(*thin(step, batch), color=INK, alpha=0.25, linewidth=0.7)
+        axes.plot(*thin(step, batch), color=INK, alpha=0.25, linewidth=0.7, marker=marker(step))
         if len(step) > 60:
             axes.plot(*smooth(step, batch), color=INK, alpha=0.6)
         labels = []
@@ -63,7 +74,7 @@ def losses(parts: list[str], run: Run, guides: dict[str, float]) -> None:
             labels.append((value, f"{name} {value:.2f}", INK))
         axes.set_ylabel(f"nats (up to {above:.3g}, cut)" if above else "nats")
         label_ends(axes, labels, gap=0.075)
-        rate.plot(*thin(step, run.numbers("step", "learning_rate")), color=INK, alpha=0.6)
+        rate.plot(*thin(step, run.numbers("step", "learning_rate")), color=INK, alpha=0.6, marker=marker(step))
         rate.set(xlabel="step", ylabel="rate", ylim=(0, None))
         rate.tick_params(axis="y", labelsize=8)
         plain(axes)
@@ -105,7 +116,7 @@ def ratios(parts: list[str], run: Run) -> None:
                 values = run.numbers("step", f"{key}.{name}")
                 values = np.where(values > 0, np.maximum(values, LOWEST_RATIO), np.nan)
                 x, y = thin_to_largest(run.numbers("step", "step"), values)
-                axes.plot(x, y, color=BY_NAME[name], linewidth=1, marker="." if len(x) < 25 else None)
+                axes.plot(x, y, color=BY_NAME[name], linewidth=1, marker=marker(x))
                 known = y[np.isfinite(y)]
                 if len(known):
                     labels.append((float(np.median(known[-10:])), name, BY_NAME[name]))
@@ -127,7 +138,7 @@ def levels(parts: list[str], run: Run) -> None:
             axes = picture.subplots()
             step = run.numbers("step", "step")
             axes.plot(*thin(step, values), color=COLOURS[0], alpha=0.35, linewidth=0.8)
-            axes.plot(*smooth(step, values), color=COLOURS[0])
+            axes.plot(*smooth(step, values), color=COLOURS[0], marker=marker(step))
             axes.set(xlabel="step", ylim=(0, None))
             plain(axes)
             label_ends(axes, [(float(values[np.isfinite(values)][-1]), f"{values[np.isfinite(values)][-1]:.3g}", INK)])

@@ -31,6 +31,7 @@ STYLE: dict[str, Any] = {
     "path.simplify": True, "lines.linewidth": 1.4,
 }  # fmt: skip
 MOST_POINTS = 400  # of a curve
+FEW_POINTS = 25
 
 
 def matplotlib() -> Any:
@@ -71,12 +72,22 @@ def framed(title: str, caption: str, inside: str, kind: str = "") -> str:
 
 def plain(axes: Any) -> None:
     """A few ticks with thousands told apart, and powers of ten as they are typed."""
-    axes.locator_params(axis="x", nbins=5)
+    together = axes.get_shared_x_axes().get_siblings(axes)
+    ends = {float(x) for each in together for x in each.dataLim.intervalx if np.isfinite(x)}
+    if len(ends) == 1:  # all that is drawn stands at one step
+        axes.set_xticks(list(ends))
+    else:
+        axes.locator_params(axis="x", nbins=5, integer=True)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.margins(x=0.02)
     if axes.get_yscale() == "log":
         axes.yaxis.set_major_formatter(lambda value, _: short(value))
         axes.yaxis.set_minor_formatter(lambda value, _: "")
+
+
+def marker(x: Array) -> str:
+    """A dot at each point where they are few: a line through one point is not seen."""
+    return "." if len(x) < FEW_POINTS else ""
 
 
 def thin(x: Array, y: Array) -> tuple[Array, Array]:
