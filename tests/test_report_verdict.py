@@ -11,7 +11,7 @@ from reported import check_row, eval_row, gradient_row, rows_of, step_row, write
 from trainer.numerical import ORDER
 from trainer.runs.files import held
 from trainer.runs.metrics import Log
-from trainer.tools.report import strip, table, verdict
+from trainer.tools.report import advice, strip, table, verdict
 from trainer.tools.report.run import Run, open_run
 
 
@@ -113,6 +113,48 @@ def test_how_far_the_run_is():
 )
 def test_error_over_tolerance(row, ratio):
     assert strip.excess(row) == pytest.approx(ratio, nan_ok=True)
+
+
+def rows_with(saturated=0.25, rate=lambda step: 0.1, **ratios):
+    """Two hundred rows of a run with such levels; those of the reference, configs/names.yaml, where none are given."""
+    usual = {"C": 2e-3, "W1": 3e-3, "b1": 7e-3, "W2": 1.5e-2, "b2": 5e-3} | ratios
+    rows = []
+    for step in range(0, 20_000, 100):
+        moves = {name: ratio * rate(step) / 0.1 for name, ratio in usual.items()}
+        if step < advice.SETTLED:  # the output weights begin small
+            moves["W2"] = 0.4
+        rows.append(step_row(step, saturated=saturated, learning_rate=rate(step), update_ratio=moves))
+    return run_of(*rows)
+
+
+@pytest.mark.parametrize("rate", [lambda step: 0.1, lambda step: 0.05 * (1 + math.cos(math.pi * step / 20_000))])
+def test_a_sound_run_gets_no_advice(rate):
+    sound = rows_with(rate=rate)
+    assert (advice.on_updates(sound), advice.on_saturated(sound)) == ("", "")
+    assert (advice.on_updates(run_of()), advice.on_saturated(run_of())) == ("", "")
+    beginning = run_of(*sound.rows("step")[:5])
+    assert advice.on_updates(beginning) == ""
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"W2": 0.2}, "moves W2 by 2e-1, relative to its size; try a smaller train.learning_rate"),
+        ({"C": 3e-6, "W1": 4e-6}, "moves C by 3e-6, W1 by 4e-6, relative to its size; try a larger"),
+        ({"C": 0.0, "W2": 0.2}, "moves W2 by 2e-1"),
+        ({"saturated": 0.9, "C": 0.0}, ""),  # it hardly moves for another reason
+        ({"b1": 0.5, "b2": 1e-9}, ""),
+    ],
+)
+def test_updates_that_are_too_long_or_too_short(found, words):
+    said = advice.on_updates(rows_with(**found))
+    assert words in said
+    assert bool(words) == bool(said)
+
+
+def test_most_units_saturated():
+    assert advice.on_saturated(rows_with(0.9)).startswith(" Here it is 90%: most units hardly learn")
+    assert advice.on_saturated(rows_with(math.nan)) == ""
 
 
 def test_the_strip_has_a_row_for_each_check_and_shows_what_failed():

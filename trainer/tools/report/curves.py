@@ -8,6 +8,7 @@ import numpy as np
 from trainer.model import NAMES
 from trainer.ops import Array
 from trainer.runs.metrics import Row
+from trainer.tools.report import advice
 from trainer.tools.report.figures import (
     BY_NAME,
     COLOURS,
@@ -30,20 +31,22 @@ LOSS = (
     " A wrong gradient need not show here: many a mistake only makes training a little worse."
 )
 UPDATES = (
-    "How far a step moves a tensor, relative to its size. Look for curves near 1e-3: far below, it hardly learns,"
-    " far above, it is thrown about. Biases begin at zero, so theirs begin high."
+    "How far a step moves a tensor, relative to its size. Look for curves within a factor of a hundred of 1e-3. They"
+    " fall with the learning rate, at the end of some schedules to nothing; the output weights W2 begin small, and"
+    " biases at zero, so theirs begin high."
 )
 GRADIENTS = (
-    "How large a gradient is, relative to its tensor. Look for a tensor that stays far from the others, or drifts:"
-    " a factor that is missing shifts its curve by that factor."
+    "How large a gradient is, relative to its tensor; small tensors, as W2 and the biases, stand above C and W1. Look"
+    " for a tensor that drifts away from the others: a factor that is missing shifts its curve by that factor."
 )
 NORM = "Of all gradients together. Look for a level that changes slowly; single peaks are single hard batches."
 SATURATED = (
-    "The share of hidden units with |h| > 0.99, through which almost no gradient passes. Look for a level well below a"
-    " half that does not climb."
+    "The share of hidden units with |h| > 0.99, through which almost no gradient passes. It climbs slowly while the"
+    " weights grow, in a sound training to a quarter or a third. Look for a level below a half."
 )
 DISTRIBUTIONS = {
-    "h": "The hidden units. Look for a hill in the middle; piles at -1 and 1 are saturated units.",
+    "h": "The hidden units. Piles at -1 and 1 are saturated units, of which a trained model has some. Look for a floor"
+    " between them that stays.",
     "dh": "The gradient that reaches the hidden units. Look for a width that changes slowly over the steps.",
     "dz": "The same after the slope of tanh, 1 - h². Look for a shape narrower than dh: saturated units add to the"
     " peak at zero.",
@@ -103,7 +106,7 @@ def clip(axes: Any, curves: Sequence[Array], guides: dict[str, float]) -> float:
 def ratios(parts: list[str], run: Run) -> None:
     """How far steps move each parameter, and how large its gradient is, over the size of its data."""
     for title, key, caption in (
-        ("Update : data", "update_ratio", UPDATES),
+        ("Update : data", "update_ratio", UPDATES + advice.on_updates(run)),
         ("Gradient : data", "grad_ratio", GRADIENTS),
     ):
         if not any(key in row for row in run.rows("step")):
@@ -130,7 +133,10 @@ def ratios(parts: list[str], run: Run) -> None:
 
 def levels(parts: list[str], run: Run) -> None:
     """The norm of the gradient, and the share of saturated units."""
-    for title, key, caption in (("Gradient norm", "grad_norm", NORM), ("Saturated units", "saturated", SATURATED)):
+    for title, key, caption in (
+        ("Gradient norm", "grad_norm", NORM),
+        ("Saturated units", "saturated", SATURATED + advice.on_saturated(run)),
+    ):
         values = run.numbers("step", key)
         if not np.isfinite(values).any():
             continue
