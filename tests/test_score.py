@@ -99,6 +99,33 @@ def test_each_line_of_running_text(trainer: Trainer) -> None:
     assert trainer("score", "some.txt", "--each")[1].splitlines() == expected
 
 
+@pytest.mark.parametrize("mode", ["lines", "stream"])
+def test_each_line_says_what_was_left_out_of_it_and_where_it_stands(trainer: Trainer, mode: str) -> None:
+    Path("text.txt").write_text(POEM)
+    assert trainer(*fresh("run", f"data.mode={mode} model.dtype=float64 data.split=[0.4,0.3,0.3]"))[0] == 0
+    checkpoint = load(folder("run") / "best.npz")
+    for name, content in (("a.txt", "abc é\n\ncab"), ("none.txt", ""), ("b.txt", "Ä\u00a0Äfed\n12\n")):
+        Path(name).write_text(content)
+    status, out, err = trainer("score", "--each", "a.txt", "none.txt", "b.txt")
+    assert status == 0
+    # Of running text the first three characters are the context of what is scored.
+    first = ["abc é\ta.txt\tleft out: é"] if mode == "lines" else [" é\ta.txt\tleft out: é", "\ta.txt"]
+    rest = ["cab\ta.txt", "Ä\u00a0Äfed\tb.txt\tleft out: Ä, no-break space", "12\tb.txt\tleft out: 1, 2"]
+    assert [line.partition("\t")[2] for line in out.splitlines()] == [*first, *rest]
+    kept = "abc \n\ncab\nfed\n\n" if mode == "stream" else "\nabc \ncab\nfed\n\n"
+    ids = [checkpoint.vocabulary.index(c) for c in kept]
+    losses = plain_losses(checkpoint, ids, 1 if mode == "lines" else 3)
+    sizes = [5, 4, 4, 1] if mode == "lines" else [2, 1, 4, 4, 1]
+    means = [float(np.mean(part)) for part in np.split(losses, np.cumsum(sizes)[:-1])]
+    assert [float(line.partition("\t")[0]) for line in out.splitlines()] == pytest.approx(means, abs=6e-5)
+    said = err.splitlines()
+    assert "not known to the model and left out: Ä × 2, 1 × 1, 2 × 1, no-break space × 1, é × 1" in said
+    of_b = float(np.mean(losses[-5:]))
+    assert [line.split(":")[0] for line in said[-2:]] == ["a.txt", "b.txt"]
+    assert said[-1].startswith(f"b.txt: {of_b:.4f} nats, ")
+    assert trainer("score", "--surprising", "b.txt")[1].count("b.txt") == 0  # one file needs no name
+
+
 def test_standard_input_and_several_files(trainer: Trainer, feed: Feed) -> None:
     assert trainer(*fresh("run"))[0] == 0
     run = str(folder("run"))

@@ -108,7 +108,7 @@ def score_command(arguments: Sequence[str]) -> None:
     )
     command.add_argument("run", nargs="?", metavar="RUN", help=RUN)
     command.add_argument("files", nargs="*", metavar="FILE", help="texts; without any, standard input is read")
-    command.add_argument("--each", action="store_true", help="the nats of each line, beside it")
+    command.add_argument("--each", action="store_true", help="each line after its nats, of several files with its file")
     command.add_argument("--surprising", action="store_true", help="of each line, the most surprising first")
     given = command.parse_intermixed_args(arguments)
 

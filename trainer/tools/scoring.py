@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from trainer.reading import places, sources, text_blocks
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.opening import open_run, tell
 from trainer.text import Corpus
+from trainer.tools.scored import Encoded, Line, by_file, lines_of
 
 BLOCK = 1 << 20  # characters looked at together
 TOGETHER = 1 << 11  # characters that a thread scores at a time: their activations stay in the cache
@@ -67,9 +67,9 @@ def score(checkpoint: Checkpoint, text: str | Iterable[str]) -> Score:
     9
     """
     whole = text if isinstance(text, str) else "\n".join(text)
-    corpus, unknown = encode(checkpoint, whole, "the text")
-    losses = losses_of(checkpoint, corpus)
-    return Score(float(losses.mean(dtype=np.float64)), len(losses), unknown)
+    encoded = encode(checkpoint, whole, "the text")
+    losses = losses_of(checkpoint, encoded.corpus)
+    return Score(float(losses.mean(dtype=np.float64)), len(losses), encoded.unknown)
 
 
 def print_scores(run: str | None, files: Sequence[str], each: bool, surprising: bool) -> None:
@@ -77,27 +77,53 @@ def print_scores(run: str | None, files: Sequence[str], each: bool, surprising: 
     checkpoint, path = open_run(run)
     data = Data(tuple(files) if files else "-", checkpoint.config.data.mode, checkpoint.config.data.encoding)
     where = ", ".join(places(data)) if files else "standard input"
-    whole = "".join(text_blocks(sources(data), data.encoding))
-    corpus, unknown = encode(checkpoint, whole, where)
+    texts = ["".join(text_blocks([source], data.encoding)) for source in sources(data)]
+    texts[:-1] = [text if text[-1:] in ("", "\n") else text + "\n" for text in texts[:-1]]  # a file ends its last line
+    encoded = encode(checkpoint, "".join(texts), where)
     tell(run, checkpoint, path)
-    losses = losses_of(checkpoint, corpus)
-    total = Score(float(losses.mean(dtype=np.float64)), len(losses), unknown)
-    counted = f"{total.characters:,} characters" + (", the ends of lines among them" if corpus.lines else "")
-    summary = f"{total.nats:.4f} nats, {total.bits:.4f} bits per character; {counted}"
-    if unknown:
-        shown = ", ".join(f"{name(c) if invisible(c) else c} × {n:,}" for c, n in Counter(unknown).most_common(20))
-        print(printable(f"not known to the model and left out: {shown}"), file=sys.stderr)
-    if not each:
-        print(summary)
-        return
-    print(summary, file=sys.stderr)
-    rows = lines_of(corpus, losses)
-    for nats, line in sorted(rows, reverse=True) if surprising else rows:
-        print(f"{nats:.4f}\t{printable(line) if sys.stdout.isatty() else line}")
+    losses = losses_of(checkpoint, encoded.corpus)
+    if encoded.unknown:
+        print(printable(f"not known to the model and left out: {counted(encoded.unknown)}"), file=sys.stderr)
+    print(summary(losses, encoded.corpus.lines), file=sys.stderr if each else sys.stdout)
+    if each:
+        lines = by_file(lines_of(encoded, losses), [len(text) for text in texts])
+        print_lines(lines, files, surprising, encoded.corpus.lines)
 
 
-def encode(checkpoint: Checkpoint, whole: str, where: str) -> tuple[Corpus, dict[str, int]]:
-    """The text in the ids of the model, its lines in their order; and the characters that the model does not know."""
+def print_lines(lines: Sequence[Sequence[Line]], files: Sequence[str], surprising: bool, ends: bool) -> None:
+    """The nats of each line, beside it; then what was left out of it, and of several files which it stands in."""
+    several, rows = len(files) > 1, []
+    for number, own in enumerate(lines):
+        if several and own:
+            told = summary(np.concatenate([line.losses for line in own]), ends)
+            print(printable(f"{files[number]}: {told}"), file=sys.stderr)
+        for line in own:
+            left_out = [f"left out: {', '.join(map(shown, line.left_out))}"] if line.left_out else []
+            rows.append((line.nats, [line.text, *files[number : number + several], *left_out]))
+    if surprising:
+        rows.sort(key=lambda row: (-math.inf if math.isnan(row[0]) else row[0], row[1]), reverse=True)
+    for nats, words in rows:
+        print("\t".join([f"{nats:.4f}", *(map(printable, words) if sys.stdout.isatty() else words)]))
+
+
+def summary(losses: Array, ends: bool) -> str:
+    """The mean loss of so many characters, the ends of lines among them or not."""
+    total = Score(float(losses.mean(dtype=np.float64)), len(losses))
+    among = ", the ends of lines among them" if ends else ""
+    return f"{total.nats:.4f} nats, {total.bits:.4f} bits per character; {total.characters:,} characters{among}"
+
+
+def counted(unknown: dict[str, int]) -> str:
+    """Characters and how often each occurs, the most frequent first."""
+    return ", ".join(f"{shown(c)} × {n:,}" for c, n in Counter(unknown).most_common(20))
+
+
+def shown(character: str) -> str:
+    return name(character) if invisible(character) else character
+
+
+def encode(checkpoint: Checkpoint, whole: str, where: str) -> Encoded:
+    """The text in the ids of the model, its lines in their order. Raises UserError where nothing is left to score."""
     lines, vocabulary = checkpoint.config.data.mode == "lines", checkpoint.vocabulary
     points = text.code_points("\n" + whole + "\n" if lines else whole).astype(np.uint32)  # (characters,)
     if lines:
@@ -105,21 +131,24 @@ def encode(checkpoint: Checkpoint, whole: str, where: str) -> tuple[Corpus, dict
     own = np.unique(points)  # (characters of the text,)
     characters = "".join(map(chr, own))
     characters = characters.replace("\0", "\n")
-    ids = np.searchsorted(own, points)  # (characters,)
+    every = np.searchsorted(own, points).astype(np.min_scalar_type(len(own)))  # (characters,)
+    starts = None
     if lines:
-        starts, ends, _ = lists.find_lines(ids, characters)
-        ids = lists.write(ids, starts, ends - starts, int((ends - starts + 1).sum()) + 1)
+        starts, ends, _ = lists.find_lines(every, characters)
+        every = lists.write(every, starts, ends - starts, int((ends - starts + 1).sum()) + 1)
+        starts = starts - 1  # without the boundary at the very start
     index = {character: k for k, character in enumerate(vocabulary)}
     table = np.array([index.get(character, -1) for character in characters], np.int64)
-    counts = np.bincount(ids, minlength=len(own))
+    counts = np.bincount(every, minlength=len(own))
     unknown = {c: int(n) for c, n, k in zip(characters, counts, table, strict=True) if k < 0 < n}
-    ids = table[ids]
+    ids = table[every]
     ids = ids[ids >= 0].astype(np.min_scalar_type(len(vocabulary)))
     first = 1 if lines else checkpoint.sizes.K
     if len(ids) <= first:
         need = "a line" if lines else f"more than the {first} characters of the context"
         raise UserError(f"nothing to score, {where}; give {need}")
-    return Corpus(ids, vocabulary, lines, {"train": (first, len(ids))}, ""), unknown
+    corpus = Corpus(ids, vocabulary, lines, {"train": (first, len(ids))}, "")
+    return Encoded(corpus, unknown, every, characters, table >= 0, starts)
 
 
 def losses_of(checkpoint: Checkpoint, corpus: Corpus) -> Array:
@@ -147,17 +176,3 @@ def distinct_examples(corpus: Corpus, positions: Array, K: int) -> tuple[Array, 
     keys = contexts @ V ** np.arange(1, K + 1) + targets  # (n,)
     _, first, places = np.unique(keys, return_index=True, return_inverse=True)
     return positions[first], places
-
-
-def lines_of(corpus: Corpus, losses: Array) -> list[tuple[float, str]]:
-    """Each line with the mean loss of its characters, its end among them; of running text what has been scored."""
-    start, end = corpus.splits["train"]
-    newline = corpus.vocabulary.find("\n")
-    ends = np.flatnonzero(corpus.ids[start:end] == newline) + 1  # just after each line
-    bounds = [0, *ends.tolist(), *([end - start] if not len(ends) or ends[-1] < end - start else [])]
-    code_points = np.array([ord(character) for character in corpus.vocabulary], np.uint32)
-    found = []
-    for first, last in pairwise(bounds):
-        line = code_points[corpus.ids[start + first : start + last]].tobytes().decode("utf-32-le")
-        found.append((float(losses[first:last].mean(dtype=np.float64)), line.removesuffix("\n")))
-    return found
