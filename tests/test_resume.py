@@ -1,5 +1,6 @@
 """What a run can be resumed with and after, and what is refused."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from conftest import (
     values,
 )
 
+from trainer.config import read
 from trainer.runs.checkpoint import load
 from trainer.tools.command import main
 
@@ -36,6 +38,17 @@ def test_a_changed_text_is_an_error(trainer: Trainer) -> None:
     Path("text.txt").unlink()
     assert_one_line(trainer("--resume", "runs"), 2, "cannot read the text", str(Path("text.txt").absolute()))
     assert contents(Path("runs")) == before
+
+
+def test_another_text_is_an_error_with_a_command_that_trains_on_it(trainer: Trainer) -> None:
+    assert trainer(*fresh("run"))[0] == 0
+    other = Path("my text.txt")
+    other.write_bytes(Path("text.txt").read_bytes() + b"abc\n")
+    outcome = trainer("--resume", "runs", "data.path=my text.txt")
+    assert_one_line(outcome, 2, "not the text that the run began with", str(other.absolute()))
+    words = shlex.split(outcome[2].partition("python -m trainer ")[2])
+    assert trainer(*words)[0] == 0
+    assert read(max(Path("runs/run").iterdir()) / "config.yaml").data.path == str(other.absolute())
 
 
 def test_a_constant_schedule_lets_a_run_be_lengthened(trainer: Trainer) -> None:

@@ -39,13 +39,11 @@ def apply_overrides(checkpoint: Checkpoint, overrides: Sequence[str], folder: Pa
     checkpoint.config = changed
 
 
-def start_another(folder: Path, override: str = "") -> str:
+def start_another(folder: Path, *overrides: str) -> str:
     """How to go on with what cannot go on as it is: a command that can be pasted."""
     file, run, name = quoted(folder / "config.yaml"), quoted(folder), quoted(folder.absolute().parent.name)
-    command = f"python -m trainer --config {file} --name {name} --from {run}"
-    if override:
-        command += f" {quoted(override)}"
-    return f"start another run from it: {command}"
+    command = ["python -m trainer --config", file, "--name", name, "--from", run, *map(quoted, overrides)]
+    return f"start another run from it: {' '.join(command)}"
 
 
 def same_backward(checkpoint: Checkpoint, own: OwnBackward | None, folder: Path) -> None:
@@ -76,10 +74,13 @@ def is_whole(best: Path) -> bool:
     return True
 
 
-def same_text(checkpoint: Checkpoint, folder: Path) -> Corpus:
-    """The text of the run in this folder. Raises UserError if it is gone, another one, or read in another way."""
+def same_text(checkpoint: Checkpoint, folder: Path, given: bool = False) -> Corpus:
+    """The text of the run in this folder, or, where it is said to have moved, the one that was given.
+
+    Raises UserError if it is gone, another one, or read in another way.
+    """
     corpus = text.load(find_text(checkpoint), checkpoint.sizes.K)
-    check_text(checkpoint, corpus, folder)
+    check_text(checkpoint, corpus, folder, given)
     return corpus
 
 
@@ -96,9 +97,13 @@ def find_text(checkpoint: Checkpoint) -> Data:
     return replace(data, path=found[0] if len(found) == 1 else tuple(found))
 
 
-def check_text(checkpoint: Checkpoint, corpus: Corpus, folder: Path) -> None:
+def check_text(checkpoint: Checkpoint, corpus: Corpus, folder: Path, given: bool = False) -> None:
     """Raise UserError if the text is not the one that the run began with, or was read in another way."""
     where = ", ".join(places(checkpoint.config.data))
+    if corpus.fingerprint != checkpoint.fingerprint and given:
+        what = f"this is not the text that the run began with, {where}"
+        paths = [f"data.path={path}" for path in places(checkpoint.config.data)]
+        raise UserError(f"{what}; give that one, or, to go on with this one, {start_another(folder, *paths)}")
     if corpus.fingerprint != checkpoint.fingerprint:
         advice = f"restore it, say where it is with data.path=FILE, or {start_another(folder)}"
         raise UserError(f"the text has changed since the run began, {where}; {advice}")
