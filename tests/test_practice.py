@@ -64,6 +64,38 @@ def test_each_mistake_of_the_examples_is_named(name: str) -> None:
         assert said in sentence(found, link), link
 
 
+TORCH = """\
+dlogits = (p - y) / B
+dW2 = h.t() @ dlogits
+db2 = dlogits.sum(0, keepdim=True)
+dh = dlogits @ W2.T
+dz = (1 - h.pow(2)) * dh
+dW1 = emb.T @ dz
+db1 = dz.sum(dim=0)
+demb = (dz @ W1.T).view(B, K, D)
+dC = torch.zeros_like(C)
+for place in range(K):
+    dC[X[:, place]] += demb[:, place]
+"""
+IN_NUMPY = {
+    "dW2": ("t", "x.T"),
+    "db2": ("keepdim", "keepdims"),
+    "dz": ("pow", "x ** n"),
+    "db1": ("dim", "axis"),
+    "demb": ("view", "x.reshape(...)"),
+    "dC": ("torch", "np"),
+}
+
+
+def test_words_of_pytorch_get_those_of_numpy() -> None:
+    found = of(TORCH)
+    assert {name: word for name, word in words(found).items() if word == "ERROR"} == dict.fromkeys(IN_NUMPY, "ERROR")
+    for link, (word, numpy) in IN_NUMPY.items():
+        assert f"PyTorch's `{word}` is `{numpy}` in NumPy" in sentence(found, link)
+    assert "PyTorch" not in sentence(of("dz = dh.view('int8') * q"), "dz")
+    assert "there is a" not in sentence(found, "dC")  # the cause, line 9, and not what it left undefined
+
+
 SCREEN = """\
 one batch: B = 32, K = 3, D = 10, H = 64, V = 27; loss 3.6013; each link is
 judged with the right gradient coming in

@@ -89,6 +89,7 @@ class Run:
         self.replaced: set[str] = set()
         self.taken: dict[str, Taken] = {}  # by name
         self.last: dict[str, int] = {}  # the statement after which each name last changed
+        self.failures: dict[str, Failure] = {}  # the first of each name, which those after it may come from
         self.notes: dict[str, int] = {}  # a word, and the line that it is about
         self.changed_given = False
         np.random.seed(0)  # the same numbers in each run
@@ -111,6 +112,8 @@ class Run:
             execute.run(program.codes[number], self.names)
         except BaseException as error:  # also sys.exit()
             failed = failure(error, program.path, program.tree, line, self.names)
+            for name in program.targets[number]:
+                self.failures.setdefault(name, failed)
             if not program.targets[number]:
                 self.notes[f"line {failed.line}: {failed.what}; the lines below it were run"] = failed.line
             return failed
@@ -137,7 +140,8 @@ class Run:
         values = {name: snapshot(self.names.get(name, ...)) for name in done}
         together = {LINK_OF[name]: value for name, value in values.items()}
         for name in done:
-            self.taken[name] = Taken(number, values[name], failed, together)
+            first = self.failures.get(name, failed) if failed else None
+            self.taken[name] = Taken(number, values[name], first, together)
         before = [self.names[name] for name in self.replaced if name in self.names]
         self.replaced |= set(done)
         for name in done:

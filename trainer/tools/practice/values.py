@@ -12,6 +12,7 @@ import numpy as np
 
 from trainer.errors import printable
 from trainer.ops import Array
+from trainer.tools.practice import torch_words
 from trainer.tools.practice.source import names_at
 
 CLOSE = 1e-5  # a given name may be bound to the same numbers, rounded to float32
@@ -102,8 +103,8 @@ def failure(error: BaseException, path: str, tree: ast.Module, first: int, names
     except Exception:
         text = ""
     text = re.sub(r"Input operand \d has a mismatch .*->\S+ ", "... ", text)  # what NumPy says of a product
-    missing, hint = getattr(error, "name", None), ""
-    if isinstance(error, NameError) and isinstance(missing, str):
+    missing, hint = getattr(error, "name", None), torch_words.hint(error, tree, line)
+    if isinstance(error, NameError) and isinstance(missing, str) and not hint:
         close = difflib.get_close_matches(missing, [name for name in local if not name.startswith("_")], 1)
         hint = f"there is a `{close[0]}`" if close else ""
     arrays = [name for name in sorted(names_at(tree, line)) if isinstance(local.get(name), np.ndarray)]
