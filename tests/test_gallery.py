@@ -1,13 +1,17 @@
 """The gallery: each mistake is trained with, is seen by the gradient check, and has its picture."""
 
 import math
+import multiprocessing
 import re
+import time
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from conftest import Trainer
 
+from trainer.tools.gallery import command
 from trainer.tools.gallery.page import page
 from trainer.tools.gallery.trials import RIGHT_TRIAL, STEPS, Outcome, Trial, train, trials
 
@@ -80,3 +84,27 @@ def test_the_command_asks_for_the_names(trainer: Trainer, tmp_path: Path, monkey
     status, out, err = trainer("gallery")
     assert (status, out) == (2, "")
     assert err == f"error: no data/names.txt, in {tmp_path}; start the gallery where it lies\n"
+
+
+def slow_training(path: str, number: int) -> None:
+    Path("begun").touch()
+    time.sleep(20)
+    Path("ended").touch()
+
+
+def test_an_interrupt_does_not_wait_for_the_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+
+    def interrupted(results: Any, *about: Any) -> Any:
+        while not Path("begun").exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "DATA", __file__)  # any file that is there
+    monkeypatch.setattr(command, "outcome", slow_training)
+    monkeypatch.setattr(command, "tqdm", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        command.gallery()
+    assert multiprocessing.active_children() == []
+    assert not Path("ended").exists()

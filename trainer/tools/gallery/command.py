@@ -24,9 +24,14 @@ def gallery(path: str = "gallery.html") -> None:
     if not Path(DATA).exists():
         raise UserError(f"no {DATA}, in {Path.cwd()}; start the gallery where it lies")
     many = trials()
+    others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn"), serve_parent)
     try:
         outcomes = list(tqdm(pool.map(partial(outcome, DATA), range(len(many))), "trainings", len(many)))
+    except BaseException:  # an interrupt does not wait for the trainings that go on
+        for process in set(multiprocessing.active_children()) - set(others):
+            process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
     write_whole(Path(path), page(list(zip(many, outcomes, strict=True))).encode())
