@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import plain_model
 import pytest
 from search import Inline, some_corpus
 
@@ -285,6 +286,24 @@ def test_slopes_are_the_gradient_times_the_direction(method: str, dtype: str) ->
     assert all(
         row.passed for row in slopes.examine(at, witness.gradients, config.check, dtype, np.random.default_rng(2))
     )
+
+
+@pytest.mark.parametrize("eps", [1e-6, 0.5])
+def test_nudged_losses_are_those_of_the_plain_model_with_the_tensor_moved(eps: float) -> None:
+    witness, _ = watched(configured("float64", dropout=0.3, embedding_dropout=0.2))
+    witness.before.W2[...] *= 50  # so that logits move farther than z
+    at = numerical.point(witness.before, witness.batch, SIZES)
+    v = slopes.directions(at, np.random.default_rng(0))
+    moves = slopes.lines(at, v)
+    found = slopes.nudged_losses(at, moves, dict.fromkeys(numerical.ORDER, eps), (1, -1))
+    plain = plain_model.inputs(at.p, at.batch)
+    for name, (up, down) in zip([*moves.z, *moves.logits], found, strict=True):
+        higher, lower = (plain | {name: plain[name] + sign * eps * v[name]} for sign in (1, -1))
+        # a dozen roundings of logits of order 100; what a small nudge is off by, (1e-6 * reach)³, is less
+        assert up == pytest.approx(plain_model.loss(higher, at.batch), abs=1e-12)
+        assert down == pytest.approx(plain_model.loss(lower, at.batch), abs=1e-12)
+        moved = np.abs(plain_model.logits(higher, at.batch) - at.logits).max()
+        assert moved <= eps * moves.reach[name] * (1 + 1e-6)
 
 
 def escaped(by_hand: dict[str, Array], config: Config, at: numerical.Point, tensor: str, steps: int) -> int:

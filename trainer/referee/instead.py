@@ -53,12 +53,10 @@ def loosened(bound: Array, right: Array, dtype: npt.DTypeLike) -> Array:
     A right value that is not finite bounds nothing either.
     """
     info = np.finfo(dtype)
-    largest_right = 0.99 * float(info.max)
-    largest_bound = largest_right * float(info.eps)  # on the way there, too
-    size, looser = np.abs(right), bound + 16 * float(info.smallest_subnormal)
-    if size.max() < largest_right and bound.max() < largest_bound:  # False for nan
-        return looser
-    return np.where((size < largest_right) & (bound < largest_bound), looser, np.inf)
+    largest = 0.99 * float(info.max)
+    held = (np.abs(right) < largest) & (bound < largest * float(info.eps))  # on the way there, too; False for nan
+    bound = bound + 16 * float(info.smallest_subnormal)
+    return bound if held.all() else np.where(held, bound, np.inf)
 
 
 def worst(found: Array, right: Array, bound: Array) -> Worst:

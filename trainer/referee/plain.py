@@ -17,10 +17,13 @@ def dropped(x: Array, mask: Array | None) -> Array:
 
 
 def losses(logits: Array, targets: Array) -> Array:
-    """-log softmax(logits)[target] of each example, in nats: (B, V), (B,) -> (B,). The largest logit is taken off."""
-    shifted = logits - logits.real.max(axis=1, keepdims=True)  # (B, V)
-    at_target = shifted[np.arange(len(targets)), targets]  # (B,)
-    return np.asarray(np.log(np.exp(shifted).sum(axis=1)) - at_target)
+    """-log softmax(logits)[target] of each example, in nats: (..., B, V), (B,) -> (..., B).
+
+    The largest logit is taken off.
+    """
+    shifted = logits - logits.real.max(axis=-1, keepdims=True)  # (..., B, V)
+    at_target = shifted[..., np.arange(len(targets)), targets]  # (..., B)
+    return np.asarray(np.log(np.exp(shifted).sum(axis=-1)) - at_target)
 
 
 def all_losses(p: Parameters, batch: Batch) -> Array:

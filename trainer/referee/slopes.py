@@ -15,7 +15,7 @@ from trainer.config import Check
 from trainer.model import INNER, NAMES
 from trainer.numerical import ORDER, Point, absent
 from trainer.ops import Array
-from trainer.referee.plain import dropped, embed
+from trainer.referee.plain import dropped, embed, losses
 from trainer.tolerances import ROUNDING, Magnitudes, kept, magnitudes, nudges
 from trainer.verdicts import Gradient
 
@@ -30,15 +30,7 @@ def tensor(at: Point, name: str) -> Array:
 
 def directions(at: Point, rng: np.random.Generator) -> dict[str, Array]:
     """A number for every entry of each of the nine tensors, uniform between -sqrt(3) and sqrt(3): of variance 1."""
-    shapes = {name: tensor(at, name).shape for name in ORDER}
-    drawn = rng.random(sum(map(math.prod, shapes.values())), np.float32)
-    numbers = math.sqrt(12) * (drawn.astype(np.float64) - 0.5)
-    v, start = {}, 0
-    for name, shape in shapes.items():
-        end = start + math.prod(shape)
-        v[name] = numbers[start:end].reshape(shape)
-        start = end
-    return v
+    return {name: rng.uniform(-math.sqrt(3), math.sqrt(3), tensor(at, name).shape) for name in ORDER}
 
 
 class Lines(NamedTuple):
@@ -50,7 +42,7 @@ class Lines(NamedTuple):
 
     z: dict[str, Array]  # by z, emb, W1, b1 and C: (B, H)
     logits: dict[str, Array]  # by logits, h, W2 and b2: (B, V)
-    reach: dict[str, float]  # how far z or a logit moves at most, or 1: tanh and dropout let pass less
+    reach: dict[str, float]  # how far they go
 
 
 def lines(at: Point, v: dict[str, Array]) -> Lines:
@@ -69,43 +61,50 @@ def lines(at: Point, v: dict[str, Array]) -> Lines:
         "W2": at.h @ v["W2"],
         "b2": np.broadcast_to(v["b2"], (B, V)),
     }
-    reach = {name: max(1.0, float(np.abs(line).max())) for name, line in logits.items()}
-    # What moves the hidden units of an example by d moves a logit by |d| times the norm of its column of W2 at most.
+    return Lines(z, logits, reach(at, z, logits))
+
+
+def reach(at: Point, z: dict[str, Array], logits: dict[str, Array]) -> dict[str, float]:
+    """How far z or a logit moves at most for a step of 1 along each direction, or 1: tanh and dropout let pass less.
+
+    What moves the hidden units of an example by d moves a logit by |d| times the norm of its column of W2 at most.
+    """
+    far = {name: float(np.abs(line).max()) for name, line in logits.items()}
     column = kept(at.batch.h_mask) * float(np.linalg.norm(at.p.W2, axis=0).max())
     for name, line in z.items():
         longest = math.sqrt(float(np.vecdot(line, line).max()))
-        reach[name] = max(1.0, float(np.abs(line).max()), longest * column)
-    return Lines(z, logits, reach)
+        far[name] = max(float(np.abs(line).max()), longest * column)
+    return {name: max(1.0, far[name]) for name in ORDER}
 
 
 def nudged_losses(at: Point, moves: Lines, eps: dict[str, float], signs: tuple[complex, ...]) -> Array:
     """The mean losses with each tensor moved by sign * eps along its direction: (9, signs), z first."""
-    (B, V), H, n = at.logits.shape, at.sizes.H, len(signs)
-    kind = np.result_type(*signs, np.float64)
-    before_dropout = at.h if at.batch.h_mask is None else np.tanh(at.z)  # (B, H)
-    h, logits = np.empty((5, n, B, H), kind), np.empty((9, n, B, V), kind)
+    (B, V), n = at.logits.shape, len(signs)
+    h = nudged_hidden(at, moves, eps, signs)  # (5, signs, B, H)
+    logits = np.empty((9, n, B, V), h.dtype)
+    np.matmul(h.reshape(5 * n * B, -1), at.p.W2, out=logits[:5].reshape(5 * n * B, V))
+    logits[:5] += at.p.b2
+    for k, (name, line) in enumerate(moves.logits.items(), start=5):
+        for s, sign in enumerate(signs):
+            logits[k, s] = at.logits + sign * eps[name] * line
+    return np.asarray(losses(logits, at.batch.targets).mean(axis=2))
+
+
+def nudged_hidden(at: Point, moves: Lines, eps: dict[str, float], signs: tuple[complex, ...]) -> Array:
+    """The hidden units after dropout, for the five tensors that move z: (5, signs, B, H).
+
+    From tanh(z) by the addition theorem, tanh(z + move) = (tanh(z) + t) / (1 + tanh(z) * t), where t = tanh(move).
+    """
+    hidden = at.h if at.batch.h_mask is None else np.tanh(at.z)  # (B, H), before dropout
+    nudged = np.empty((5, len(signs), *hidden.shape), np.result_type(*signs, np.float64))
     for k, (name, line) in enumerate(moves.z.items()):
         small = eps[name] * moves.reach[name] < SMALL
         for s, sign in enumerate(signs):
             move = sign * eps[name] * line
             # What a small nudge is off by, up and down alike, is less than what a central difference truncates by.
-            nudged_tanh(before_dropout, move if small else np.tanh(move), out=h[k, s])
-    h = dropped(h, at.batch.h_mask)
-    np.matmul(h.reshape(-1, H), at.p.W2, out=logits[:5].reshape(-1, V))
-    logits[:5] += at.p.b2
-    for k, (name, line) in enumerate(moves.logits.items(), start=5):
-        for s, sign in enumerate(signs):
-            logits[k, s] = at.logits + sign * eps[name] * line
-
-    logits -= at.logits.max(axis=1, keepdims=True)  # nearly the largest after a nudge, too: exp does not overflow
-    at_target = logits[..., np.arange(B), at.batch.targets]  # (9, signs, B)
-    total = np.exp(logits) @ np.ones(V)  # (9, signs, B)
-    return np.asarray((np.log(total) - at_target).mean(axis=2))
-
-
-def nudged_tanh(h: Array, t: Array, out: Array) -> Array:
-    """tanh(z + move) from h = tanh(z) and t = tanh(move), by the addition theorem: (h + t) / (1 + h * t)."""
-    return np.asarray(np.divide(h + t, 1 + h * t, out=out))
+            t = move if small else np.tanh(move)
+            np.divide(hidden + t, 1 + hidden * t, out=nudged[k, s])
+    return dropped(nudged, at.batch.h_mask)
 
 
 def slopes(at: Point, moves: Lines, eps: dict[str, float], method: str) -> dict[str, float]:
