@@ -99,15 +99,20 @@ def standard_input() -> Source:
 
 def text_blocks(files: list[Source], encoding: str, digest: "_Hash | None" = None) -> Iterator[str]:
     """The text of all files in blocks; a file's end is a line's end. The digest is of what was read."""
-    last = "\n"
     for source in files:
-        if last != "\n":
-            if digest:
-                digest.update(b"\n")
-            yield (last := "\n")
-        for text in file_blocks(source, encoding, digest):
-            last = text[-1:] or last
-            yield text
+        yield from joined_blocks(source, encoding, source is files[-1], digest)
+
+
+def joined_blocks(source: Source, encoding: str, last: bool, digest: "_Hash | None" = None) -> Iterator[str]:
+    """The text of one of several files in blocks, the end of its last line among them unless it is the last file."""
+    end = "\n"
+    for text in file_blocks(source, encoding, digest):
+        end = text[-1:] or end
+        yield text
+    if end != "\n" and not last:
+        if digest:
+            digest.update(b"\n")
+        yield "\n"
 
 
 def file_blocks(source: Source, encoding: str, digest: "_Hash | None") -> Iterator[str]:

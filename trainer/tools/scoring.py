@@ -16,7 +16,7 @@ from trainer.config import Data
 from trainer.errors import UserError, printable
 from trainer.oddities import invisible, name
 from trainer.ops import Array
-from trainer.reading import places, sources, text_blocks
+from trainer.reading import joined_blocks, places, sources
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.opening import open_run, tell
 from trainer.text import Corpus
@@ -77,8 +77,8 @@ def print_scores(run: str | None, files: Sequence[str], each: bool, surprising: 
     checkpoint, path = open_run(run)
     data = Data(tuple(files) if files else "-", checkpoint.config.data.mode, checkpoint.config.data.encoding)
     where = ", ".join(places(data)) if files else "standard input"
-    texts = ["".join(text_blocks([source], data.encoding)) for source in sources(data)]
-    texts[:-1] = [text if text[-1:] in ("", "\n") else text + "\n" for text in texts[:-1]]  # a file ends its last line
+    read = sources(data)
+    texts = ["".join(joined_blocks(source, data.encoding, source is read[-1])) for source in read]
     encoded = encode(checkpoint, "".join(texts), where)
     tell(run, checkpoint, path)
     losses = losses_of(checkpoint, encoded.corpus)
