@@ -180,13 +180,13 @@ def test_a_run_of_version_1_goes_on_only_if_its_text_is_read_as_it_was(
     checkpoint.format = 1
     corpus = load_text(checkpoint.config.data, 3)
     assert corpus.line_count == corpus.distinct_lines
-    resuming.check_text(checkpoint, corpus, folder("run"))
+    resuming.check_text(checkpoint, corpus, ["text.txt"], folder("run"))
     for change in ({"stripped": 1}, {"distinct_lines": 59}):
         other = Corpus(**(vars(corpus) | change))
         with pytest.raises(UserError, match="read differently since this run began"):
-            resuming.check_text(checkpoint, other, folder("run"))
+            resuming.check_text(checkpoint, other, ["text.txt"], folder("run"))
         checkpoint.format = 2
-        resuming.check_text(checkpoint, other, folder("run"))
+        resuming.check_text(checkpoint, other, ["text.txt"], folder("run"))
         checkpoint.format = 1
 
 

@@ -74,13 +74,11 @@ def is_whole(best: Path) -> bool:
     return True
 
 
-def same_text(checkpoint: Checkpoint, folder: Path, given: bool = False) -> Corpus:
-    """The text of the run in this folder, or, where it is said to have moved, the one that was given.
-
-    Raises UserError if it is gone, another one, or read in another way.
-    """
-    corpus = text.load(find_text(checkpoint), checkpoint.sizes.K)
-    check_text(checkpoint, corpus, folder, given)
+def same_text(checkpoint: Checkpoint, folder: Path) -> Corpus:
+    """The text of the run in this folder. Raises UserError if it is gone, another one, or read in another way."""
+    data = find_text(checkpoint)
+    corpus = text.load(data, checkpoint.sizes.K)
+    check_text(checkpoint, corpus, places(data), folder)
     return corpus
 
 
@@ -97,16 +95,13 @@ def find_text(checkpoint: Checkpoint) -> Data:
     return replace(data, path=found[0] if len(found) == 1 else tuple(found))
 
 
-def check_text(checkpoint: Checkpoint, corpus: Corpus, folder: Path, given: bool = False) -> None:
-    """Raise UserError if the text is not the one that the run began with, or was read in another way."""
-    where = ", ".join(places(checkpoint.config.data))
-    if corpus.fingerprint != checkpoint.fingerprint and given:
-        what = f"this is not the text that the run began with, {where}"
-        paths = [f"data.path={path}" for path in places(checkpoint.config.data)]
-        raise UserError(f"{what}; give that one, or, to go on with this one, {start_another(folder, *paths)}")
+def check_text(checkpoint: Checkpoint, corpus: Corpus, files: Sequence[str], folder: Path) -> None:
+    """Raise UserError if the text of these files is not that of the run, or was read in another way."""
+    where = ", ".join(files)
     if corpus.fingerprint != checkpoint.fingerprint:
-        advice = f"restore it, say where it is with data.path=FILE, or {start_another(folder)}"
-        raise UserError(f"the text has changed since the run began, {where}; {advice}")
+        another = start_another(folder, *(f"data.path={file}" for file in files))
+        advice = f"restore that one, say where it is with data.path=FILE, or, to go on with this one, {another}"
+        raise UserError(f"the text has changed since the run began, or is another one, {where}; {advice}")
     if checkpoint.format == 1 and corpus.reads_differently:
         why = "version 1 neither stripped lines nor kept equal ones in one split"
         raise UserError(f"the text is read differently since this run began ({why}), {where}; {start_another(folder)}")

@@ -115,12 +115,10 @@ def resume(
         warn_if_edited(checkpoint, folder)
         apply_overrides(checkpoint, overrides, folder)
         same_backward(checkpoint, backward, folder)
-        given = any(override.partition("=")[0].strip() == "data.path" for override in overrides)
         check_memory(checkpoint.config, checkpoint.sizes)
         if not is_whole(folder / "best.npz"):
             checkpoint.best_loss = None  # the next evaluation writes it again
-        corpus = same_text(checkpoint, folder, given)
-        return carry_out(folder, checkpoint, corpus, quiet, on_eval, backward, fresh=False)
+        return carry_out(folder, checkpoint, same_text(checkpoint, folder), quiet, on_eval, backward, fresh=False)
 
 
 def carry_out(
