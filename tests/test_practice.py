@@ -93,6 +93,7 @@ def test_words_of_pytorch_get_those_of_numpy() -> None:
     for link, (word, numpy) in IN_NUMPY.items():
         assert f"PyTorch's `{word}` is `{numpy}` in NumPy" in sentence(found, link)
     assert "PyTorch" not in sentence(of("dz = dh.view('int8') * q"), "dz")
+    assert "PyTorch" not in sentence(of("dz = t * dh"), "dz")  # a name of the learner's own
     assert "there is a" not in sentence(found, "dC")  # the cause, line 9, and not what it left undefined
 
 

@@ -2,7 +2,7 @@
 
 import ast
 
-WORDS = {
+WORDS = {  # of a tensor, or arguments
     "view": "x.reshape(...)",
     "keepdim": "keepdims",
     "dim": "axis",
@@ -21,20 +21,22 @@ WORDS = {
     "index_add_": "np.add.at(x, rows, y)",
     "zero_": "x[...] = 0",
     "one_hot": "np.eye(V)[Y], which is y",
-    "torch": "np",
-    "F": "np",
 }
+MODULES = {"torch": "np", "F": "np"}
 
 
 def hint(error: BaseException, tree: ast.Module, number: int) -> str:
     """What NumPy says in place of the word that raised the error in this line, or ""."""
     match error:
-        case NameError() | AttributeError():
-            words = {str(error.name)}
+        case NameError():
+            words, known = {str(error.name)}, MODULES
+        case AttributeError():
+            words, known = {str(error.name)}, WORDS
         case TypeError():
             nodes = [node for node in ast.walk(tree) if getattr(node, "lineno", 0) == number]
             words = {node.attr for node in nodes if isinstance(node, ast.Attribute)} & {"view"}
             words |= {node.arg or "" for node in nodes if isinstance(node, ast.keyword)} & {"dim", "keepdim"}
+            known = WORDS
         case _:
             return ""
-    return ", ".join(f"PyTorch's `{word}` is `{WORDS[word]}` in NumPy" for word in WORDS if word in words)
+    return ", ".join(f"PyTorch's `{word}` is `{known[word]}` in NumPy" for word in known if word in words)
