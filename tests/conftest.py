@@ -17,7 +17,9 @@ import pytest
 from trainer import optim
 from trainer.runs import metrics
 from trainer.runs.checkpoint import load
+from trainer.threads import cores
 from trainer.tools.command import main
+from trainer.tools.report import figures
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell has it for what it starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -46,6 +48,11 @@ SETTINGS = {
 }
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores: the tests of signals, kills and processes wait for a good part of their time."""
+    return cores() + 1
+
+
 class Killed(BaseException):
     """Stands for a kill inside this process: nothing in the program catches it."""
 
@@ -59,6 +66,13 @@ def trainer(capsys: pytest.CaptureFixture[str]) -> Trainer:
         return status, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No SVG is written by matplotlib, which takes most of a report's time; the figures keep title and caption."""
+    figure = figures.matplotlib().figure.Figure
+    monkeypatch.setattr(figure, "savefig", lambda self, out, **options: out.write("<svg></svg>"))
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from trainer.tools.practice.point import exercise
 READERS: dict[str, ModuleType] = {
     "text": texts, "configuration": configurations, "checkpoint": checkpoints, "metrics": logs, "practice": answers,
 }  # fmt: skip
-FEW = dict.fromkeys(READERS, 100) | {"practice": 40}  # two seconds in all
+FEW = dict.fromkeys(READERS, 50) | {"practice": 20}
 MANY, CHUNK = 10_000, 500
 ROOM = 100 << 20  # bytes of address space that an input may take, and three times its size besides
 SECONDS = 5.0

@@ -18,6 +18,7 @@ from trainer.witness import Witness, copy
 
 WAYS = ("by place and character", "by way of demb")  # how dC and dW1 are summed
 SHAPES = list(product(WAYS, (0.0, 0.3), (0.0, 0.5), (1, 2, 3), range(2)))
+ONCE, AGAIN = SHAPES[::2], [pytest.param(*shape, marks=pytest.mark.long) for shape in SHAPES[1::2]]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def mask(rng: np.random.Generator, shape: tuple[int, int], rate: float) -> Array
     return (rng.random(shape) >= rate) / (1 - rate) if rate else None
 
 
-@pytest.mark.parametrize(("way", "emb_rate", "rate", "threads_", "repeat"), SHAPES)
+@pytest.mark.parametrize(("way", "emb_rate", "rate", "threads_", "repeat"), [*ONCE, *AGAIN])
 def test_every_gradient_equals_autograds(
     way: str, emb_rate: float, rate: float, threads_: int, repeat: int, pool: Executor
 ) -> None:

@@ -205,10 +205,6 @@ def stop_and_go_on(seed: int) -> int:
     return stops
 
 
-def test_a_training_that_meets_a_signal_of_each_kind_ends_as_if_it_had_not() -> None:
-    stop_and_go_on(2)
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(10, 34))
 def test_trainings_that_meet_signals_of_each_kind_end_as_if_they_had_not(seed: int) -> None:

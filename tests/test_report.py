@@ -41,13 +41,6 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """No SVG is written by matplotlib, which takes most of the time; the figures keep title and caption."""
-    figure = figures.matplotlib().figure.Figure
-    monkeypatch.setattr(figure, "savefig", lambda self, out, **options: out.write("<svg></svg>"))
-
-
 def titles(html):
     return re.findall(r"<figcaption><b>(.*?)\.</b>", html)
 

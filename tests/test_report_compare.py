@@ -12,7 +12,7 @@ import yaml
 from reported import LINES, check_row, eval_row, make, rows_of, step_row, write
 
 from trainer.errors import UserError
-from trainer.tools.report import compare, figures, find_all, order, report, run, watch
+from trainer.tools.report import compare, find_all, order, report, run, watch
 from trainer.tools.report.run import open_run
 
 
@@ -27,12 +27,6 @@ def no_pause(monkeypatch):
     pauses = []
     monkeypatch.setattr(watch.time, "sleep", pauses.append)
     return pauses
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """No SVG is written, which takes most of the time."""
-    monkeypatch.setattr(figures.matplotlib().figure.Figure, "savefig", lambda self, out, **options: None)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +82,7 @@ def test_two_runs_meet_in_the_folder_that_they_share(finished):
     assert ">two/20260101-120000</text>" in html  # where the configurations are equal
 
 
-def test_a_folder_with_one_run_has_that_runs_page(finished):
+def test_a_folder_with_one_run_has_that_runs_page(finished, undrawn):
     only = copy_of(finished, "one", 2.7)
     assert [folder.absolute() for folder in find_all(["runs"])] == [only.absolute()]
 
@@ -105,7 +99,7 @@ def test_where_no_run_is_named_the_newest_is_meant_that_did_not_fail(finished, c
     assert capsys.readouterr().err == f"the report is of {failed}, at step 5\n"
 
 
-def test_runs_without_a_loss_stand_last(finished):
+def test_runs_without_a_loss_stand_last(finished, undrawn):
     lost = copy_of(finished, "lost", math.nan)
     write(
         lost,
@@ -134,7 +128,7 @@ def test_many_differing_keys_stand_in_a_table_of_their_own(finished, undrawn):
     assert html.count('<div class="scroll') == 2
 
 
-def test_runs_on_different_texts_are_not_ranked_together(finished, capsys):
+def test_runs_on_different_texts_are_not_ranked_together(finished, capsys, undrawn):
     first, second = copy_of(finished, "first", 2.7), copy_of(finished, "second", 2.5)
     other = copy_of(make("of_other", [line.replace("b", "c") for line in LINES]), "other", 1.0)
     lost = copy_of(finished, "lost", 0.5)
@@ -157,7 +151,7 @@ def test_runs_on_different_texts_are_not_ranked_together(finished, capsys):
     assert "Text" not in capsys.readouterr().out
 
 
-def test_what_failed_is_said_in_a_comparison(finished):
+def test_what_failed_is_said_in_a_comparison(finished, undrawn):
     good, bad = copy_of(finished, "good", 2.7), copy_of(finished, "bad", 2.5)
     write(bad, [*rows_of(bad), check_row("update", passed=False)])
     html = compare.comparison([[open_run(folder) for folder in (good, bad)]])
