@@ -325,7 +325,7 @@ def test_an_unknown_key_in_the_file(file: Path, text: str, says: str) -> None:
         ("data: {path: x}\nseed: [1]\n", "seed is ['1']"),
         ("data: {path: x}\n---\ndata: {path: y}\n", "broken YAML"),
         ("a: *b", "broken YAML"),
-        ("[" * 5000, "YAML"),
+        ("[" * 2000, "YAML"),
         ("anna\n" * 300_000, "a large file"),
     ],
 )

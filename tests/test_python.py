@@ -51,6 +51,7 @@ def small(place: Path) -> Config:
 # Names
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", trainer.__all__)
 def test_the_example_of_each_name_runs(name: str, given: dict[str, Any]) -> None:
     found = doctest.DocTestFinder(recurse=False).find(getattr(trainer, name), name, globs=given)
@@ -69,7 +70,7 @@ def test_each_function_says_what_it_takes_and_gives(name: str) -> None:
             assert f"{parameter}\n" in words or f"{parameter}, " in words or f", {parameter}\n" in words
 
 
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("place", "undrawn")
 def test_the_lines_of_the_readme_run_as_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (found,) = re.findall(r"\n    import trainer\n(?:\n|    .*\n)*", readme)
