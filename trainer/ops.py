@@ -9,10 +9,12 @@ operations take any float or complex type, and leading axes `...` of independent
 very functions on nudged inputs.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 Array = npt.NDArray[Any]
 
@@ -64,8 +66,7 @@ def embedded_affine_backward(dz: Array, ids: Array, C: Array, W: Array) -> tuple
     same numbers as by way of demb, with fewer multiplications where the batch is large and the vocabulary small.
     """
     (B, K), (V, D), H = ids.shape, C.shape, dz.shape[1]
-    one_hot = np.zeros((B, K * V), dz.dtype)
-    one_hot[np.arange(B)[:, None], np.arange(K) * V + ids] = 1
+    one_hot = identity(V, dz.dtype)[ids].reshape(B, K * V)
     sums = (one_hot.T @ dz).reshape(K, V, H)
     dW = C.T @ sums  # (K, D, H)
     dC = sums @ W.reshape(K, D, H).transpose(0, 2, 1)  # (K, V, D)
@@ -123,6 +124,14 @@ def softmax_cross_entropy_backward(probs: Array, targets: Array, share: float, o
 
     `share` is the weight of one example in the mean loss, 1 / B, where these may be a part of the B examples.
     """
-    dlogits = np.multiply(probs, share, out=out)
-    dlogits[np.arange(len(targets)), targets] -= share
-    return dlogits
+    y = identity(probs.shape[1], probs.dtype)[targets]  # (B, V)
+    dlogits = np.subtract(probs, y, out=out)
+    return np.multiply(dlogits, share, out=dlogits)
+
+
+@cache
+def identity(V: int, dtype: np.dtype[Any]) -> Array:
+    """Row v is y for the target v: (V, V). The rows are windows of one vector: room for 2 V numbers, not for V * V."""
+    pulse = np.zeros(2 * V - 1, dtype)
+    pulse[V - 1] = 1
+    return sliding_window_view(pulse, V)[::-1]
