@@ -48,9 +48,10 @@ SETTINGS = {
 }
 
 
-def pytest_xdist_auto_num_workers() -> int:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
     """One more than cores: the tests of signals, kills and processes wait for a good part of their time."""
-    return cores() + 1
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else cores() + 1
 
 
 class Killed(BaseException):

@@ -16,7 +16,7 @@ Letters and names, the same in every file:
     V  characters in the vocabulary
     p  parameters                   y   1 at the target, 0 elsewhere
     g  gradients of the parameters  dx  the derivative of the loss by x
-    u  from 1 to the next number    at  where a step stands, in float64
+    u  from 1 to the next float     at  where a step stands, in float64
 
 In `p - y`, as everyone writes the gradient of the loss by the logits, p is the softmax, and so it is in the table of
 mistakes; elsewhere the code calls it probs.

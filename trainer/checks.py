@@ -1,4 +1,4 @@
-"""How we know it is right: gradients against numerical ones, and three sums: of p - y, of a small step, the first loss.
+"""How we know it is right: gradients against numerical ones, the sum of p - y, a small step, the first loss.
 
 A check gives a verdict: its name, whether it passed, its numbers. How close two gradients have to be is worked out in
 tolerances.py; what a failure means is said in blame.py.

@@ -35,7 +35,8 @@ LINKS = {
     )
 }  # fmt: skip
 
-# For each tensor that is watched, the operations that make it, and what each of them is given and must not change.
+# For each tensor that is watched, the operations that make it, and what each of them is given and must not change. What
+# stands between two operations with dropout, such as tanh(z), is not watched: a change that matters shows in dz or dC.
 GIVEN: dict[str, dict[str, tuple[str, ...]]] = {
     "emb": {"embedding": ("C", "contexts"), "dropout": ("emb_mask",)},
     "z": {"affine": ("emb", "W1", "b1")},

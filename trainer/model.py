@@ -6,7 +6,7 @@
     logits = h @ W2 + b2            (B, V)
     loss = mean of -log softmax(logits)[target]
 
-`emb` and `h` are meant after dropout, where there is any.
+`emb` and `h` are meant after dropout, where there is any; its way back stands between dh and dz, and after demb.
 """
 
 import math
@@ -84,10 +84,10 @@ def initial(sizes: Sizes, dtype: npt.DTypeLike, rng: np.random.Generator) -> Par
     >>> p.W1.shape, p.flat.size
     ((30, 200), 11897)
 
-    W1 ~ N(0, 1) * (5/3) / sqrt(K*D): the root of the fan-in keeps z of order 1, so that few units start saturated; tanh
-    shrinks what passes, and the gain 5/3 makes up for it (He et al. 2015, arXiv:1502.01852; the gain is that of
-    PyTorch's `calculate_gain` for tanh). W2 ~ N(0, 1) * 0.1 / sqrt(H): logits start near 0 whatever H is, all
-    characters are about equally likely, and the first loss is close to log V.
+    W1 ~ N(0, 1) * (5/3) / sqrt(K*D): z has the standard deviation 5/3 whatever K and D are, where without the root of
+    the fan-in most units would start saturated (He et al. 2015, arXiv:1502.01852; the gain is that of PyTorch's
+    `calculate_gain` for tanh). W2 ~ N(0, 1) * 0.1 / sqrt(H): logits start near 0 whatever H is, all characters are
+    about equally likely, and the first loss is close to log V.
     """
     p = zeros(sizes, dtype)
     p.C[...] = rng.standard_normal(p.C.shape)
@@ -111,7 +111,7 @@ class Batch(NamedTuple):
 
 
 class Activations:
-    """Room for what a pass over B examples leaves behind; the next pass writes over it."""
+    """Room for what a pass over B examples leaves behind, forward and backward; the next pass writes over it."""
 
     def __init__(self, sizes: Sizes, B: int, dtype: npt.DTypeLike) -> None:
         V, K, D, H = sizes
@@ -168,7 +168,7 @@ def backward(
 
     V, D = p.C.shape
     probs = ops.softmax(room.logits, room.dlogits)
-    dlogits = ops.softmax_cross_entropy_backward(probs, batch.targets, share, probs)
+    dlogits = ops.softmax_cross_entropy_backward(probs, batch.targets, share, probs)  # in the same array
     watch("dlogits", dlogits)
 
     give("W2", ops.affine_backward_weight(room.h, dlogits, g.W2))

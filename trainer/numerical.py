@@ -22,7 +22,7 @@ LARGEST_PASS = 1 << 18  # numbers in its largest array
 
 Nudge = float | complex  # how far a number is moved
 Index = tuple[Any, ...]  # some entries of a tensor
-Losses = Callable[[Nudge], Array]  # the losses after a nudge of each of n numbers in turn
+Losses = Callable[[Nudge], Array]  # the losses as if each of n numbers were nudged alone
 Pass = tuple[Index, Losses]  # the numbers, and their losses
 Mapper = Callable[..., Iterable[Array]]  # map, or what else calls a function with each of many arguments
 
@@ -78,8 +78,8 @@ def rest(at: Point, name: str, value: Array) -> Array:
     return ops.cross_entropy(value, at.batch.targets)
 
 
-# The losses after a nudge of each of n numbers in turn: a loss for each number (n,), or where a number reaches many
-# examples, a loss for each example and number (B, n).
+# What a `Losses` gives: a loss for each number (n,), or where a number reaches many examples, for each example and
+# number (B, n).
 
 
 def nudged_column(at: Point, name: str, j: int, nudge: Nudge) -> Array:
@@ -157,7 +157,7 @@ def gradients(
         for (index, _), slope in zip(todo, found, strict=True):
             slope[np.isnan(slope)] = np.inf  # nan says that nothing was drawn
             result[name][index] = slope / len(at.emb)  # of the mean over the batch
-        result[name][~drawn] = np.nan
+        result[name][~drawn] = np.nan  # a column is nudged whole, also where few of it were drawn
         if name == "C":
             result[name][absent(at.batch, at.sizes.V)] = 0
     return result

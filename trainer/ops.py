@@ -3,10 +3,10 @@
 A `_backward` takes the upstream gradient, that of the loss by the operation's output, and gives the gradient by one of
 its inputs: the chain rule, one link at a time. `dx` is short for the derivative of the loss by x.
 
-`out` is a contiguous array that the result may be written into, none of the inputs but for z in `tanh` and probs in
-`softmax_cross_entropy_backward`; what counts is the array that is returned. No operation changes anything else. Forward
-operations take any float or complex type, and leading axes `...` of independent copies, because the checker calls these
-very functions on nudged inputs.
+`out` is a contiguous array that the result may be written into, none of the inputs but for z in `tanh`, x in `dropout`
+and probs in `softmax_cross_entropy_backward`; what counts is the array that is returned. No operation changes anything
+else. Forward operations take any float or complex type, and leading axes `...` of independent copies, because the
+checker calls these very functions on nudged inputs.
 """
 
 from functools import cache
@@ -17,6 +17,14 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 Array = npt.NDArray[Any]
+
+
+@cache
+def identity(V: int, dtype: np.dtype[Any]) -> Array:
+    """np.eye(V), read-only, in room for 2 V numbers: its rows are windows of one vector, for V = 3 of 0 0 1 0 0."""
+    vector = np.zeros(2 * V - 1, dtype)
+    vector[V - 1] = 1
+    return sliding_window_view(vector, V)[::-1]
 
 
 def embedding(C: Array, ids: Array, out: Array | None = None) -> Array:
@@ -33,7 +41,7 @@ def embedding_backward(demb: Array, ids: Array, V: int, out: Array | None = None
     dC = np.empty((V, D), demb.dtype) if out is None else out
     dC[...] = 0
     entries = embedding(np.arange(V * D).reshape(V, D), ids)  # (B, K, D): where in the flat dC each number belongs
-    np.add.at(dC.reshape(-1), entries.reshape(-1), demb.reshape(-1))  # it is fast for a flat index alone
+    np.add.at(dC.reshape(-1), entries.reshape(-1), demb.reshape(-1))  # np.add.at(dC, ids, demb), which is slow
     return dC
 
 
@@ -127,11 +135,3 @@ def softmax_cross_entropy_backward(probs: Array, targets: Array, share: float, o
     y = identity(probs.shape[1], probs.dtype)[targets]  # (B, V)
     dlogits = np.subtract(probs, y, out=out)
     return np.multiply(dlogits, share, out=dlogits)
-
-
-@cache
-def identity(V: int, dtype: np.dtype[Any]) -> Array:
-    """Row v is y for the target v: (V, V). The rows are windows of one vector: room for 2 V numbers, not for V * V."""
-    pulse = np.zeros(2 * V - 1, dtype)
-    pulse[V - 1] = 1
-    return sliding_window_view(pulse, V)[::-1]

@@ -35,12 +35,13 @@ class Observation:
     def watch(self, name: str, value: Array) -> None:
         """Keep a copy; and say so if the operation that made this has written into what it was given.
 
-        Of what threads share, such as W2, the one that looks first may be that of another thread.
+        Threads share the parameters: if one of them writes into W2, another may notice it first, and names its own
+        operation.
         """
-        for operation, given in GIVEN[name].items():
-            if not self.given.keys() >= set(given):  # dropout, where there is none; embedding_backward, where spared
+        for operation, inputs in GIVEN[name].items():
+            if not self.given.keys() >= set(inputs):  # dropout, where there is none; embedding_backward, where spared
                 continue
-            for other in given:
+            for other in inputs:
                 array, was = self.given[other]
                 if array.tobytes() != was:
                     self.changed.append(f"{operation} changed {other}, which was given to it")
