@@ -8,6 +8,7 @@ from conftest import SETTINGS, Trainer, assert_one_line, folder, fresh, rows
 
 from trainer.runs.checkpoint import load
 from trainer.runs.rows import histogram
+from trainer.tools.report.curves import density
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -29,8 +30,24 @@ def test_divergence_says_what_happened_and_spares_the_checkpoint(settings: str, 
         assert all(math.isfinite(row[key]) for key in ("loss", "grad_norm") if key in row)
 
 
-@pytest.mark.parametrize("values", [[0.0, 1e-320], [1.0, 1.0 + 1e-15], [], [np.nan], [3.0, 3.0], [-1e-30, 1e-30]])
-def test_a_histogram_of_numbers_that_hardly_differ(values: list[float]) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [[0.0, 1e-320], [1.0, 1.0 + 1e-15], [], [np.nan], [3.0, 3.0], [-1e-30, 1e-30], [1e30], [-1.7e308, 1.7e308]],
+)
+def test_a_histogram_of_any_numbers(values: list[float]) -> None:
     found = histogram(np.array(values))
     assert sum(found["counts"]) == np.isfinite(values).sum()
-    assert found["range"][0] < found["range"][1]
+    low, high = found["range"]
+    assert low < high < np.inf
+    edges, shares = density({"histograms": {"h": found}}, "h")
+    if sum(found["counts"]):
+        assert shares @ np.diff(edges) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("ends", [(1.0, 1.0), (1e30, 1e30), (1e30, np.nextafter(1e30, 2e30))])
+def test_a_histogram_whose_ends_are_one_is_drawn(ends: tuple[float, float]) -> None:
+    edges, shares = density({"histograms": {"h": {"counts": [1, 3], "range": list(ends)}}}, "h")
+    assert edges[0] < edges[-1]
+    assert np.isfinite(shares).all()
+    assert shares[1] == pytest.approx(3 * shares[0])
+    assert shares[0] > 0

@@ -42,9 +42,11 @@ def histograms(witness: Witness) -> dict[str, dict[str, list[float]]]:
 
 def histogram(values: Array) -> dict[str, list[float]]:
     """Counts and their range."""
-    finite = values[np.isfinite(values)].astype(np.float64)
+    finite = values[np.isfinite(values)].astype(np.float64).clip(-1e300, 1e300)  # so that no range overflows
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
-    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-300):  # too narrow to be cut into bins
-        low, high = low - 0.5, high + 0.5
+    largest = max(abs(low), abs(high))
+    if high - low <= 1e-9 * max(largest, 1e-300):  # too narrow to be cut into bins
+        margin = 0.5 * max(1, largest)
+        low, high = low - margin, high + margin
     counts, edges = np.histogram(finite, BINS, (low, high))
     return {"counts": counts.tolist(), "range": [float(edges[0]), float(edges[-1])]}

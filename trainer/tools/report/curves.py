@@ -182,6 +182,8 @@ def density(row: Row, name: str) -> tuple[Array, Array]:
     if low is None or high is None or not counts.sum() or not np.isfinite(high - low):
         return np.zeros(0), counts
     if high <= low:
-        low, high = low - 1e-12, low + 1e-12
+        margin = 1e-12 * max(1, abs(low))
+        low, high = low - margin, low + margin
     edges = np.linspace(low, high, len(counts) + 1)
-    return edges, counts / counts.sum() / (edges[1] - edges[0])
+    width = (high - low) / len(counts)  # of two edges the difference may be rounded to nothing
+    return edges, counts / counts.sum() / width
