@@ -17,7 +17,6 @@ import pytest
 from trainer import optim
 from trainer.runs import metrics
 from trainer.runs.checkpoint import load
-from trainer.threads import cores
 from trainer.tools.command import main
 from trainer.tools.report import figures
 
@@ -46,12 +45,6 @@ SETTINGS = {
     # 128 * (3 * 40 + V) * 1100 multiplications are more than 2**24: a batch is split over two threads
     "threads": "train.batch_size=128 model.hidden=1100 model.embedding=40 train.steps=12 log.checkpoint_every=1",
 }
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int | None:
-    """One more than cores: the tests of signals, kills and processes wait for a good part of their time."""
-    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else cores() + 1
 
 
 class Killed(BaseException):

@@ -21,7 +21,7 @@ kept = 17
     "interrupted once": """
 def wait(step, train_loss, val_loss):
     Path("here").touch()
-    time.sleep(2)
+    time.sleep(1)
 trainer.train(config, "once", on_eval=wait)
 """,
     "after one": """
@@ -50,7 +50,7 @@ async def interrupt(client: NotebookClient, times: int) -> None:
         await asyncio.sleep(0.01)
     for _ in range(times):
         await client.km.interrupt_kernel()
-        await asyncio.sleep(0.8)  # longer than the half second in which a signal is the same one
+        await asyncio.sleep(0.6)  # longer than the half second in which a signal is the same one
     Path("here").unlink()
 
 
