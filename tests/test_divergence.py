@@ -45,7 +45,7 @@ def test_a_histogram_of_any_numbers(values: list[float]) -> None:
 
 
 @pytest.mark.parametrize("ends", [(1.0, 1.0), (1e30, 1e30), (1e30, np.nextafter(1e30, 2e30))])
-def test_a_histogram_whose_ends_are_one_is_drawn(ends: tuple[float, float]) -> None:
+def test_a_histogram_too_narrow_for_its_bins_is_drawn(ends: tuple[float, float]) -> None:
     edges, shares = density({"histograms": {"h": {"counts": [1, 3], "range": list(ends)}}}, "h")
     assert edges[0] < edges[-1]
     assert np.isfinite(shares).all()

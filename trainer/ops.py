@@ -41,7 +41,7 @@ def embedding_backward(demb: Array, ids: Array, V: int, out: Array | None = None
     dC = np.empty((V, D), demb.dtype) if out is None else out
     dC[...] = 0
     entries = embedding(np.arange(V * D).reshape(V, D), ids)  # (B, K, D): where in the flat dC each number belongs
-    np.add.at(dC.reshape(-1), entries.reshape(-1), demb.reshape(-1))  # np.add.at(dC, ids, demb), which is slow
+    np.add.at(dC.reshape(-1), entries.reshape(-1), demb.reshape(-1))  # as np.add.at(dC, ids, demb), which is slow
     return dC
 
 
