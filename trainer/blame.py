@@ -67,8 +67,6 @@ def describe_gradient(verdict: Gradient, config: Config, own: Mapping[str, str])
     operation, formula = link.backward, link.formula
     if verdict.tensor == "z" and train.dropout:
         operation, formula = f"{operation} or dropout_backward", "dz = dh · mask · (1 - tanh²)"
-    if verdict.tensor in ("W1", "C"):
-        operation += ", or embedded_affine_backward where V is small"
     if verdict.tensor == "C" and (train.embedding_dropout or train.context_dropout):
         operation, formula = f"{operation} or dropout_backward", "dC[v] = sum of demb · mask where v stands"
     place = f"{operation} (forward: {link.forward}), {formula}"

@@ -48,11 +48,10 @@ GIVEN: dict[str, dict[str, tuple[str, ...]]] = {
     "dh": {"affine_backward_input": ("dlogits", "W2")},
     "dz": {"dropout_backward": ("h_mask", "dh"), "tanh_backward": ("dh", "h")},
     "db1": {"affine_backward_bias": ("dz",)},
-    "dW1": {"affine_backward_weight": ("emb", "dz"), "embedded_affine_backward": ("contexts", "C")},
+    "dW1": {"affine_backward_weight": ("emb", "dz")},
     "demb": {"affine_backward_input": ("dz", "W1")},
     "dC": {
         "dropout_backward": ("emb_mask", "demb"),
         "embedding_backward": ("contexts", "demb"),
-        "embedded_affine_backward": ("dz", "W1"),
     },
 }

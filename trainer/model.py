@@ -181,23 +181,9 @@ def backward(
     watch("dz", dz)
 
     give("b1", ops.affine_backward_bias(dz, g.b1))
-    if spares_demb(p, batch):
-        dC, dW1 = ops.embedded_affine_backward(dz, batch.contexts, p.C, p.W1)
-        give("W1", dW1)
-        give("C", dC)
-        return
     give("W1", ops.affine_backward_weight(room.emb, dz, g.W1))
     demb = ops.affine_backward_input(dz, p.W1, room.demb)
     watch("demb", demb)
 
     drows = demb if batch.emb_mask is None else ops.dropout_backward(demb, batch.emb_mask, room.drows)
     give("C", ops.embedding_backward(drows.reshape(*batch.contexts.shape, D), batch.contexts, V, g.C))
-
-
-def spares_demb(p: Parameters, batch: Batch) -> bool:
-    """Whether summing dz by place and character first saves a fifth of the multiplications or more.
-
-    For each place and hidden unit that takes V * (B + 2 * D) of them, and the way by demb 2 * B * D.
-    """
-    (V, D), B = p.C.shape, len(batch.targets)
-    return batch.emb_mask is None and V * (B + 2 * D) < 0.8 * 2 * B * D

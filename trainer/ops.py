@@ -66,21 +66,6 @@ def affine_backward_bias(upstream: Array, out: Array | None = None) -> Array:
     return np.add.reduce(upstream, axis=0, out=out)
 
 
-def embedded_affine_backward(dz: Array, ids: Array, C: Array, W: Array) -> tuple[Array, Array]:
-    """dC and dW of z = embedding(C, ids) side by side @ W: (B, H), ids (B, K), (V, D), (K*D, H) -> (V, D), (K*D, H).
-
-    With W_k the k-th block of D rows of W, z is the sum over k of (C @ W_k)[ids[:, k]]. Let sums_k (V, H) be dz summed
-    over the examples that read v at place k. Then dW_k = C.T @ sums_k, and dC is the sum over k of sums_k @ W_k.T: the
-    same numbers as by way of demb, with fewer multiplications where the batch is large and the vocabulary small.
-    """
-    (B, K), (V, D), H = ids.shape, C.shape, dz.shape[1]
-    one_hot = identity(V, dz.dtype)[ids].reshape(B, K * V)
-    sums = (one_hot.T @ dz).reshape(K, V, H)
-    dW = C.T @ sums  # (K, D, H)
-    dC = sums @ W.reshape(K, D, H).transpose(0, 2, 1)  # (K, V, D)
-    return dC.sum(axis=0), dW.reshape(K * D, H)
-
-
 def tanh(z: Array, out: Array | None = None) -> Array:
     """h = tanh(z), entry by entry: before dropout, where there is any."""
     return np.tanh(z, out=out)

@@ -39,7 +39,7 @@ class Observation:
         operation.
         """
         for operation, inputs in GIVEN[name].items():
-            if not self.given.keys() >= set(inputs):  # dropout, where there is none; embedding_backward, where spared
+            if not self.given.keys() >= set(inputs):  # dropout, where there is none
                 continue
             for other in inputs:
                 array, was = self.given[other]
@@ -74,9 +74,6 @@ class Witness:
     @cached_property
     def gradients(self) -> dict[str, Array]:
         """The nine gradients by hand."""
-        for seen in self.observations:
-            if "demb" not in seen.values:  # spared in training, so that its own way shows in dC alone
-                seen.values["demb"] = ops.affine_backward_input(seen.values["dz"], self.before.W1)
         inner = {name: self.collect("d" + name) for name in INNER}
         return inner | {name: getattr(self.g, name) for name in NAMES}
 

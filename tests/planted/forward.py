@@ -38,7 +38,7 @@ FORWARD = [
     forward("embedding", lambda f, C, ids: f(C, ids) if C.dtype == int else f(C, ids) * C.dtype.type(1.01), "one", E),
     forward("affine", lambda f, x, W, b: f(x, W, 0 * b), "plain", "affine | bias is missing"),
     forward("affine", lambda f, x, W, b: f(x, W, -b), "dropout", "affine | bias was taken off"),
-    forward("affine", lambda f, x, W, b: f(x, 2 * W, b), "places", f"{Z} | "),
+    forward("affine", lambda f, x, W, b: f(x, 2 * W, b), "large V", f"{Z} | "),
     forward("affine", lambda f, x, W, b: f(x * x, W, b), "large V", f"{Z} | squared"),
     forward("affine", lambda f, x, W, b: f(x, abs(W), b), "dropout", f"{Z} | lost their signs"),
     forward("affine", lambda f, x, W, b: f(x, W, b) / len(W), "directions", Z),

@@ -26,7 +26,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "plain": {"V": 20, "train": {"learning_rate": 1.0}},
     "dropout": {"V": 20, **DROPOUT},
     "distance": {"V": 20, "train": {"context_dropout": 0.6, "dropout": 0.3}},
-    "places": {"V": 8, "model": {"embedding": 7}, "train": {"batch_size": 128}},
     "widths": {"V": 12, "model": {"embedding": 4, "hidden": 12}, **DROPOUT},
     "large V": {"V": 60, **DROPOUT},
     "threads": {"V": 20, "parts": 2, **DROPOUT},
