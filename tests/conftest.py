@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from trainer import optim
+from trainer.core import optim
 from trainer.runs import metrics
 from trainer.runs.checkpoint import load
 from trainer.tools.command import main

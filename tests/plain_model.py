@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from trainer import text
-from trainer.model import INNER, NAMES, Batch, Parameters
-from trainer.ops import Array
+from trainer.core.model import INNER, NAMES, Batch, Parameters
+from trainer.core.ops import Array
 from trainer.runs.checkpoint import load
+from trainer.text import corpus as text
 
 
 def inputs(p: Parameters, batch: Batch) -> dict[str, Array]:

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer import loop, model, optim, referee, threads
-from trainer.batches import batches
+from trainer import referee
 from trainer.config import Check, Config, Data, Model, Train
-from trainer.model import Parameters, Sizes
-from trainer.text import Corpus
-from trainer.verdicts import Verdict
+from trainer.core import loop, model, optim
+from trainer.core.model import Parameters, Sizes
+from trainer.core.verdicts import Verdict
+from trainer.runs import threads
+from trainer.text.batches import batches
+from trainer.text.corpus import Corpus
 
 
 class Inline(Executor):

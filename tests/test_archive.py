@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from conftest import Trainer, assert_one_line, folder, fresh
 
+from trainer.core.ops import Array
 from trainer.errors import UserError
-from trainer.ops import Array
 from trainer.runs import archive
 from trainer.runs.checkpoint import load
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from trainer import blas
+from trainer.runs import blas
 
 ROOT = Path(__file__).parents[1]
 BEFORE = 3  # threads, whatever the machine has

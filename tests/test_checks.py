@@ -13,19 +13,20 @@ import plain_model
 import pytest
 from search import Inline
 
-from trainer import blame, checks, loop, model, numerical, ops
-from trainer.batches import draw_masks
 from trainer.config import Check, Config, Data, Model, Train
-from trainer.model import INNER, NAMES, Batch, Parameters, Sizes
-from trainer.numerical import ORDER
-from trainer.ops import Array
+from trainer.core import checks, loop, model, numerical, ops
+from trainer.core.model import INNER, NAMES, Batch, Parameters, Sizes
+from trainer.core.numerical import ORDER
+from trainer.core.ops import Array
+from trainer.core.tolerances import tolerances
+from trainer.core.verdicts import Direction, Gradient, SumToZero, Verdict
+from trainer.core.witness import copy
+from trainer.mistakes import blame
 from trainer.referee.update import Update
 from trainer.runs.inspection import Inspector
-from trainer.threads import gradients, split_batch
-from trainer.tolerances import tolerances
+from trainer.runs.threads import gradients, split_batch
+from trainer.text.batches import draw_masks
 from trainer.tools.command import main
-from trainer.verdicts import Direction, Gradient, SumToZero, Verdict
-from trainer.witness import copy
 
 METHODS = ("central", "complex-step")
 SHAPES = [(Sizes(2, 1, 1, 1), 1), (Sizes(2, 3, 2, 4), 5), (Sizes(9, 3, 4, 6), 7), (Sizes(5, 2, 7, 3), 3)]

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer import config, ops
+from trainer import config
 from trainer.__main__ import main
+from trainer.core import ops
+from trainer.core.numerical import ORDER
 from trainer.errors import UserError
-from trainer.numerical import ORDER
 from trainer.runs.checkpoint import load, save
 from trainer.runs.session import train
 from trainer.tools.explain import explain

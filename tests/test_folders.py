@@ -10,7 +10,7 @@ from conftest import Trainer, assert_one_line, assert_same, at_step, folder, fre
 from trainer.config import Data
 from trainer.errors import UserError
 from trainer.runs.folder import create
-from trainer.text import load as load_text
+from trainer.text.corpus import load as load_text
 from trainer.tools.practice import execute
 
 pytestmark = pytest.mark.usefixtures("place")

@@ -14,7 +14,7 @@ from conftest import SETTINGS, Killed, Trainer, assert_readable, assert_same, fo
 from trainer.runs import checkpoint, summary
 from trainer.runs.checkpoint import load
 from trainer.runs.journal import Journal
-from trainer.threads import cores
+from trainer.runs.threads import cores
 from trainer.tools.command import main
 
 pytestmark = pytest.mark.usefixtures("place")

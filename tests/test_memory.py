@@ -9,7 +9,7 @@ from conftest import Trainer, assert_one_line, folder, fresh
 
 import trainer as package
 from trainer import config
-from trainer.model import Sizes, initial
+from trainer.core.model import Sizes, initial
 from trainer.runs import memory, sampling
 from trainer.runs.checkpoint import Checkpoint, load, save
 from trainer.tools import scoring

@@ -11,8 +11,8 @@ import pytest
 from practice_files.right import RIGHT
 from practice_files.wrong import PAIRS, WRONG
 
-from trainer.diagnosis import what_was_done
-from trainer.mistakes import MISTAKES, Mistake
+from trainer.mistakes.diagnosis import what_was_done
+from trainer.mistakes.table import MISTAKES, Mistake
 from trainer.tools.practice.answer import answer
 from trainer.tools.practice.point import BLANKS, Exercise, exercise
 from trainer.tools.practice.run import program

@@ -10,11 +10,13 @@ import numpy as np
 import plain_model
 import pytest
 
-from trainer import batches, loop, model, ops, threads
 from trainer.config import Config, Data, Model, Train
-from trainer.model import INNER, NAMES, Activations, Batch, Parameters, Sizes
-from trainer.ops import Array
-from trainer.witness import Witness, copy
+from trainer.core import loop, model, ops
+from trainer.core.model import INNER, NAMES, Activations, Batch, Parameters, Sizes
+from trainer.core.ops import Array
+from trainer.core.witness import Witness, copy
+from trainer.runs import threads
+from trainer.text import batches
 
 SHAPES = list(product((0.0, 0.3), (0.0, 0.5), (1, 2, 3), range(4)))
 ONCE, AGAIN = SHAPES[::2], [pytest.param(*shape, marks=pytest.mark.long) for shape in SHAPES[1::2]]

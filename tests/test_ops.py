@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from trainer import ops
-from trainer.ops import Array
+from trainer.core import ops
+from trainer.core.ops import Array
 
 Order = Callable[[Array], Array]
 ORDERS = pytest.mark.parametrize("order", [np.ascontiguousarray, np.asfortranarray], ids=["C", "F"])

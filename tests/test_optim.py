@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from trainer import model, optim
 from trainer.config import Train
-from trainer.model import NAMES, Sizes
-from trainer.ops import Array
+from trainer.core import model, optim
+from trainer.core.model import NAMES, Sizes
+from trainer.core.ops import Array
 
 SIZES = Sizes(5, 2, 3, 4)
 MATRICES = ("C", "W1", "W2")

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer import checks, config, loop, model, numerical, optim, text, threads
-from trainer.batches import batches
+from trainer import config
+from trainer.core import checks, loop, model, numerical, optim
 from trainer.errors import UserError
+from trainer.runs import threads
+from trainer.text import corpus as text
+from trainer.text.batches import batches
 from trainer.tools.practice import learned
 from trainer.tools.practice.point import SIZES, draw, exercise
 

@@ -23,9 +23,9 @@ import pytest
 from conftest import ROOT, SETTINGS, SMALL, Trainer, assert_same, at_step, folder, fresh, rows
 
 import trainer
-from trainer import blas, ops
 from trainer.config import Config
-from trainer.runs import journal
+from trainer.core import ops
+from trainer.runs import blas, journal
 
 LINES = ["anna", "bo", "elias", "greta", "henry", "ivo", "lara", "maria", "noah", "olivia", "sarah", "tom"]
 

@@ -9,14 +9,16 @@ import plain_model
 import pytest
 from search import Inline, some_corpus
 
-from trainer import loop, model, numerical, ops, optim, referee, threads, tolerances
-from trainer.batches import batches
+from trainer import referee
 from trainer.config import Check, Config, Data, Model, Train
-from trainer.model import Batch, Sizes
-from trainer.ops import Array
+from trainer.core import loop, model, numerical, ops, optim, tolerances
+from trainer.core.model import Batch, Sizes
+from trainer.core.ops import Array
+from trainer.core.witness import Witness
 from trainer.referee import batch, dropout, evaluation, forward, rule, slopes, start, sums, update
-from trainer.text import Corpus
-from trainer.witness import Witness
+from trainer.runs import threads
+from trainer.text.batches import batches
+from trainer.text.corpus import Corpus
 
 SIZES = Sizes(9, 3, 4, 6)
 

@@ -19,10 +19,12 @@ import numpy as np
 import pytest
 from reported import LINES, gradient_row, make, rows_of, write
 
-from trainer import config, ops, text
+from trainer import config
+from trainer.core import ops
+from trainer.core.numerical import ORDER
 from trainer.errors import RunFailed, UserError
-from trainer.numerical import ORDER
 from trainer.runs.checkpoint import load, save
+from trainer.text import corpus as text
 from trainer.tools.report import curves, figures, learned, report
 from trainer.tools.report.page import page
 from trainer.tools.report.run import open_run

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from reported import check_row, eval_row, gradient_row, rows_of, step_row, write
 
-from trainer.numerical import ORDER
+from trainer.core.numerical import ORDER
 from trainer.runs.files import held
 from trainer.runs.metrics import Log
 from trainer.tools.report import advice, strip, table, verdict

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from trainer import model, ops
 from trainer.config import Config, Data, Model
+from trainer.core import model, ops
+from trainer.core.model import Activations, Batch, Sizes
+from trainer.core.ops import Array
 from trainer.errors import UserError
-from trainer.model import Activations, Batch, Sizes
-from trainer.ops import Array
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.sampling import TOGETHER, choose, sample, stream
 

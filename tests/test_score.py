@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from conftest import Feed, Trainer, folder, fresh, rows
 
-from trainer import text
 from trainer.runs.checkpoint import Checkpoint, load
+from trainer.text import corpus as text
 from trainer.tools import scoring
 from trainer.tools.scoring import score
 

@@ -12,7 +12,7 @@ def test_no_source_runs_what_it_reads() -> None:
     sources = sorted((ROOT / "trainer").rglob("*.py"))
     assert len(sources) > 8
     excepted = {
-        "blas.py": {"ctypes"},  # it calls the OpenBLAS that NumPy has loaded
+        "runs/blas.py": {"ctypes"},  # it calls the OpenBLAS that NumPy has loaded
         # The learner's own backward pass, a file that is named on the command line, is run, in a process of its own.
         "tools/practice/execute.py": {"exec", "compile"},
         "tools/practice/process.py": {"subprocess"},
@@ -33,3 +33,14 @@ def test_no_source_runs_what_it_reads() -> None:
                 assert "shell" not in given, where
                 if ast.unparse(node.func) == "np.load":
                     assert given.get("allow_pickle") == "False", where
+
+
+def test_imports_go_one_way() -> None:
+    layers = ("errors files", "config", "core", "text", "mistakes", "referee", "runs", "tools")
+    height = {name: k for k, names in enumerate(layers) for name in names.split()}
+    for path in (ROOT / "trainer").rglob("*.py"):
+        here = height.get(path.relative_to(ROOT / "trainer").parts[0].removesuffix(".py"), len(layers))
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "trainer":
+                names = [node.module.split(".")[1]] if "." in node.module else [alias.name for alias in node.names]
+                assert all(height.get(name, 0) <= here for name in names), f"{path}:{node.lineno}"

@@ -13,12 +13,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from trainer import lines, reading, text
 from trainer.config import Data, read
 from trainer.errors import UserError
-from trainer.oddities import show
-from trainer.splits import cut
-from trainer.text import Corpus, evenly, load, standing, to_ids, windows
+from trainer.text import corpus as text
+from trainer.text import lines, reading
+from trainer.text.corpus import Corpus, evenly, load, standing, to_ids, windows
+from trainer.text.oddities import show
+from trainer.text.splits import cut
 
 ALPHABETS = {
     "latin": "anna\nbob\nclara\ndora\n",

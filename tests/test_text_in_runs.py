@@ -15,8 +15,8 @@ from trainer.config import Data, Train
 from trainer.errors import UserError
 from trainer.runs import resuming, summary
 from trainer.runs.checkpoint import load
-from trainer.text import Corpus
-from trainer.text import load as load_text
+from trainer.text.corpus import Corpus
+from trainer.text.corpus import load as load_text
 
 pytestmark = pytest.mark.usefixtures("place")
 

@@ -5,7 +5,7 @@
     checkpoint = trainer.load_checkpoint(run / "best.npz")
     names = trainer.sample(checkpoint, 10)
 
-Read the core in this order: ops.py, model.py, numerical.py, checks.py, optim.py, loop.py.
+Read the core in this order: core/ ops, model, numerical, checks, optim, loop.
 
 Letters and names, the same in every file:
 
@@ -29,9 +29,9 @@ __version__ = "2.0.0"
 
 _EXPORTS = {
     "read_config": ("trainer.config", "read"),
-    "load_corpus": ("trainer.text", "load"),
-    "initial_parameters": ("trainer.model", "initial"),
-    "Sizes": ("trainer.model", "Sizes"),
+    "load_corpus": ("trainer.text.corpus", "load"),
+    "initial_parameters": ("trainer.core.model", "initial"),
+    "Sizes": ("trainer.core.model", "Sizes"),
     "train": ("trainer.runs.session", "train"),
     "resume": ("trainer.runs.session", "resume"),
     "check": ("trainer.runs.inspection", "check"),

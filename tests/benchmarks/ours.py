@@ -17,19 +17,21 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer import checks, loop, model, numerical, text, threads
 from trainer import config as configuration
-from trainer.batches import ahead, batches
 from trainer.config import Config
-from trainer.loop import Step
+from trainer.core import checks, loop, model, numerical
+from trainer.core.loop import Step
+from trainer.core.witness import Witness
+from trainer.runs import threads
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.journal import Journal
 from trainer.runs.listening import Session
 from trainer.runs.sampling import sample
 from trainer.runs.signals import Signals
 from trainer.runs.starting import begin, gradients_of
-from trainer.text import Corpus
-from trainer.witness import Witness
+from trainer.text import corpus as text
+from trainer.text.batches import ahead, batches
+from trainer.text.corpus import Corpus
 
 NAMES = Path(__file__).parents[2] / "data" / "names.txt"
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from hostile import odd
-from trainer import config, optim
-from trainer.model import NAMES, Sizes, initial
-from trainer.ops import Array
+from trainer import config
+from trainer.core import optim
+from trainer.core.model import NAMES, Sizes, initial
+from trainer.core.ops import Array
 from trainer.runs import archive, opening
 from trainer.runs.checkpoint import Checkpoint, load, save
 from trainer.runs.sampling import stream

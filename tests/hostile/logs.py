@@ -9,7 +9,7 @@ from reported import check_row, eval_row, gradient_row, step_row
 
 import trainer
 from hostile import odd
-from trainer.numerical import ORDER
+from trainer.core.numerical import ORDER
 from trainer.tools import tensorboard
 from trainer.tools.report import shown, strip, verdict
 from trainer.tools.report.run import open_run

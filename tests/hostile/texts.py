@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 from trainer.config import Data
-from trainer.text import load
+from trainer.text.corpus import load
 
 ENCODINGS = [
     "utf-8",

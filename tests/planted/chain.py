@@ -7,7 +7,8 @@ import numpy as np
 from planted.forward import Z
 from planted.operations import BIAS, DC, DH, DW2, DZ, INPUT, LOGITS, TANH, WEIGHT
 from planted.planting import Bug, Wrong, added, clip, once, rewritten
-from trainer import model, ops, threads
+from trainer.core import model, ops
+from trainer.runs import threads
 
 # The chain, and what an operation does to what it was given.
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from planted.planting import Bug, Wrong, fed, once
-from trainer import batches, text
 from trainer.config import Config
+from trainer.text import batches
+from trainer.text import corpus as text
 
 # What a step is fed.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from planted.operations import LOGITS, SUM
 from planted.planting import Bug, Wrong, half, into, once, rewritten, source_of, titled
-from trainer import ops
+from trainer.core import ops
 
 
 def forward(name: str, wrong: Wrong, setting: str, words: str) -> Bug:

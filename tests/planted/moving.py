@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from planted.planting import Bug, Wrong, once, rewritten, titled
-from trainer import optim, threads
+from trainer.core import optim
+from trainer.runs import threads
 
 # The update.
 

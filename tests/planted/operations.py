@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from planted.planting import Bug, Wrong, half, into, rewritten, source_of, titled
-from trainer import ops
+from planted.planting import Bug, Wrong, half, into, source_of, titled
+from trainer.core import ops
 
 SCE, INPUT, WEIGHT = "softmax_cross_entropy_backward", "affine_backward_input", "affine_backward_weight"
 BIAS, TANH, EMBED = "affine_backward_bias", "tanh_backward", "embedding_backward"

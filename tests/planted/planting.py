@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from trainer import threads
 from trainer.config import Config, build
+from trainer.core.model import Batch
 from trainer.errors import RunFailed
-from trainer.model import Batch
-from trainer.runs import session
+from trainer.runs import session, threads
 
 Wrong = Callable[..., Any]
 DROPOUT = {"train": {"dropout": 0.3, "embedding_dropout": 0.2}}

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from trainer import checks, numerical
 from trainer.config import Config
-from trainer.numerical import Mapper
+from trainer.core import checks, numerical
+from trainer.core.numerical import Mapper
+from trainer.core.verdicts import Verdict
+from trainer.core.witness import Witness
 from trainer.referee import batch, dropout, forward, slopes, update
-from trainer.text import Corpus
-from trainer.verdicts import Verdict
-from trainer.witness import Witness
+from trainer.text.corpus import Corpus
 
 
 def examine(

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.ops import Array
+from trainer.core.ops import Array
+from trainer.core.verdicts import Verdict
+from trainer.core.witness import Witness
 from trainer.referee.instead import recall
-from trainer.text import Corpus
-from trainer.verdicts import Verdict
-from trainer.witness import Witness
+from trainer.text.corpus import Corpus
 
 FEW = 4  # examples of each step that are looked up
 

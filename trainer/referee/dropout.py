@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.config import Config, Train
-from trainer.ops import Array
+from trainer.core.ops import Array
+from trainer.core.verdicts import Verdict
+from trainer.core.witness import Witness
 from trainer.referee.instead import NEVER, recall, unit
-from trainer.verdicts import Verdict
-from trainer.witness import Witness
 
 CHANCES = 1 << 16  # rates are met to within one of so many equal chances, for masks are drawn with 16 bits
 LOOSE = 1e-4  # how well the scale of a known mistake has to fit, for it may know nothing of the 16 bits

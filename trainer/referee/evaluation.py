@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.model import Batch, Parameters
-from trainer.ops import Array
+from trainer.core.model import Batch, Parameters
+from trainer.core.ops import Array
+from trainer.core.verdicts import Verdict
 from trainer.referee.batch import context_of
 from trainer.referee.instead import sum_of, times, unit
 from trainer.referee.plain import embed, losses
-from trainer.text import Corpus
-from trainer.verdicts import Verdict
+from trainer.text.corpus import Corpus
 
 FEW = 32  # examples of a split
 

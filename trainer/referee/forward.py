@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer import ops
-from trainer.ops import Array
+from trainer.core import ops
+from trainer.core.ops import Array
+from trainer.core.verdicts import Verdict
+from trainer.core.witness import Witness
 from trainer.referee import forward_mistakes
 from trainer.referee.instead import loosened, mistake, ratio, sum_of, times, unit, worst
 from trainer.referee.plain import dropped, embed, losses
-from trainer.verdicts import Verdict
-from trainer.witness import Witness
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from trainer.model import Batch
-from trainer.ops import Array
+from trainer.core.model import Batch
+from trainer.core.ops import Array
+from trainer.core.witness import Witness
 from trainer.referee.instead import Mistake
 from trainer.referee.plain import dropped, embed, losses
-from trainer.witness import Witness
 
 
 def known(witness: Witness, tensor: str) -> Iterator[Mistake]:

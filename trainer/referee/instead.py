@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trainer.ops import Array
+from trainer.core.ops import Array
 
 NEVER = 1e9  # what chance does less often than once in so many tries counts as impossible
 REMEMBERED = 200_000  # draws of earlier steps

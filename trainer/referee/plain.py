@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from trainer.model import Batch, Parameters
-from trainer.ops import Array
+from trainer.core.model import Batch, Parameters
+from trainer.core.ops import Array
 
 
 def embed(C: Array, contexts: Array) -> Array:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer import model
 from trainer.config import Train
-from trainer.model import NAMES, Sizes
-from trainer.ops import Array
-from trainer.witness import Witness
+from trainer.core import model
+from trainer.core.model import NAMES, Sizes
+from trainer.core.ops import Array
+from trainer.core.witness import Witness
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 

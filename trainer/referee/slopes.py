@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from trainer.config import Check
-from trainer.model import INNER, NAMES
-from trainer.numerical import ORDER, Point, absent
-from trainer.ops import Array
+from trainer.core.model import INNER, NAMES
+from trainer.core.numerical import ORDER, Point, absent
+from trainer.core.ops import Array
+from trainer.core.tolerances import ROUNDING, Magnitudes, kept, magnitudes, nudges
+from trainer.core.verdicts import Gradient
 from trainer.referee.plain import dropped, embed, losses
-from trainer.tolerances import ROUNDING, Magnitudes, kept, magnitudes, nudges
-from trainer.verdicts import Gradient
 
 SMALL = 1e-4  # below this a nudge of z is its own tanh, to within a third of its cube
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trainer.witness import Witness
+from trainer.core.witness import Witness
 
 
 def warnings(witness: Witness) -> list[str]:

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from trainer.model import NAMES
-from trainer.ops import Array
+from trainer.core.model import NAMES
+from trainer.core.ops import Array
+from trainer.core.witness import Witness
 from trainer.referee.forward import probe
 from trainer.referee.instead import loosened, mistake, ratio, times, unit, worst
-from trainer.witness import Witness
 
 
 def remarks(witness: Witness) -> list[str]:

@@ -11,15 +11,15 @@ from typing import NamedTuple
 import numpy as np
 
 from trainer.config import Train
-from trainer.model import Sizes
-from trainer.numerical import Point
-from trainer.ops import Array
+from trainer.core.model import Sizes
+from trainer.core.numerical import Point
+from trainer.core.ops import Array
+from trainer.core.verdicts import Verdict
+from trainer.core.witness import Witness
 from trainer.referee import update_mistakes
 from trainer.referee.instead import Worst, loosened, unit, worst
 from trainer.referee.plain import all_losses, losses
 from trainer.referee.rule import BETA1, BETA2, Move, direction, learning_rate, memory, move_of, moved
-from trainer.verdicts import Verdict
-from trainer.witness import Witness
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from trainer import model
 from trainer.config import Train
-from trainer.model import NAMES
-from trainer.ops import Array
+from trainer.core import model
+from trainer.core.model import NAMES
+from trainer.core.ops import Array
 from trainer.referee.instead import Mistake, mistake, ratio, times
 from trainer.referee.rule import BETA1, BETA2, EPS, Move, direction, learning_rate, moved
 

@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 from numpy.lib import format as npy
 
-from trainer.ops import Array
+from trainer.core.ops import Array
 
 
 def pack(arrays: dict[str, Array]) -> bytes:

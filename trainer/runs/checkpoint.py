@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from trainer import config as configuration
-from trainer import optim, regular
+from trainer import regular
 from trainer.config import Config
+from trainer.core import optim
+from trainer.core.model import NAMES, Parameters, Sizes, zeros
+from trainer.core.ops import Array
 from trainer.errors import UserError
-from trainer.model import NAMES, Parameters, Sizes, zeros
-from trainer.ops import Array
 from trainer.runs import archive
 from trainer.runs.files import write_whole
 

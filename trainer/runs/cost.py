@@ -4,10 +4,10 @@ import time
 
 import numpy as np
 
-from trainer import numerical
 from trainer.config import Check, Config
-from trainer.numerical import Point
-from trainer.witness import Witness
+from trainer.core import numerical
+from trainer.core.numerical import Point
+from trainer.core.witness import Witness
 
 STACKED = 18  # forward passes that the slopes along nine directions take
 

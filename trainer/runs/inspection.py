@@ -6,22 +6,25 @@ from functools import lru_cache
 
 import numpy as np
 
-from trainer import blame, checks, loop, referee, text, threads
-from trainer.batches import CHECKS, batches
-from trainer.blas import one_thread
+from trainer import referee
 from trainer.config import Config
+from trainer.core import checks, loop
+from trainer.core.model import Parameters
+from trainer.core.numerical import Mapper
+from trainer.core.ops import Array
+from trainer.core.verdicts import Gradient, Verdict
+from trainer.core.witness import Witness
 from trainer.errors import RunFailed
-from trainer.model import Parameters
-from trainer.numerical import Mapper
-from trainer.ops import Array
+from trainer.mistakes import blame
 from trainer.referee import dropout, evaluation, start, sums
-from trainer.runs import cost
+from trainer.runs import cost, threads
+from trainer.runs.blas import one_thread
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.journal import Journal
 from trainer.runs.starting import begin, check_initial_loss, gradients_of
-from trainer.text import Corpus
-from trainer.verdicts import Gradient, Verdict
-from trainer.witness import Witness
+from trainer.text import corpus as text
+from trainer.text.batches import CHECKS, batches
+from trainer.text.corpus import Corpus
 
 WRITTEN = 100  # checked steps whose verdicts are all written
 LARGEST = 1e308  # JSON has no infinity

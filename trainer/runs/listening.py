@@ -7,12 +7,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from trainer import blas, loop, optim, text, threads
-from trainer.batches import ahead, batches
+from trainer.core import loop, optim
+from trainer.core.ops import Array
+from trainer.core.witness import Witness
 from trainer.errors import Diverged, Interrupted, RunFailed
-from trainer.ops import Array
+from trainer.runs import blas, rows, summary, threads
 from trainer.runs import checkpoint as checkpoints
-from trainer.runs import rows, summary
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.files import write_whole
 from trainer.runs.inspection import Inspector
@@ -21,8 +21,9 @@ from trainer.runs.resuming import calmer
 from trainer.runs.sampling import sample
 from trainer.runs.signals import Signals
 from trainer.runs.starting import OwnBackward, check_initial_loss, gradients_of, take_back
-from trainer.text import Corpus
-from trainer.witness import Witness
+from trainer.text import corpus as text
+from trainer.text.batches import ahead, batches
+from trainer.text.corpus import Corpus
 
 MOST = 1_000_000  # examples that the losses at the end look at
 OnEval = Callable[[int, float, float], bool | None]  # step, training and validation loss; False stops the run

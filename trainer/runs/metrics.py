@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainer import regular
+from trainer.core.model import NAMES
 from trainer.errors import UserError
-from trainer.model import NAMES
 from trainer.runs.rows import BINS
 
 Row = dict[str, Any]

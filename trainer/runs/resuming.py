@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from trainer import config as configuration
-from trainer import text
 from trainer.config import Data, Train
 from trainer.errors import UserError, printable, quoted
-from trainer.reading import places
 from trainer.runs.checkpoint import Checkpoint, load
 from trainer.runs.starting import OwnBackward, record
-from trainer.text import Corpus
+from trainer.text import corpus as text
+from trainer.text.corpus import Corpus
+from trainer.text.reading import places
 
 
 def apply_overrides(checkpoint: Checkpoint, overrides: Sequence[str], folder: Path) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from trainer.model import NAMES
-from trainer.ops import Array
-from trainer.text import Corpus
-from trainer.witness import Witness
+from trainer.core.model import NAMES
+from trainer.core.ops import Array
+from trainer.core.witness import Witness
+from trainer.text.corpus import Corpus
 
 BINS = 32
 

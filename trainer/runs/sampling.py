@@ -5,16 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from trainer import model, ops
-from trainer.batches import SAMPLES
-from trainer.blas import one_thread
+from trainer.core import model, ops
+from trainer.core.model import Activations, Batch
+from trainer.core.ops import Array
 from trainer.errors import UserError
-from trainer.model import Activations, Batch
-from trainer.ops import Array
 from trainer.runs import memory
+from trainer.runs.blas import one_thread
 from trainer.runs.checkpoint import Checkpoint
-from trainer.text import LENGTHS, to_ids
-from trainer.threads import cores
+from trainer.runs.threads import cores
+from trainer.text.batches import SAMPLES
+from trainer.text.corpus import LENGTHS, to_ids
 
 TOGETHER = 256  # samples that advance together: their activations stay in the cache
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer import blas, text, threads
 from trainer.config import Config
 from trainer.errors import Interrupted
+from trainer.runs import blas, threads
 from trainer.runs import checkpoint as checkpoints
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.files import held
@@ -17,7 +17,8 @@ from trainer.runs.listening import OnEval, Session
 from trainer.runs.resuming import apply_overrides, is_whole, same_backward, same_text, warn_if_edited
 from trainer.runs.signals import interruptible, lost
 from trainer.runs.starting import OwnBackward, begin, check_memory, record
-from trainer.text import Corpus
+from trainer.text import corpus as text
+from trainer.text.corpus import Corpus
 
 
 def train(

@@ -7,17 +7,17 @@ from functools import partial
 
 import numpy as np
 
-from trainer import checks, loop, model, ops, optim, threads, tolerances
-from trainer.batches import WEIGHTS, batches
 from trainer.config import Config
+from trainer.core import checks, loop, model, ops, optim, tolerances
+from trainer.core.model import Activations, Parameters, Sizes
+from trainer.core.verdicts import InitialLoss
+from trainer.core.witness import Witness
 from trainer.errors import UserError
-from trainer.model import Activations, Parameters, Sizes
-from trainer.reading import places
-from trainer.runs import memory
+from trainer.runs import memory, threads
 from trainer.runs.checkpoint import Checkpoint, sizes_of
-from trainer.text import Corpus
-from trainer.verdicts import InitialLoss
-from trainer.witness import Witness
+from trainer.text.batches import WEIGHTS, batches
+from trainer.text.corpus import Corpus
+from trainer.text.reading import places
 
 
 def begin(config: Config, corpus: Corpus, source: Checkpoint | None = None) -> Checkpoint:

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from trainer import __version__
-from trainer.blas import Blas
+from trainer.core.model import NAMES
+from trainer.core.verdicts import InitialLoss
 from trainer.errors import quoted
-from trainer.model import NAMES
-from trainer.oddities import show
+from trainer.runs.blas import Blas
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.journal import Journal
-from trainer.text import LENGTHS, SPLITS, Corpus, standing
-from trainer.verdicts import InitialLoss
+from trainer.text.corpus import LENGTHS, SPLITS, Corpus, standing
+from trainer.text.oddities import show
 
 RULE = "-" * 20 + "\n"  # between running texts in a file
 

@@ -224,7 +224,7 @@ def sweep_command(arguments: Sequence[str]) -> None:
     command.add_argument("--no-pruning", action="store_true", help="train every trial to its end")
     given = command.parse_intermixed_args(arguments)
 
-    from trainer.threads import cores
+    from trainer.runs.threads import cores
     from trainer.tools.sweep.search import sweep
 
     jobs = cores() if given.jobs is None else given.jobs

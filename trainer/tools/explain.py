@@ -7,17 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer import config, ops, text
+from trainer import config
+from trainer.core import ops
+from trainer.core.links import LINKS
+from trainer.core.model import INNER, Batch
+from trainer.core.numerical import ORDER
+from trainer.core.ops import Array
 from trainer.errors import UserError, printable
-from trainer.links import LINKS
-from trainer.model import INNER, Batch
-from trainer.numerical import ORDER
-from trainer.ops import Array
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.files import write_whole
 from trainer.runs.folder import RUNS, holding
 from trainer.runs.opening import open_run, tell
 from trainer.runs.starting import begin
+from trainer.text import corpus as text
 from trainer.tools.walk import Walk, walk
 
 FEW = 6  # numbers shown of a long array

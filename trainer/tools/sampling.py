@@ -10,7 +10,7 @@ from trainer.runs.opening import open_run, tell
 from trainer.runs.resuming import same_text
 from trainer.runs.sampling import TOGETHER, check_settings, samples, stream
 from trainer.runs.summary import marks
-from trainer.text import LENGTHS, Corpus
+from trainer.text.corpus import LENGTHS, Corpus
 
 TRIES = 100  # samples drawn for each new one that is asked for, before giving up
 

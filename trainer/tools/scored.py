@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainer.ops import Array
-from trainer.text import Corpus
+from trainer.core.ops import Array
+from trainer.text.corpus import Corpus
 
 
 class Encoded(NamedTuple):

@@ -9,17 +9,18 @@ from functools import partial
 
 import numpy as np
 
-from trainer import lines as lists
-from trainer import text, threads
-from trainer.blas import one_thread
 from trainer.config import Data
+from trainer.core.ops import Array
 from trainer.errors import UserError, printable
-from trainer.oddities import invisible, name
-from trainer.ops import Array
-from trainer.reading import joined_blocks, places, sources
+from trainer.runs import threads
+from trainer.runs.blas import one_thread
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.opening import open_run, tell
-from trainer.text import Corpus
+from trainer.text import corpus as text
+from trainer.text import lines as lists
+from trainer.text.corpus import Corpus
+from trainer.text.oddities import invisible, name
+from trainer.text.reading import joined_blocks, places, sources
 from trainer.tools.scored import Encoded, Line, by_file, lines_of
 
 BLOCK = 1 << 20  # characters looked at together

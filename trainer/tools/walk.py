@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainer import model, numerical, ops
-from trainer.model import Batch, Parameters, Sizes
-from trainer.numerical import ORDER, Point
-from trainer.ops import Array
+from trainer.core import model, numerical, ops
+from trainer.core.model import Batch, Parameters, Sizes
+from trainer.core.numerical import ORDER, Point
+from trainer.core.ops import Array
 
 NUDGE = 1e-20  # of the complex step, which subtracts nothing, so that no step is too small
 

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from trainer.errors import UserError, printable
 from trainer.runs.files import refuse_what_is_in_the_way, write_whole
-from trainer.threads import cores
+from trainer.runs.threads import cores
 from trainer.tools.children import serve_parent
 from trainer.tools.gallery.page import page
 from trainer.tools.gallery.trials import Outcome, train, trials

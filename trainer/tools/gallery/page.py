@@ -8,8 +8,8 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
+from trainer.core.links import LINKS
 from trainer.errors import UserError
-from trainer.links import LINKS
 from trainer.tools.gallery.trials import STEPS, Outcome, Trial
 
 CLOSE = 0.05  # nats above the right one's validation loss, within which a training looks healthy

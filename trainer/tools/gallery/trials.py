@@ -8,14 +8,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer import checks, config, loop, model, numerical, ops, optim, text, threads
-from trainer.batches import CHECKS, WEIGHTS, batches
-from trainer.mistakes import MISTAKES, RATIOS, Mistake
-from trainer.model import Activations, Batch, Parameters, Sizes
-from trainer.ops import Array
+from trainer import config
+from trainer.core import checks, loop, model, numerical, ops, optim
+from trainer.core.model import Activations, Batch, Parameters, Sizes
+from trainer.core.ops import Array
+from trainer.core.verdicts import Gradient
+from trainer.core.witness import Witness
+from trainer.mistakes.table import MISTAKES, RATIOS, Mistake
+from trainer.runs import threads
+from trainer.text import corpus as text
+from trainer.text.batches import CHECKS, WEIGHTS, batches
 from trainer.tools.practice.point import given
-from trainer.verdicts import Gradient
-from trainer.witness import Witness
 
 STEPS = 3000
 # The steps that are checked. At step 0 the biases are zero, and a mistake with them leaves no trace; later on a mistake

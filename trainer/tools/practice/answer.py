@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.ops import Array
+from trainer.core.ops import Array
 from trainer.tools.practice.point import BLANKS, LINK_OF, Exercise, local
 from trainer.tools.practice.run import Program, Run, Taken, settled
 from trainer.tools.practice.source import line as line_of

@@ -12,11 +12,11 @@ from functools import partial
 from types import CodeType
 from typing import Any
 
-from trainer import loop, model
 from trainer.config import Config
+from trainer.core import loop, model
+from trainer.core.model import INNER, NAMES, Activations, Batch, Parameters, Sizes
+from trainer.core.ops import Array
 from trainer.errors import UserError, printable, quoted
-from trainer.model import INNER, NAMES, Activations, Batch, Parameters, Sizes
-from trainer.ops import Array
 from trainer.runs.starting import OwnBackward
 from trainer.tools.practice import execute, source
 from trainer.tools.practice.point import BLANKS, LINK_OF, copied, given

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer import model, numerical, ops
-from trainer.model import INNER, NAMES, Batch, Parameters, Sizes
-from trainer.ops import Array
+from trainer.core import model, numerical, ops
+from trainer.core.model import INNER, NAMES, Batch, Parameters, Sizes
+from trainer.core.ops import Array
 
 LINES = ("emma", "olivia", "ava", "isabella", "sophia", "charlotte", "mia", "amelia", "harper", "evelyn", "abigail")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"  # ids 1 to 26; 0 is the boundary

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.ops import Array
+from trainer.core.ops import Array
 from trainer.tools.practice import execute, source
 from trainer.tools.practice.point import LINK_OF, Exercise, copied
 from trainer.tools.practice.values import Failure, failure, same_numbers, seen_through, shared, snapshot, trace

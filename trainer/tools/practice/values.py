@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from trainer.core.ops import Array
 from trainer.errors import printable
-from trainer.ops import Array
 from trainer.tools.practice import torch_words
 from trainer.tools.practice.source import names_at
 

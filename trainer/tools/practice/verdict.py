@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.diagnosis import near, what_was_done
-from trainer.ops import Array
+from trainer.core.ops import Array
+from trainer.mistakes.diagnosis import near, what_was_done
 from trainer.tools.practice.point import BLANKS
 from trainer.tools.practice.values import LARGEST, as_array
 

@@ -6,7 +6,7 @@ within them; 0.001 and 3 are outside, and their losses are poor.
 
 import numpy as np
 
-from trainer.ops import Array
+from trainer.core.ops import Array
 from trainer.tools.report.run import Run
 from trainer.tools.report.table import short
 

@@ -5,10 +5,10 @@ from html import escape
 
 import numpy as np
 
+from trainer.core.links import LINKS
+from trainer.core.model import NAMES
+from trainer.core.ops import Array
 from trainer.errors import printable
-from trainer.links import LINKS
-from trainer.model import NAMES
-from trainer.ops import Array
 from trainer.tools.report import heat
 from trainer.tools.walk import Walk
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from trainer import config
+from trainer.core.ops import Array
 from trainer.errors import printable
-from trainer.ops import Array
 from trainer.tools.report import order, table, verdict
 from trainer.tools.report.figures import COLOURS, figure, label_ends, marker, plain, smooth, thin
 from trainer.tools.report.page import fill, problems

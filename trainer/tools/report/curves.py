@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.model import NAMES
-from trainer.ops import Array
+from trainer.core.model import NAMES
+from trainer.core.ops import Array
 from trainer.runs.metrics import Row
 from trainer.tools.report import advice
 from trainer.tools.report.figures import (

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.ops import Array
+from trainer.core.ops import Array
 from trainer.tools.report.table import short
 
 INK = "#010203"  # stands for the page's own text colour in a figure

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainer.ops import Array
+from trainer.core.ops import Array
 
 BLUE, ORANGE = (47, 128, 237), (233, 119, 38)  # below and above zero, as in style.css
 WIDTH = 420  # of a grid with its names, in the units of its letters, which are 10 high

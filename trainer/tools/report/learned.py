@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainer import text
+from trainer.core.model import NAMES, Batch
+from trainer.core.ops import Array
 from trainer.errors import UserError
-from trainer.model import NAMES, Batch
-from trainer.ops import Array
 from trainer.runs.checkpoint import Checkpoint, load
 from trainer.runs.folder import find_checkpoint
 from trainer.runs.resuming import same_text
-from trainer.text import Corpus
+from trainer.text import corpus as text
+from trainer.text.corpus import Corpus
 from trainer.tools.report import chain, heat
 from trainer.tools.report.figures import BY_NAME, INK, figure, framed, plain
 from trainer.tools.report.run import Run

@@ -5,9 +5,10 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
-from trainer import config, regular, text
+from trainer import config, regular
 from trainer.config import Config
 from trainer.errors import printable
+from trainer.text import corpus as text
 from trainer.tools.report import curves, learned, strip, table, verdict
 from trainer.tools.report.figures import framed
 from trainer.tools.report.learned import Learned

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.ops import Array
+from trainer.core.ops import Array
 from trainer.runs.folder import find
 from trainer.runs.metrics import Row, read
 

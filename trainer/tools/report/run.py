@@ -9,8 +9,8 @@ from typing import NamedTuple, TypeGuard
 
 from trainer import config, regular
 from trainer.config import Config
+from trainer.core.ops import Array
 from trainer.errors import UserError
-from trainer.ops import Array
 from trainer.runs.checkpoint import load
 from trainer.runs.folder import find_checkpoint
 from trainer.runs.metrics import Log, Row, read

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainer.numerical import ORDER
-from trainer.ops import Array
+from trainer.core.numerical import ORDER
+from trainer.core.ops import Array
 from trainer.runs.metrics import PLACES, Row
 from trainer.tools.report import heat
 from trainer.tools.report.run import is_finite

@@ -4,8 +4,8 @@ from html import escape
 
 import numpy as np
 
-from trainer.links import LINKS
-from trainer.numerical import ORDER
+from trainer.core.links import LINKS
+from trainer.core.numerical import ORDER
 from trainer.runs.metrics import Row
 from trainer.tools.report.run import Run
 from trainer.tools.report.strip import row_name

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from trainer import config as configuration
-from trainer import text
 from trainer.errors import RunFailed, UserError
 from trainer.runs.files import naming
 from trainer.runs.folder import RUNS, check_name
 from trainer.runs.signals import interruptible
+from trainer.text import corpus as text
 from trainer.tools.sweep import ranges, results
 from trainer.tools.sweep.connection import url_of_file
 from trainer.tools.sweep.proposals import learns_from, propose

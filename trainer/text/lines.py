@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainer.ops import Array
+from trainer.core.ops import Array
 
 PART = 1 << 16  # lines written at a time
 SPAN = 1 << 20  # characters looked at a time; a longer line is looked at alone

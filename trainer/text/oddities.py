@@ -4,7 +4,7 @@ import unicodedata
 
 import numpy as np
 
-from trainer.ops import Array
+from trainer.core.ops import Array
 
 SPAN = 1 << 20  # characters looked at a time
 PLAIN = " \n\u3000\u200c\u200d"  # white space and joiners that are part of ordinary text

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer import model, ops, text
-from trainer.loop import NewWatch
-from trainer.model import Activations, Batch, Parameters, Sizes, Watch
-from trainer.ops import Array
-from trainer.text import Corpus
+from trainer.core import model, ops
+from trainer.core.loop import NewWatch
+from trainer.core.model import Activations, Batch, Parameters, Sizes, Watch
+from trainer.core.ops import Array
+from trainer.text import corpus as text
+from trainer.text.corpus import Corpus
 
 
 class Part(NamedTuple):

@@ -6,11 +6,11 @@ from itertools import count
 
 import numpy as np
 
-from trainer import text
 from trainer.config import Config
-from trainer.model import Batch
-from trainer.ops import Array
-from trainer.text import Corpus
+from trainer.core.model import Batch
+from trainer.core.ops import Array
+from trainer.text import corpus as text
+from trainer.text.corpus import Corpus
 
 # The random streams of a seed, each with generators of its own. A seed sequence fills up with zeros, so that [seed, s]
 # and [seed, s, 0] are one stream: the initial weights need a number apart from the batches'.

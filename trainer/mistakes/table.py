@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer.ops import Array
+from trainer.core.ops import Array
 
 ENDS = (slice(-1, None), slice(0, 1))  # the last example alone, the first alone
 

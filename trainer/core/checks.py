@@ -8,13 +8,13 @@ import math
 
 import numpy as np
 
-from trainer import model, numerical
 from trainer.config import Check
-from trainer.model import NAMES, Sizes
-from trainer.numerical import ORDER, Mapper, Point, absent, loss_at
-from trainer.ops import Array
-from trainer.tolerances import Tolerances, tolerances
-from trainer.verdicts import Descent, Direction, Gradient, InitialLoss, SumToZero, Verdict
+from trainer.core import model, numerical
+from trainer.core.model import NAMES, Sizes
+from trainer.core.numerical import ORDER, Mapper, Point, absent, loss_at
+from trainer.core.ops import Array
+from trainer.core.tolerances import Tolerances, tolerances
+from trainer.core.verdicts import Descent, Direction, Gradient, InitialLoss, SumToZero, Verdict
 
 
 def check_gradients(

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from trainer.config import Check
-from trainer.model import NAMES
-from trainer.numerical import ORDER, Point
-from trainer.ops import Array
+from trainer.core.model import NAMES
+from trainer.core.numerical import ORDER, Point
+from trainer.core.ops import Array
 
 ROUNDING = float(np.finfo(np.float64).eps)
 

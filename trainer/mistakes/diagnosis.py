@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.mistakes import MISTAKES, RATIOS, Mistake
-from trainer.ops import Array
+from trainer.core.ops import Array
+from trainer.mistakes.table import MISTAKES, RATIOS, Mistake
 
 FEW = 4  # with fewer entries, any gradient is some number times any other
 
@@ -24,7 +24,7 @@ def what_was_done(
     """How a wrong gradient came about, if that can be told; None if it cannot, or if it is right.
 
     link: logits, h, z, emb, W2, b2, W1, b1 or C. by_hand and right have one shape; entries of `right` that are not
-    finite are not looked at. arrays: the point in float64 under the names of `trainer.mistakes`, with the gradients
+    finite are not looked at. arrays: the point in float64 under the names of `mistakes.table`, with the gradients
     coming in (dlogits, dh, dz, demb) as they were given to this link. source: the statement that made it, if known.
     written: how to begin where a formula is named. rtol: what rounding may do, relative to the norm.
     """

@@ -7,11 +7,11 @@ At a step that is watched it hands over a `Witness`, from which logs are written
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from trainer import optim
 from trainer.config import Train
-from trainer.model import Batch, Parameters, Sizes, Watch, unwatched
-from trainer.optim import State
-from trainer.witness import Observation, Witness, copy, copy_state
+from trainer.core import optim
+from trainer.core.model import Batch, Parameters, Sizes, Watch, unwatched
+from trainer.core.optim import State
+from trainer.core.witness import Observation, Witness, copy, copy_state
 
 NewWatch = Callable[[], Watch]  # a watch for one thread's part of a batch
 Gradients = Callable[[Parameters, Batch, NewWatch], Parameters]  # forward and backward: the gradient of the mean loss

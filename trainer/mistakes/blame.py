@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from trainer import diagnosis, numerical, ops
 from trainer.config import Config
-from trainer.links import LINKS
-from trainer.model import INNER, NAMES
-from trainer.numerical import Mapper, Point
-from trainer.verdicts import Descent, Direction, Gradient, InitialLoss, SumToZero, Verdict
-from trainer.witness import Witness
+from trainer.core import numerical, ops
+from trainer.core.links import LINKS
+from trainer.core.model import INNER, NAMES
+from trainer.core.numerical import Mapper, Point
+from trainer.core.verdicts import Descent, Direction, Gradient, InitialLoss, SumToZero, Verdict
+from trainer.core.witness import Witness
+from trainer.mistakes import diagnosis
 
 
 def blame(

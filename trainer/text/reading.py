@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from trainer import regular
 from trainer.config import Data
 from trainer.errors import UserError
-from trainer.sniffing import SAMPLE, likely_encodings, other_kind, wide_encoding
+from trainer.text.sniffing import SAMPLE, likely_encodings, other_kind, wide_encoding
 
 if TYPE_CHECKING:
     from hashlib import _Hash

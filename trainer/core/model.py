@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trainer import ops
-from trainer.ops import Array
+from trainer.core import ops
+from trainer.core.ops import Array
 
 NAMES = ("C", "W1", "b1", "W2", "b2")
 INNER = ("logits", "h", "z", "emb")

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from trainer.config import Train
-from trainer.model import Parameters
-from trainer.ops import Array
+from trainer.core.model import Parameters
+from trainer.core.ops import Array
 
 State = dict[str, Array]  # vectors like Parameters.flat, kept from step to step
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer import model, ops
-from trainer.model import INNER, Batch, Parameters, Sizes
-from trainer.ops import Array
+from trainer.core import model, ops
+from trainer.core.model import INNER, Batch, Parameters, Sizes
+from trainer.core.ops import Array
 
 # The order of blame, from the loss back: activations, then parameters. The first wrong one is the broken link.
 ORDER = ("logits", "h", "z", "emb", "W2", "b2", "W1", "b1", "C")

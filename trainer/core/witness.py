@@ -5,11 +5,11 @@ from functools import cached_property
 
 import numpy as np
 
-from trainer import model, ops
-from trainer.links import GIVEN
-from trainer.model import INNER, NAMES, Batch, Parameters, Sizes
-from trainer.ops import Array
-from trainer.optim import State
+from trainer.core import model, ops
+from trainer.core.links import GIVEN
+from trainer.core.model import INNER, NAMES, Batch, Parameters, Sizes
+from trainer.core.ops import Array
+from trainer.core.optim import State
 
 
 def copy(p: Parameters, sizes: Sizes) -> Parameters:

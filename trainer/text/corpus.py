@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer import lines as lists
 from trainer.config import Data
+from trainer.core.ops import Array
 from trainer.errors import UserError, printable
-from trainer.oddities import oddities
-from trainer.ops import Array
-from trainer.reading import Source, sources, text_blocks
-from trainer.splits import cut, empty_split
+from trainer.text import lines as lists
+from trainer.text.oddities import oddities
+from trainer.text.reading import Source, sources, text_blocks
+from trainer.text.splits import cut, empty_split
 
 CODE_POINTS = 0x110000
 SPLITS = ("train", "val", "test")

@@ -1,0 +1,1 @@
+"""The formulas: operations, model, numerical gradients, checks, update rules, the loop. Read in this order."""
