@@ -49,6 +49,8 @@ def loss_of_split(path: Path, split: str, most: int = 10**6) -> float:
     """The mean loss over a split, from the arrays of a checkpoint alone."""
     config = load(path).config
     corpus = text.load(config.data, config.model.context)
-    batch = Batch(*text.windows(corpus, text.evenly(corpus, split, most), config.model.context))
+    batch = Batch(
+        *text.windows(corpus, text.sample_positions(corpus, split, most, config.data.split_seed), config.model.context)
+    )
     with np.load(path) as archive:
         return float(loss({name: archive[name].astype(np.float64) for name in NAMES}, batch))

@@ -1,57 +1,86 @@
-"""The links of the chain rule as data: what each gradient is made from, by which operation and formula, and why."""
+"""The links of the chain as data: what each tensor is made from, by which operation and formula, and why."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from inspect import signature
+from typing import Any, NamedTuple
+
+from trainer.core import ops
+
+
+class Forward(NamedTuple):
+    """A tensor of the forward pass."""
+
+    tensor: str
+    shape: str
+    operation: str
+    formula: str
+
+
+FORWARD = {
+    step.tensor: step
+    for step in (
+        Forward("emb", "(B, K*D)", "embedding", "emb = C[contexts], side by side"),
+        Forward("z", "(B, H)", "affine", "z = emb · W1 + b1"),
+        Forward("h", "(B, H)", "tanh", "h = tanh(z)"),
+        Forward("logits", "(B, V)", "affine", "logits = h · W2 + b2"),
+        Forward("loss", "()", "softmax and cross_entropy", "loss = mean of -log softmax(logits)[target]"),
+    )
+}
 
 
 class Link(NamedTuple):
     """A link of the chain rule: the gradient of one tensor."""
 
     tensor: str
-    needs: tuple[str, ...]  # the links before it that a message names as right
+    needs: tuple[str, ...]  # the links before it, of which the last one comes in
+    shape: str  # of the tensor and of its gradient
     backward: str  # the operation that makes it
     forward: str  # what that is the derivative of
     formula: str
     words: str  # why
+    right: Callable[..., Any]  # the formula; its arguments name what it takes, as in mistakes/table.py
+    dropout: str = ""  # the formula where a mask of dropout stands between
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        return tuple(signature(self.right).parameters)
 
 
 PRODUCT = "a product gives each factor the other's value"
+SUM = "a sum passes the gradient through"
 LINKS = {
     link.tensor: link
     for link in (
-        Link("logits", (), "softmax_cross_entropy_backward", "softmax, cross_entropy", "dlogits = (p - y) / B",
-             "a logit is pushed down by its p, and at the target up by 1"),
-        Link("h", ("logits",), "affine_backward_input", "affine", "dh = dlogits · W2ᵀ", PRODUCT),
-        Link("z", ("logits", "h"), "tanh_backward", "tanh", "dz = dh · (1 - h²)",
-             "the slope of tanh is 1 where h = 0, and nearly 0 where h is close to 1 or -1"),
-        Link("emb", ("h", "z"), "affine_backward_input", "affine", "demb = dz · W1ᵀ", PRODUCT),
-        Link("W2", ("logits",), "affine_backward_weight", "affine", "dW2 = hᵀ · dlogits", PRODUCT),
-        Link("b2", ("logits",), "affine_backward_bias", "affine", "db2 = sum of dlogits over the batch",
-             "a sum passes the gradient through"),
-        Link("W1", ("z",), "affine_backward_weight", "affine", "dW1 = embᵀ · dz", PRODUCT),
-        Link("b1", ("z",), "affine_backward_bias", "affine", "db1 = sum of dz over the batch",
-             "a sum passes the gradient through"),
-        Link("C", ("z", "emb"), "embedding_backward", "embedding", "dC[v] = sum of demb where v stands",
-             "a character gathers from all the places where it stands"),
+        Link("logits", (), "(B, V)", "softmax_cross_entropy_backward", "softmax, cross_entropy",
+             "dlogits = (p - y) / B", "a logit is pushed down by its p, and at the target up by 1",
+             lambda p, y, B: (p - y) / B),
+        Link("h", ("logits",), "(B, H)", "affine_backward_input", "affine",
+             "dh = dlogits · W2ᵀ", PRODUCT,
+             lambda dlogits, W2: dlogits @ W2.T),
+        Link("z", ("logits", "h"), "(B, H)", "tanh_backward", "tanh",
+             "dz = dh · (1 - h²)", "the slope of tanh is 1 where h = 0, and nearly 0 where h is close to 1 or -1",
+             lambda dh, h: dh * (1 - h * h), dropout="dz = dh · mask · (1 - tanh²)"),
+        Link("emb", ("h", "z"), "(B, K*D)", "affine_backward_input", "affine",
+             "demb = dz · W1ᵀ", PRODUCT,
+             lambda dz, W1: dz @ W1.T),
+        Link("W2", ("logits",), "(H, V)", "affine_backward_weight", "affine",
+             "dW2 = hᵀ · dlogits", PRODUCT,
+             lambda h, dlogits: h.T @ dlogits),
+        Link("b2", ("logits",), "(V,)", "affine_backward_bias", "affine",
+             "db2 = sum of dlogits over the batch", SUM,
+             lambda dlogits: dlogits.sum(axis=0)),
+        Link("W1", ("z",), "(K*D, H)", "affine_backward_weight", "affine",
+             "dW1 = embᵀ · dz", PRODUCT,
+             lambda emb, dz: emb.T @ dz),
+        Link("b1", ("z",), "(H,)", "affine_backward_bias", "affine",
+             "db1 = sum of dz over the batch", SUM,
+             lambda dz: dz.sum(axis=0)),
+        Link("C", ("z", "emb"), "(V, D)", "embedding_backward", "embedding",
+             "dC[v] = sum of demb where v stands", "a character gathers from all the places where it stands",
+             lambda demb, X, V, D: ops.identity(V, demb.dtype)[X.reshape(-1)].T @ demb.reshape(-1, D),
+             dropout="dC[v] = sum of demb · mask where v stands"),
     )
 }  # fmt: skip
 
-# For each tensor that is watched, the operations that make it, and what each of them is given and must not change. What
-# stands between two operations with dropout, such as tanh(z), is not watched: a change that matters shows in dz or dC.
-GIVEN: dict[str, dict[str, tuple[str, ...]]] = {
-    "emb": {"embedding": ("C", "contexts"), "dropout": ("emb_mask",)},
-    "z": {"affine": ("emb", "W1", "b1")},
-    "h": {"dropout": ("h_mask",)},  # tanh may write over z
-    "logits": {"affine": ("h", "W2", "b2")},
-    "dlogits": {"softmax_cross_entropy_backward": ("logits", "targets")},
-    "dW2": {"affine_backward_weight": ("h", "dlogits")},
-    "db2": {"affine_backward_bias": ("dlogits",)},
-    "dh": {"affine_backward_input": ("dlogits", "W2")},
-    "dz": {"dropout_backward": ("h_mask", "dh"), "tanh_backward": ("dh", "h")},
-    "db1": {"affine_backward_bias": ("dz",)},
-    "dW1": {"affine_backward_weight": ("emb", "dz")},
-    "demb": {"affine_backward_input": ("dz", "W1")},
-    "dC": {
-        "dropout_backward": ("emb_mask", "demb"),
-        "embedding_backward": ("contexts", "demb"),
-    },
-}
+# The order of blame, from the loss back: activations, then parameters. The first wrong one is the broken link.
+ORDER = tuple(LINKS)

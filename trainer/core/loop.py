@@ -1,67 +1,73 @@
-"""The story of training: batch, gradients, update; and whoever wants to look is told what happened.
+"""The story of training: batch, gradients, update; and each step tells what it computed.
 
-`steps` is a generator: it makes a step, tells of it, and goes on when it is asked for the next one. It writes nothing.
-At a step that is watched it hands over a `Witness`, from which logs are written and checks are made.
+`steps` is a generator: it makes a step, yields all of it, and goes on when it is asked for the next one. It prints and
+saves nothing. A step that is looked at differs from the others in one thing: the parameters and what the rule remembers
+are copied before the update.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from trainer.config import Train
-from trainer.core import optim
-from trainer.core.model import Batch, Parameters, Sizes, Watch, unwatched
+from trainer.core import model, optim
+from trainer.core.model import Activations, Batch, InnerGradients, Parameters
 from trainer.core.optim import State
-from trainer.core.witness import Observation, Witness, copy, copy_state
 
-NewWatch = Callable[[], Watch]  # a watch for one thread's part of a batch
-Gradients = Callable[[Parameters, Batch, NewWatch], Parameters]  # forward and backward: the gradient of the mean loss
+
+class Pass(NamedTuple):
+    """What a forward and backward pass through a part of a batch computed."""
+
+    activations: Activations
+    inner: InnerGradients
+
+
+# From p, g and a batch: forward and backward through the batch, in parts; the gradient of the mean loss goes into g.
+Gradients = Callable[[Parameters, Parameters, Batch], Sequence[Pass]]
+# An update, of which each call moves a part of the flat vector; and what calls it until the whole has been moved.
+Move = Callable[[slice], None]
+InParts = Callable[[Move], None]
+
+
+class Before(NamedTuple):
+    """A step's parameters and what the rule remembered, before its update."""
+
+    p: Parameters
+    state: State
 
 
 class Step(NamedTuple):
-    """A step that has been made."""
+    """A step that has been made. The next one moves p and state on, and writes over g."""
 
     number: int
-    witness: Witness | None  # if it was watched
+    rate: float  # the learning rate
+    batch: Batch
+    passes: Sequence[Pass]  # the parts of the batch, in their order
+    g: Parameters  # of the mean loss of the batch
+    p: Parameters  # after the update
+    state: State
+    before: Before | None  # if it was looked at
+
+
+def at_once(move: Move) -> None:
+    """The whole vector in one call."""
+    move(slice(None))
 
 
 def steps(
-    train: Train, sizes: Sizes, p: Parameters, state: State, first: int,
-    batches: Iterator[Batch], gradients: Gradients, watched: Callable[[int], bool],
+    train: Train, p: Parameters, state: State, first: int,
+    batches: Iterator[Batch], gradients: Gradients, looked_at: Callable[[int], bool],
+    in_parts: InParts = at_once,
 ) -> Iterator[Step]:  # fmt: skip
     """Train from step `first` to the last, moving `p` and `state` in place. Yields each step when it has been made."""
+    g = model.zeros(p.sizes, p.flat.dtype)
+    fixed = Parameters(p.sizes, model.frozen(p.flat.view()))  # the same numbers, for passes, which may not write
     for number in range(first, train.steps):
-        batch = next(batches)
-        if watched(number):
-            yield Step(number, watched_step(train, sizes, p, state, number, batch, gradients))
-        else:
-            g = gradients(p, batch, lambda: unwatched)
-            optim.update(train, p, g, state, number)
-            yield Step(number, None)
-
-
-def watched_step(
-    train: Train, sizes: Sizes, p: Parameters, state: State, number: int, batch: Batch, gradients: Gradients
-) -> Witness:
-    """The same step, and a record of all that it did."""
-    observations: list[Observation] = []
-
-    def new_watch() -> Watch:
-        observations.append(Observation(p, batch))
-        return observations[-1].watch
-
-    before, state_before = copy(p, sizes), copy_state(state)
-    g = gradients(p, batch, new_watch)
-    own_g = copy(g, sizes)  # the update writes over g
-    optim.update(train, p, g, state, number)
-    return Witness(
-        step=number,
-        rate=optim.learning_rate(train, number),
-        sizes=sizes,
-        batch=batch,
-        before=before,
-        after=copy(p, sizes),
-        state_before=state_before,
-        state_after=copy_state(state),
-        g=own_g,
-        observations=observations,
-    )
+        batch, before = next(batches), None
+        if looked_at(number):
+            own_state = {name: vector.copy() for name, vector in state.items()}
+            before = Before(Parameters(p.sizes, p.flat.copy()), own_state)
+        passes = gradients(fixed, g, batch)
+        rate = optim.learning_rate(train, number)
+        in_parts(partial(optim.update, train, p, g, state, rate, number))
+        yield Step(number, rate, batch, passes, g, p, state, before)

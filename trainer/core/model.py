@@ -10,8 +10,6 @@
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -46,20 +44,24 @@ class Sizes(NamedTuple):
         return sum(math.prod(shape) for shape in self.shapes().values())
 
 
-@dataclass(frozen=True, repr=False)
 class Parameters:
-    """One flat vector and named views into it; gradients have the same form.
+    """One flat vector and named views into it, C, W1, W2, b1, b2, one after the other; gradients have the same form."""
 
-    `flat` is C, W1, W2, b1, b2, one after the other, and `matrices` its part with C, W1 and W2.
-    """
-
-    flat: Array
-    matrices: Array
     C: Array  # (V, D)
     W1: Array  # (K*D, H)
     b1: Array  # (H,)
     W2: Array  # (H, V)
     b2: Array  # (V,)
+
+    def __init__(self, sizes: Sizes, flat: Array) -> None:
+        self.sizes, self.flat = sizes, flat
+        self.matrices = flat[: len(flat) - sizes.H - sizes.V]  # the biases are last
+        start = 0
+        for name, shape in sizes.shapes().items():
+            end = start + math.prod(shape)
+            setattr(self, name, flat[start:end].reshape(shape))
+            start = end
+        self.W2 = self.W2.reshape(sizes.V, sizes.H).T  # the weights of a logit lie side by side, as products like it
 
     def __repr__(self) -> str:
         return ", ".join(f"{name} {getattr(self, name).shape}" for name in NAMES) + f", {self.flat.dtype}"
@@ -67,14 +69,7 @@ class Parameters:
 
 def zeros(sizes: Sizes, dtype: npt.DTypeLike) -> Parameters:
     """Parameters (or gradients) that are all zero."""
-    flat = np.zeros(sizes.parameters(), dtype)
-    views, start = {}, 0
-    for name, shape in sizes.shapes().items():
-        end = start + math.prod(shape)
-        views[name] = flat[start:end].reshape(shape)
-        start = end
-    matrices = flat[: len(flat) - sizes.H - sizes.V]  # the biases are last
-    return Parameters(flat, matrices, **views)
+    return Parameters(sizes, np.zeros(sizes.parameters(), dtype))
 
 
 def initial(sizes: Sizes, dtype: npt.DTypeLike, rng: np.random.Generator) -> Parameters:
@@ -110,80 +105,72 @@ class Batch(NamedTuple):
         return Batch(*(None if field is None else field[part] for field in self))  # type: ignore[arg-type]
 
 
-class Activations:
-    """Room for what a pass over B examples leaves behind, forward and backward; the next pass writes over it."""
+class Activations(NamedTuple):
+    """What a forward pass computes. `h` is `tanh` where there is no dropout."""
 
-    def __init__(self, sizes: Sizes, B: int, dtype: npt.DTypeLike) -> None:
-        V, K, D, H = sizes
-        self.emb, self.demb, self.drows = (np.empty((B, K * D), dtype) for _ in range(3))  # drows: before dropout
-        self.hidden, self.dropped = (np.empty((B, H), dtype) for _ in range(2))  # z, then tanh(z); after dropout
-        self.h = self.hidden  # or, where there is dropout, `dropped`
-        self.dh, self.dtanh, self.dz = (np.empty((B, H), dtype) for _ in range(3))  # dtanh: before dropout
-        self.logits, self.dlogits = (np.empty((B, V), dtype) for _ in range(2))
+    emb: Array  # (B, K*D), after dropout
+    z: Array  # (B, H)
+    tanh: Array  # (B, H), tanh(z)
+    h: Array  # (B, H), after dropout
+    logits: Array  # (B, V)
 
 
-Watch = Callable[[str, Array], None]  # is told each tensor's name and value as soon as it is computed
+class InnerGradients(NamedTuple):
+    """What a backward pass computes on its way to the parameters."""
+
+    dlogits: Array  # (B, V)
+    dh: Array  # (B, H)
+    dz: Array  # (B, H)
+    demb: Array  # (B, K*D)
 
 
-def unwatched(name: str, value: Array) -> None:
-    """Looks at nothing."""
+def frozen(x: Array) -> Array:
+    """The array, read-only from here on: an operation that writes into what it is given fails at its own line."""
+    x.setflags(write=False)
+    return x
 
 
-def embed(C: Array, batch: Batch, out: Array | None = None) -> Array:
+def embed(C: Array, batch: Batch) -> Array:
     """The embeddings of a context side by side, then dropout: (V, D) -> (B, K*D)."""
-    (B, K), D = batch.contexts.shape, C.shape[1]
-    rows = None if out is None else out.reshape(B, K, D)
-    emb = ops.embedding(C, batch.contexts, rows).reshape(B, K * D)
-    return emb if batch.emb_mask is None else ops.dropout(emb, batch.emb_mask, out)
+    emb = ops.embedding(C, batch.contexts).reshape(len(batch.contexts), -1)  # (B, K*D)
+    return emb if batch.emb_mask is None else ops.dropout(emb, batch.emb_mask)
 
 
-def forward(p: Parameters, batch: Batch, room: Activations, watch: Watch = unwatched) -> Array:
-    """From characters to logits (B, V), by way of `room`."""
-    room.emb = embed(p.C, batch, room.emb)
-    watch("emb", room.emb)
-    z = ops.affine(room.emb, p.W1, p.b1, room.hidden)
-    watch("z", z)
-    room.hidden = ops.tanh(z, z)  # z is written over: no derivative needs it, and the cache has the less to hold
-    room.h = room.hidden if batch.h_mask is None else ops.dropout(room.hidden, batch.h_mask, room.dropped)
-    watch("h", room.h)
-    room.logits = ops.affine(room.h, p.W2, p.b2, room.logits)
-    watch("logits", room.logits)
-    return room.logits
+def activate(tanh: Array, mask: Array | None) -> Array:
+    """Dropout after tanh, where there is any."""
+    return tanh if mask is None else ops.dropout(tanh, mask)
 
 
-def backward(
-    p: Parameters, batch: Batch, room: Activations, g: Parameters, share: float, watch: Watch = unwatched
-) -> None:
+def forward(p: Parameters, batch: Batch) -> Activations:
+    """From characters to logits, in the type of the parameters, float or complex."""
+    emb = frozen(embed(p.C, batch))  # (B, K*D)
+    z = frozen(ops.affine(emb, p.W1, p.b1))  # (B, H)
+    tanh = frozen(ops.tanh(z))  # (B, H)
+    h = frozen(activate(tanh, batch.h_mask))  # (B, H)
+    logits = frozen(ops.affine(h, p.W2, p.b2))  # (B, V)
+    return Activations(emb, z, tanh, h, logits)
+
+
+def backward(p: Parameters, batch: Batch, a: Activations, g: Parameters, share: float) -> InnerGradients:
     """After `forward`, from the loss to the gradient of every parameter, into `g`.
 
     `share` is the weight of one example in the mean loss, 1 / B: these may be a part of the B examples.
     """
+    probs = ops.softmax(a.logits)  # (B, V)
+    dlogits = frozen(ops.softmax_cross_entropy_backward(probs, batch.targets, share))  # (B, V)
 
-    def give(name: str, gradient: Array) -> None:
-        """Copy what an operation returned into g, if it has not written it there itself."""
-        view = getattr(g, name)
-        if gradient is not view:
-            view[...] = gradient
-        watch("d" + name, view)
+    ops.affine_backward_weight(a.h, dlogits, out=g.W2)
+    ops.affine_backward_bias(dlogits, out=g.b2)
+    dh = frozen(ops.affine_backward_input(dlogits, p.W2))  # (B, H)
 
-    V, D = p.C.shape
-    probs = ops.softmax(room.logits, room.dlogits)
-    dlogits = ops.softmax_cross_entropy_backward(probs, batch.targets, share, probs)  # in the same array
-    watch("dlogits", dlogits)
+    dtanh = dh if batch.h_mask is None else ops.dropout_backward(dh, batch.h_mask)  # (B, H)
+    dz = frozen(ops.tanh_backward(dtanh, a.tanh))  # (B, H)
 
-    give("W2", ops.affine_backward_weight(room.h, dlogits, g.W2))
-    give("b2", ops.affine_backward_bias(dlogits, g.b2))
-    dh = ops.affine_backward_input(dlogits, p.W2, room.dh)
-    watch("dh", dh)
+    ops.affine_backward_weight(a.emb, dz, out=g.W1)
+    ops.affine_backward_bias(dz, out=g.b1)
+    demb = frozen(ops.affine_backward_input(dz, p.W1))  # (B, K*D)
 
-    dtanh = dh if batch.h_mask is None else ops.dropout_backward(dh, batch.h_mask, room.dtanh)
-    dz = ops.tanh_backward(dtanh, room.hidden, room.dz)
-    watch("dz", dz)
-
-    give("b1", ops.affine_backward_bias(dz, g.b1))
-    give("W1", ops.affine_backward_weight(room.emb, dz, g.W1))
-    demb = ops.affine_backward_input(dz, p.W1, room.demb)
-    watch("demb", demb)
-
-    drows = demb if batch.emb_mask is None else ops.dropout_backward(demb, batch.emb_mask, room.drows)
-    give("C", ops.embedding_backward(drows.reshape(*batch.contexts.shape, D), batch.contexts, V, g.C))
+    drows = demb if batch.emb_mask is None else ops.dropout_backward(demb, batch.emb_mask)  # (B, K*D)
+    (V, D), (B, K) = p.C.shape, batch.contexts.shape
+    ops.embedding_backward(drows.reshape(B, K, D), batch.contexts, V, out=g.C)
+    return InnerGradients(dlogits, dh, dz, demb)

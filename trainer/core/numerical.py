@@ -3,7 +3,7 @@
 Nudge a number, run the rest of the same forward pass, divide. Forward operations only, in float64 or complex128.
 One pass serves many numbers. The examples of a batch do not touch each other, so a column of an activation is nudged
 in every example at once. A weight reaches one unit alone, so that unit is computed for a nudge of each of its weights,
-while the others stand still.
+while the others stand still. And a slope along one direction through a whole tensor takes a single nudge.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,58 +13,43 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainer.core import model, ops
-from trainer.core.model import INNER, Batch, Parameters, Sizes
+from trainer.core.links import ORDER
+from trainer.core.model import INNER, Activations, Batch, Parameters
 from trainer.core.ops import Array
 
-# The order of blame, from the loss back: activations, then parameters. The first wrong one is the broken link.
-ORDER = ("logits", "h", "z", "emb", "W2", "b2", "W1", "b1", "C")
 LARGEST_PASS = 1 << 18  # numbers in its largest array
 
 Nudge = float | complex  # how far a number is moved
-Index = tuple[Any, ...]  # some entries of a tensor
 Losses = Callable[[Nudge], Array]  # the losses as if each of n numbers were nudged alone
-Pass = tuple[Index, Losses]  # the numbers, and their losses
+Nudged = tuple[tuple[Any, ...], Losses]  # the index of the numbers in their tensor, and their losses
 Mapper = Callable[..., Iterable[Array]]  # map, or what else calls a function with each of many arguments
 
 
 class Point(NamedTuple):
-    """Where a step stands, in float64 whatever the training type: parameters, batch, activations."""
+    """Where a step stands, in float64 whatever the training type."""
 
     p: Parameters
     batch: Batch
-    sizes: Sizes
-    emb: Array  # (B, K*D)
-    z: Array  # (B, H)
-    h: Array  # (B, H)
-    logits: Array  # (B, V)
+    a: Activations
+
+    def tensor(self, name: str) -> Array:
+        """One of the nine tensors that have a gradient."""
+        value: Array = getattr(self.a if name in INNER else self.p, name)
+        return value
 
 
-def point(p: Parameters, batch: Batch, sizes: Sizes) -> Point:
+def point(p: Parameters, batch: Batch) -> Point:
     """The forward pass of a step in float64, with the same batch and the same dropout masks."""
-    p64 = model.zeros(sizes, np.float64)
-    p64.flat[...] = p.flat
+    p64 = Parameters(p.sizes, p.flat.astype(np.float64))
     emb_mask, h_mask = (None if mask is None else mask.astype(np.float64) for mask in (batch.emb_mask, batch.h_mask))
-    return forward(p64, batch._replace(emb_mask=emb_mask, h_mask=h_mask), sizes)
+    batch64 = batch._replace(emb_mask=emb_mask, h_mask=h_mask)
+    return Point(p64, batch64, model.forward(p64, batch64))
 
 
-def forward(p: Parameters, batch: Batch, sizes: Sizes) -> Point:
-    """The forward pass at any parameters, float64 or complex."""
-    emb = model.embed(p.C, batch)
-    z = ops.affine(emb, p.W1, p.b1)
-    h = activate(z, batch.h_mask)
-    return Point(p, batch, sizes, emb, z, h, ops.affine(h, p.W2, p.b2))
-
-
-def activate(z: Array, mask: Array | None) -> Array:
-    """tanh, then dropout."""
-    return ops.tanh(z) if mask is None else ops.dropout(ops.tanh(z), mask)
-
-
-def loss_at(at: Point, vector: Array) -> Any:
+def loss_at(at: Point, flat: Array) -> Any:
     """The mean loss of the batch for a flat vector of parameters, float64 or complex, in nats."""
-    p = model.zeros(at.sizes, vector.dtype)
-    p.flat[...] = vector
-    return ops.cross_entropy(forward(p, at.batch, at.sizes).logits, at.batch.targets).mean()
+    logits = model.forward(Parameters(at.p.sizes, flat), at.batch).logits  # (B, V)
+    return ops.cross_entropy(logits, at.batch.targets).mean()
 
 
 def rest(at: Point, name: str, value: Array) -> Array:
@@ -72,30 +57,60 @@ def rest(at: Point, name: str, value: Array) -> Array:
     if name == "emb":
         name, value = "z", ops.affine(value, at.p.W1, at.p.b1)
     if name == "z":
-        name, value = "h", activate(value, at.batch.h_mask)
+        name, value = "h", model.activate(ops.tanh(value), at.batch.h_mask)
     if name == "h":
         name, value = "logits", ops.affine(value, at.p.W2, at.p.b2)
     return ops.cross_entropy(value, at.batch.targets)
 
 
-# What a `Losses` gives: a loss for each number (n,), or where a number reaches many examples, for each example and
-# number (B, n).
+def quotient(method: str, eps: float, losses: Losses) -> Any:
+    """The derivative of losses by a nudge.
+
+    central: (L(x + eps) - L(x - eps)) / 2 eps. complex-step: Im L(x + i eps) / eps, which subtracts nothing and so
+    loses nothing (Squire and Trapp 1998, doi:10.1137/S003614459631241X).
+    """
+    if method == "complex-step":
+        return losses(1j * eps).imag / eps
+    return (losses(eps) - losses(-eps)) / (2 * eps)
+
+
+# A slope along a direction.
+
+
+def slope(at: Point, name: str, direction: Array, method: str, eps: float) -> float:
+    """The derivative of the mean loss along a direction through one of the nine tensors, which has its shape."""
+
+    def loss(nudge: Nudge) -> Any:
+        value, p, a = at.tensor(name) + nudge * direction, at.p, at.a
+        match name:  # the first activation that a parameter reaches
+            case "C":
+                return rest(at, "emb", model.embed(value, at.batch)).mean()
+            case "W1":
+                return rest(at, "z", ops.affine(a.emb, value, p.b1)).mean()
+            case "b1":
+                return rest(at, "z", ops.affine(a.emb, p.W1, value)).mean()
+            case "W2":
+                return rest(at, "logits", ops.affine(a.h, value, p.b2)).mean()
+            case "b2":
+                return rest(at, "logits", ops.affine(a.h, p.W2, value)).mean()
+        return rest(at, name, value).mean()
+
+    return float(quotient(method, eps, loss))
+
+
+# Every entry. What a `Losses` gives here: a loss for each number (n,), or where a number reaches many examples, for
+# each example and number (B, n).
 
 
 def nudged_column(at: Point, name: str, j: int, nudge: Nudge) -> Array:
     """A column of an activation, whose n = B entries reach an example each: (n,)."""
-    column = getattr(at, name)[:, j] + nudge  # (B,)
+    column = at.tensor(name)[:, j] + nudge  # (B,)
     if name == "z":  # the other units need no second tanh
         mask = None if at.batch.h_mask is None else at.batch.h_mask[:, j]
-        return rest(at, "h", with_column(at.h, j, activate(column, mask)))
-    return rest(at, name, with_column(getattr(at, name), j, column))
-
-
-def with_column(x: Array, j: int, column: Array) -> Array:
-    """x with another column j: (B, I), (B,) -> (B, I)."""
-    changed = x.astype(column.dtype)
+        name, column = "h", model.activate(ops.tanh(column), mask)
+    changed = at.tensor(name).astype(column.dtype)
     changed[:, j] = column
-    return changed
+    return rest(at, name, changed)
 
 
 def nudged_unit(x: Array, W: Array, b: Array, unit: int, rows: Array, nudge: Nudge) -> Array:
@@ -110,10 +125,10 @@ def nudged_unit(x: Array, W: Array, b: Array, unit: int, rows: Array, nudge: Nud
 def nudged_hidden_unit(at: Point, unit: int, rows: Array, nudge: Nudge) -> Array:
     """Some of the weights and the bias of a hidden unit: (B, n)."""
     mask = None if at.batch.h_mask is None else at.batch.h_mask[:, unit, None]  # (B, 1)
-    h = activate(nudged_unit(at.emb, at.p.W1, at.p.b1, unit, rows, nudge), mask)  # (B, n)
-    more = h - at.h[:, unit, None]  # (B, n): than the unit puts out without a nudge
+    z = nudged_unit(at.a.emb, at.p.W1, at.p.b1, unit, rows, nudge)  # (B, n)
+    more = model.activate(ops.tanh(z), mask) - at.a.h[:, unit, None]  # (B, n): than the unit puts out without a nudge
     # The vocabulary comes first, because sums over it are fastest where it is the outer axis.
-    logits = at.logits.T[:, :, None] + at.p.W2[unit][:, None, None] * more  # (V, B, n)
+    logits = at.a.logits.T[:, :, None] + at.p.W2[unit][:, None, None] * more  # (V, B, n)
     return ops.cross_entropy(np.moveaxis(logits, 0, -1), at.batch.targets[:, None])
 
 
@@ -123,8 +138,8 @@ def nudged_logit(at: Point, unit: int, rows: Array, nudge: Nudge) -> Array:
     To one logit all other characters are a single class, whose logit is their log-sum-exp. It stands still, and so does
     the share of each character in that class, which is the constant.
     """
-    logit = nudged_unit(at.h, at.p.W2, at.p.b2, unit, rows, nudge)  # (B, n)
-    others = np.delete(at.logits, unit, axis=1)  # (B, V - 1)
+    logit = nudged_unit(at.a.h, at.p.W2, at.p.b2, unit, rows, nudge)  # (B, n)
+    others = np.delete(at.a.logits, unit, axis=1)  # (B, V - 1)
     log_sum_exp = ops.cross_entropy(others, np.zeros_like(at.batch.targets)) + others[:, 0]  # (B,): loss + its logit
     classes = np.stack([np.broadcast_to(log_sum_exp[:, None], logit.shape), logit])  # (2, B, n)
     target = (at.batch.targets == unit).astype(np.intp)  # (B,): which of the two
@@ -140,77 +155,45 @@ def nudged_embedding(at: Point, v: int, d: int, nudge: Nudge) -> Array:
 
 
 def gradients(
-    at: Point, method: str, eps: dict[str, float], wanted: int | str, rng: np.random.Generator, mapper: Mapper = map,
-    names: Sequence[str] = ORDER,
-) -> dict[str, Array]:  # fmt: skip
+    at: Point, method: str, eps: dict[str, float], names: Sequence[str] = ORDER, mapper: Mapper = map
+) -> dict[str, Array]:
     """The numerical gradients of some of the nine tensors, each in its own shape, in float64.
 
-    `wanted` is "all", or how many entries of each tensor are drawn; the others are nan. Rows of C that the batch does
-    not read are zero. `mapper` makes the passes: `map`, or that of a pool.
+    `eps` is how far a tensor's entries are nudged. `mapper` makes the passes: `map`, or that of a pool.
     """
+
+    def summed(losses: Losses) -> Array:
+        each = quotient(method, eps[name], losses)  # (n,) or (B, n)
+        return np.asarray(each.sum(axis=0) if each.ndim == 2 else each)
+
     result = {}
     for name in names:
-        drawn = draw(at, name, wanted, rng)
-        todo = list(passes(at, name, drawn))
-        found = mapper(partial(slopes, method, eps[name]), [losses for _, losses in todo])
-        result[name] = np.full(drawn.shape, np.nan)
-        for (index, _), slope in zip(todo, found, strict=True):
-            slope[np.isnan(slope)] = np.inf  # nan says that nothing was drawn
-            result[name][index] = slope / len(at.emb)  # of the mean over the batch
-        result[name][~drawn] = np.nan  # a column is nudged whole, also where few of it were drawn
-        if name == "C":
-            result[name][absent(at.batch, at.sizes.V)] = 0
+        todo = list(nudges(at, name))
+        result[name] = np.zeros(at.tensor(name).shape)  # rows of C that the batch does not read stay zero
+        for (index, _), each in zip(todo, mapper(summed, [losses for _, losses in todo]), strict=True):
+            result[name][index] = each / len(at.batch.targets)  # of the mean over the batch
     return result
 
 
-def absent(batch: Batch, V: int) -> Array:
-    """The characters that no context of a batch holds."""
-    missing = np.ones(V, bool)
-    missing[batch.contexts] = False
-    return np.flatnonzero(missing)
-
-
-def slopes(method: str, eps: float, losses: Losses) -> Any:
-    """The derivative by each of n nudged numbers, of the loss summed over the examples: (n,).
-
-    central: (L(x + eps) - L(x - eps)) / 2 eps. complex-step: Im L(x + i eps) / eps, which subtracts nothing and so
-    loses nothing (Squire and Trapp 1998, doi:10.1137/S003614459631241X).
-    """
-    each = losses(1j * eps).imag / eps if method == "complex-step" else (losses(eps) - losses(-eps)) / (2 * eps)
-    return each.sum(axis=0) if each.ndim == 2 else each
-
-
-def draw(at: Point, name: str, wanted: int | str, rng: np.random.Generator) -> Array:
-    """Which entries of a tensor are computed, as a mask of its shape; of C only in rows that the batch reads."""
-    mask = np.ones(getattr(at if name in INNER else at.p, name).shape, bool)
-    if name == "C":
-        mask[...] = False
-        mask[at.batch.contexts] = True
-    places = np.flatnonzero(mask)
-    if wanted != "all" and int(wanted) < len(places):
-        mask[...] = False
-        mask.reshape(-1)[rng.choice(places, int(wanted), replace=False)] = True
-    return mask
-
-
-def passes(at: Point, name: str, drawn: Array) -> Iterator[Pass]:
-    """What it takes to nudge every drawn entry of a tensor."""
-    B, V = at.logits.shape
+def nudges(at: Point, name: str) -> Iterator[Nudged]:
+    """What it takes to nudge every entry of a tensor."""
+    B, V = at.a.logits.shape
     if name in INNER:
-        for j in np.flatnonzero(drawn.any(axis=0)).tolist():
+        for j in range(at.tensor(name).shape[1]):
             yield (slice(None), j), partial(nudged_column, at, name, j)
     elif name == "C":
-        for v, d in np.argwhere(drawn).tolist():
-            yield (v, [d]), partial(nudged_embedding, at, v, d)
-    elif name in ("b1", "b2"):
-        of_unit, bias = (nudged_hidden_unit, len(at.p.W1)) if name == "b1" else (nudged_logit, len(at.p.W2))
-        for unit in np.flatnonzero(drawn).tolist():
-            yield ([unit],), partial(of_unit, at, unit, np.array([bias]))
+        for v in np.unique(at.batch.contexts).tolist():
+            for d in range(at.p.sizes.D):
+                yield (v, [d]), partial(nudged_embedding, at, v, d)
     else:
-        of_unit = nudged_hidden_unit if name == "W1" else nudged_logit
+        W, of_unit = (at.p.W1, nudged_hidden_unit) if name in ("W1", "b1") else (at.p.W2, nudged_logit)
+        bias, units = W.shape
+        if name in ("b1", "b2"):
+            for unit in range(units):
+                yield ([unit],), partial(of_unit, at, unit, np.array([bias]))
+            return
         most = max(1, LARGEST_PASS // (B * V))
-        for unit in np.flatnonzero(drawn.any(axis=0)).tolist():
-            rows = np.flatnonzero(drawn[:, unit])
-            for first in range(0, len(rows), most):
-                some = rows[first : first + most]
+        for unit in range(units):
+            for first in range(0, bias, most):
+                some = np.arange(first, min(first + most, bias))
                 yield (some, unit), partial(of_unit, at, unit, some)

@@ -39,28 +39,28 @@ def initial_state(train: Train, p: Parameters) -> State:
     return {}
 
 
-def update(train: Train, p: Parameters, g: Parameters, state: State, step: int) -> None:
-    """Move p against the gradient g, in place.
+def update(
+    train: Train, p: Parameters, g: Parameters, state: State, rate: float, step: int, part: slice = slice(None)
+) -> None:
+    """Move p against the gradient g, in place; or a part of the flat vector alone.
 
     Weight decay is decoupled from the gradient (Loshchilov and Hutter 2019, arXiv:1711.05101) and spares the biases.
-
-    g is written over, and is no gradient afterwards.
     """
-    rate = learning_rate(train, step)
+    # The matrices are the beginning of the flat vector: of a part beyond them the slice is empty.
+    matrices, own = p.matrices[part], {name: vector[part] for name, vector in state.items()}
     if train.weight_decay:
-        np.multiply(p.matrices, 1 - rate * train.weight_decay, out=p.matrices)
+        np.multiply(matrices, 1 - rate * train.weight_decay, out=matrices)
     if train.optimizer == "adamw":
-        adam(p.flat, g.flat, state["m"], state["v"], rate, step)
+        adam(p.flat[part], g.flat[part], own["m"], own["v"], rate, step)
     elif train.momentum:
-        momentum(p.flat, g.flat, state["velocity"], rate, train.momentum)
+        momentum(p.flat[part], g.flat[part], own["velocity"], rate, train.momentum)
     else:
-        sgd(p.flat, g.flat, rate)
+        sgd(p.flat[part], g.flat[part], rate)
 
 
 def sgd(p: Array, g: Array, rate: float) -> None:
-    """p -= rate * g; g is written over."""
-    np.multiply(g, rate, out=g)
-    np.subtract(p, g, out=p)
+    """p -= rate * g."""
+    p -= rate * g
 
 
 def momentum(p: Array, g: Array, velocity: Array, rate: float, keep: float) -> None:
@@ -68,10 +68,9 @@ def momentum(p: Array, g: Array, velocity: Array, rate: float, keep: float) -> N
 
     The method: Sutskever et al. 2013, PMLR 28(3):1139-1147.
     """
-    np.multiply(velocity, keep, out=velocity)
-    np.add(velocity, g, out=velocity)
-    np.multiply(velocity, rate, out=g)
-    np.subtract(p, g, out=p)
+    velocity *= keep
+    velocity += g
+    p -= rate * velocity
 
 
 def adam(
@@ -82,17 +81,12 @@ def adam(
 
     m and v leave out the factors (1 - beta), which join the bias corrections as one number each: mean = m * mean_factor
     and root = sqrt(v) * root_factor. Then rate * mean / (root + eps) is m / (sqrt(v) + eps / root_factor), times
-    rate * mean_factor / root_factor: four passes over the vectors fewer than the formula has. g is written over.
+    rate * mean_factor / root_factor: four passes over the vectors fewer than the formula has.
     """
-    np.multiply(m, beta1, out=m)
-    np.add(m, g, out=m)
-    np.multiply(v, beta2, out=v)
-    np.multiply(g, g, out=g)
-    np.add(v, g, out=v)
+    m *= beta1
+    m += g
+    v *= beta2
+    v += g * g
     mean_factor = (1 - beta1) / (1 - beta1 ** (step + 1))
     root_factor = math.sqrt((1 - beta2) / (1 - beta2 ** (step + 1)))
-    divisor = np.sqrt(v, out=g)
-    np.add(divisor, eps / root_factor, out=divisor)
-    move = np.divide(m, divisor, out=divisor)
-    np.multiply(move, rate * mean_factor / root_factor, out=move)
-    np.subtract(p, move, out=p)
+    p -= m / (np.sqrt(v) + eps / root_factor) * (rate * mean_factor / root_factor)

@@ -1,79 +1,68 @@
-"""How far apart two right gradients may be: what rounding and the difference quotient do to them."""
+"""How far apart two right numbers may be: what rounding and the difference quotient do to them.
+
+    u           one rounding of the training type: the distance from 1 to the next float
+    A           the sum of the magnitudes that go into the log-sum-exp, through both layers
+    s           how far the logits move when an entry of a tensor moves by 1, at most
+    t           the same, or how far z moves if that is more; at least 1
+    chain       roundings in a row: of eight operations, or of the longest sum, which add up as their root
+    touched     examples that an entry touches, whose errors are independent and add up as their root
+
+By hand, a rounding makes an error of u A in the logits, hence in the logarithm of p, and of at most u A / B in an
+example's dlogits: of u A s / B in the gradient of a tensor. To dW2 comes the rounding of h itself, u times the
+magnitudes that go into z. Numerically, a central difference rounds by u64 A / eps and truncates by (eps t)² t, whose
+sum is least near eps = u64^(1/3) / t; a complex step truncates alike, and rounds as the gradient by hand, by u64.
+"""
 
 import math
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from trainer.config import Check
+from trainer.core.links import ORDER
 from trainer.core.model import NAMES
-from trainer.core.numerical import ORDER, Point
+from trainer.core.numerical import Point
 from trainer.core.ops import Array
 
-ROUNDING = float(np.finfo(np.float64).eps)
+
+def unit(dtype: npt.DTypeLike) -> float:
+    """The distance from 1 to the next number of a type: twice the relative error of one rounding."""
+    return float(np.finfo(dtype).eps)
 
 
-class Tolerances(NamedTuple):
-    """For each tensor eps, how far an entry is nudged, and what may separate the two gradients."""
-
-    eps: dict[str, float]
-    rtol: dict[str, float]
-    atol: dict[str, float]
-    loss: float  # what rounding does to the loss in float64
+ROUNDING = unit(np.float64)
 
 
-def tolerances(at: Point, check: Check, dtype: str) -> Tolerances:
-    """Bounds on rounding and truncation, from the sizes of the numbers at hand.
+def sum_of(n: int) -> float:
+    """How many roundings a sum of n terms may be off by, in units of the sum of their magnitudes.
 
-    By hand. A rounding unit u of the training type makes an error of u A in the logits, hence in the logarithm of p,
-    and of at most u A / B in an example's dlogits; A is the sum of the magnitudes that go into the log-sum-exp. That is
-    an error of u A s / B by a tensor whose entries move the logits by s. To dW2 comes the rounding of h itself, u times
-    the magnitudes that go into z. Errors of the examples that an entry touches are independent: they add up as their
-    root. Below the smallest normal number, digits are lost whatever the size of the result.
-
-    Numerically. The central difference rounds by u_float64 A / eps and truncates by (eps t)^2 t; their sum is least
-    near eps = u_float64^(1/3) / t. A complex step does not truncate, and rounds as the gradient by hand, by u_float64.
+    n at most; and where n is large, eight times sqrt(n), for roundings that go either way add up as their root
+    (Higham and Mary 2019, doi:10.1137/18M1226312, where eight stands for odds below 1 in 10^13).
     """
-    large = magnitudes(at)
-    eps = nudges(check, large.moves)
-    B, info = len(at.emb), np.finfo(dtype)
-    u, smallest = float(info.eps), float(info.smallest_normal)
-    rtol, atol = {}, {}
-    for name in ORDER:
-        t = large.moves[name]
-        if check.method == "complex-step":
-            bend, quotient = 0.0, large.rounding(name, ROUNDING)
-        else:
-            bend = eps[name] * t * eps[name] * t  # a power would raise OverflowError where this is infinite
-            quotient = ROUNDING * large.into_loss / eps[name] + bend * t
-        touched = B if name in NAMES else 1
-        rounding = large.rounding(name, u) + quotient
-        rtol[name] = float(large.chain * (u * large.into_loss + bend))
-        atol[name] = float(large.chain * rounding * math.sqrt(touched) / B + smallest * t)
-    if check.rtol != "auto":
-        rtol = dict.fromkeys(ORDER, float(check.rtol))
-    if check.atol != "auto":
-        atol = dict.fromkeys(ORDER, float(check.atol))
-    return Tolerances(eps, rtol, atol, large.chain * ROUNDING * large.into_loss)
+    return min(n, 8 * math.sqrt(n)) + 1
 
 
-def nudges(check: Check, moves: dict[str, float]) -> dict[str, float]:
-    """For each tensor eps, how far an entry is nudged, where a nudge by 1 moves z or the logits so far."""
-    if check.eps != "auto":
-        return dict.fromkeys(ORDER, float(check.eps))
-    if check.method == "complex-step":
-        return dict.fromkeys(ORDER, 1e-20)  # its square is lost beside any number
-    return {name: max(ROUNDING ** (1 / 3) / moves[name], 1e-300) for name in ORDER}
+def loosened(bound: Array, right: Array, dtype: npt.DTypeLike) -> Array:
+    """A bound with room for what the type cannot hold: small numbers lose their digits, large ones are infinite.
+
+    A right value that is not finite bounds nothing either.
+    """
+    info = np.finfo(dtype)
+    largest = 0.99 * float(info.max)
+    held = (np.abs(right) < largest) & (bound < largest * float(info.eps))  # on the way there, too; False for nan
+    bound = bound + 16 * float(info.smallest_subnormal)
+    return bound if held.all() else np.where(held, bound, np.inf)
 
 
 class Magnitudes(NamedTuple):
     """How large the numbers of a step are, and how far one moves another."""
 
     into_h: float  # the sum of the magnitudes that go into z, times what dropout scales h by
-    into_loss: float  # and into the log-sum-exp, through both layers
-    moves_logits: dict[str, float]  # how far the logits move when an entry moves by 1, at most
-    moves: dict[str, float]  # the same, or how far z moves if that is more; at least 1
-    chain: float  # roundings in a row: of eight operations, or of the longest sum, which add up as their root
+    into_loss: float  # A
+    moves_logits: dict[str, float]  # s
+    moves: dict[str, float]  # t
+    chain: float
 
     def rounding(self, name: str, u: float) -> float:
         """What rounding by u does to an entry of a tensor's gradient, times B, for one example."""
@@ -83,22 +72,20 @@ class Magnitudes(NamedTuple):
 
 def magnitudes(at: Point) -> Magnitudes:
     """Bounds by Cauchy-Schwarz, with tanh' <= 1."""
-    (B, K), (V, H) = at.batch.contexts.shape, at.p.W2.shape[::-1]
-    p, largest_emb, largest_h = at.p, float(abs(at.emb).max()), float(abs(at.h).max())
+    (V, K, _, H), p, B = at.p.sizes, at.p, len(at.batch.targets)
+    largest_emb, largest_h = float(abs(at.a.emb).max()), float(abs(at.a.h).max())
     kept_emb, kept_h = kept(at.batch.emb_mask), kept(at.batch.h_mask)
     out_of_unit, into_logit, out_of_emb = longest(p.W2), longest(p.W2.T), longest(p.W1)
-    into_z = float((abs(at.emb) @ abs(p.W1) + abs(p.b1)).max())
-    into_logits = float((abs(at.h) @ abs(p.W2) + abs(p.b2)).max())
+    into_z = float((abs(at.a.emb) @ abs(p.W1) + abs(p.b1)).max())
+    into_logits = float((abs(at.a.h) @ abs(p.W2) + abs(p.b2)).max())
 
     s = {"logits": 1.0, "h": out_of_unit, "z": out_of_unit * kept_h, "W2": largest_h, "b2": 1.0}
     s |= {"emb": out_of_emb * kept_h * into_logit, "W1": largest_emb * s["z"], "b1": s["z"]}
     s["C"] = s["emb"] * kept_emb * K
     t = {name: max(1.0, s[name]) for name in ORDER}
-    t |= {
-        "emb": max(t["emb"], out_of_emb),
-        "W1": max(t["W1"], largest_emb),
-        "C": max(t["C"], out_of_emb * kept_emb * K),
-    }
+    t["emb"] = max(t["emb"], out_of_emb)
+    t["W1"] = max(t["W1"], largest_emb)
+    t["C"] = max(t["C"], out_of_emb * kept_emb * K)
     return Magnitudes(
         into_h=kept_h * into_z,
         into_loss=1 + math.log(V) + into_logits + into_z * max(1.0, kept_h * into_logit),
@@ -118,6 +105,94 @@ def longest(rows: Array) -> float:
 def kept(mask: Array | None) -> float:
     """What dropout multiplies a kept entry by, at most; 1 without dropout."""
     return 1.0 if mask is None else max(1.0, float(mask.max()))
+
+
+class Tolerances(NamedTuple):
+    """For each tensor eps, how far an entry is nudged, and what may separate the two gradients."""
+
+    eps: dict[str, float]
+    rtol: dict[str, float]
+    atol: dict[str, float]
+    loss: float  # what rounding does to the loss in float64
+
+
+def tolerances(at: Point, check: Check, dtype: str) -> Tolerances:
+    """Bounds on rounding and truncation of every entry, from the sizes of the numbers at hand."""
+    large = magnitudes(at)
+    eps = nudges(check, large.moves)
+    B, u, smallest = len(at.batch.targets), unit(dtype), float(np.finfo(dtype).smallest_normal)
+    rtol, atol = {}, {}
+    for name in ORDER:
+        t = large.moves[name]
+        bend = eps[name] * t * eps[name] * t  # a power would raise OverflowError where this is infinite
+        lost = (
+            large.rounding(name, ROUNDING) if check.method == "complex-step" else ROUNDING * large.into_loss / eps[name]
+        )
+        quotient = lost + bend * t
+        touched = B if name in NAMES else 1
+        rounding = large.rounding(name, u) + quotient
+        rtol[name] = float(large.chain * (u * large.into_loss + bend))
+        # Below the smallest normal number digits are lost, whatever the size of the result.
+        atol[name] = float(large.chain * rounding * math.sqrt(touched) / B + smallest * t)
+    return Tolerances(eps, *given(check, rtol, atol), large.chain * ROUNDING * large.into_loss)
+
+
+def nudges(check: Check, moves: dict[str, float]) -> dict[str, float]:
+    """For each tensor eps, how far an entry is nudged, where a nudge by 1 moves z or the logits so far."""
+    if check.eps != "auto":
+        return dict.fromkeys(ORDER, float(check.eps))
+    if check.method == "complex-step":
+        return dict.fromkeys(ORDER, 1e-20)  # its square is lost beside any number
+    return {name: max(ROUNDING ** (1 / 3) / moves[name], 1e-300) for name in ORDER}
+
+
+def given(
+    check: Check, rtol: dict[str, float], atol: dict[str, float]
+) -> tuple[dict[str, float], dict[str, float]]:  # fmt: skip
+    """These tolerances, where the configuration gives none of its own."""
+    return (
+        rtol if check.rtol == "auto" else dict.fromkeys(ORDER, float(check.rtol)),
+        atol if check.atol == "auto" else dict.fromkeys(ORDER, float(check.atol)),
+    )
+
+
+def reach(at: Point) -> dict[str, float]:
+    """How far z or a logit moves along a random direction through each tensor, by chance almost never farther.
+
+    A direction has numbers of variance 1, and what many of them move by is taken as six standard deviations. What moves
+    the hidden units of an example moves a logit by the norm of that times the norm of its column of W2 at most.
+    """
+    (_, K, _, H), p, kept_h = at.p.sizes, at.p, kept(at.batch.h_mask)
+    into_unit, into_logit = longest(p.W1.T), longest(p.W2.T)
+    of_z = {"z": 1.0, "emb": into_unit, "W1": longest(at.a.emb), "b1": 1.0}
+    of_z["C"] = math.sqrt(K) * kept(at.batch.emb_mask) * into_unit
+    of_logits = {"logits": 1.0, "h": into_logit, "W2": longest(at.a.h), "b2": 1.0}
+    through = max(1.0, kept_h * into_logit * math.sqrt(H))
+    deviations = of_logits | {name: deviation * through for name, deviation in of_z.items()}
+    return {name: max(1.0, 6 * deviations[name]) for name in ORDER}
+
+
+def of_slopes(at: Point, check: Check, dtype: str) -> Tolerances:
+    """The same for slopes along random directions; rtol is for the norm of the gradient.
+
+    Each of n entries is off by a rounding, and the sum of n of them times numbers of variance 1 by sqrt(n) times that:
+    of a quarter of what is allowed for the worst entry, and without its chain where n is large, because the sum goes by
+    the root mean square. A wrong suspicion costs a full check of the step.
+    """
+    large, moves = magnitudes(at), reach(at)
+    B, u, smallest = len(at.batch.targets), unit(dtype), float(np.finfo(dtype).smallest_normal)
+    eps, rtol, atol = nudges(check, moves), {}, {}
+    loss = large.chain * ROUNDING * large.into_loss
+    for name in ORDER:
+        n, t = at.tensor(name).size, moves[name]
+        chain = max(1.0, large.chain / math.sqrt(n)) / 4
+        bend = eps[name] * t * eps[name] * t
+        quotient = (loss * t if check.method == "complex-step" else loss / eps[name]) + bend * t
+        touched = B if name in NAMES else 1
+        entry = chain * large.rounding(name, u) * math.sqrt(touched) / B + smallest * t
+        rtol[name] = chain * u * large.into_loss + bend
+        atol[name] = entry * math.sqrt(n) + quotient
+    return Tolerances(eps, *given(check, rtol, atol), loss)
 
 
 def initial_loss(h: Array, targets: Array, V: int) -> float:
