@@ -25,23 +25,23 @@ mistakes; elsewhere the code calls it probs.
 from importlib import import_module
 from typing import Any
 
-__version__ = "2.0.0"
+__version__ = "3.0.0"
 
 _EXPORTS = {
-    "read_config": ("trainer.config", "read"),
-    "load_corpus": ("trainer.text.corpus", "load"),
-    "initial_parameters": ("trainer.core.model", "initial"),
-    "Sizes": ("trainer.core.model", "Sizes"),
-    "train": ("trainer.runs.session", "train"),
-    "resume": ("trainer.runs.session", "resume"),
-    "check": ("trainer.runs.inspection", "check"),
-    "load_checkpoint": ("trainer.runs.checkpoint", "load"),
-    "sample": ("trainer.runs.sampling", "sample"),
-    "score": ("trainer.tools.scoring", "score"),
-    "practice": ("trainer.tools.practice.notebook", "practice"),
-    "metrics": ("trainer.tools.report.rows", "metrics"),
-    "report": ("trainer.tools.report", "report"),
-    "Interrupted": ("trainer.errors", "Interrupted"),
+    "read_config": "trainer.config.read",
+    "load_corpus": "trainer.text.corpus.load",
+    "initial_parameters": "trainer.core.model.initial",
+    "Sizes": "trainer.core.model.Sizes",
+    "train": "trainer.runs.session.train",
+    "resume": "trainer.runs.session.resume",
+    "check": "trainer.runs.inspection.check",
+    "load_checkpoint": "trainer.runs.checkpoint.load",
+    "sample": "trainer.runs.sampling.sample",
+    "score": "trainer.tools.score.score",
+    "practice": "trainer.tools.practice.notebook.practice",
+    "metrics": "trainer.runs.metrics.metrics",
+    "report": "trainer.tools.report.report",
+    "Interrupted": "trainer.errors.Interrupted",
 }
 __all__ = list(_EXPORTS)
 
@@ -50,9 +50,9 @@ def __getattr__(name: str) -> Any:
     """Import a name when it is asked for, so that `--help` need not wait for NumPy."""
     if name not in _EXPORTS:
         raise AttributeError(f"module 'trainer' has no attribute {name!r}")
-    module, attribute = _EXPORTS[name]
+    module, _, attribute = _EXPORTS[name].rpartition(".")
     return getattr(import_module(module), attribute)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+    return [*globals(), *_EXPORTS]

@@ -1,249 +1,223 @@
-"""The configuration: a YAML file or a dictionary, and the command line, into frozen dataclasses.
+"""The configuration: a table of every key with its default and its rule; read from a file, a dictionary, overrides.
 
-A value is read by the rule of its key, wherever it was written: a scalar of the file and an override are both text
-until then. So a path stays as it was typed, and `010` or `1:30` is no number.
+A value is read by the rule of its key, wherever it was written: a scalar of a file and an override are both text until
+then. So a path stays as it was typed, and `010` or `1:30` is no number.
 """
 
 import difflib
+import json
+import os
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from trainer import rules
+import yaml
+
+from trainer import files
 from trainer.errors import UserError
-from trainer.rules import Rule, at_least, auto_or_positive, one_of, option
-from trainer.written import Given, from_dictionary, from_file
+from trainer.rules import Decay, Encoding, FromOne, FromZero, Paths, Positive, Share, Split, Switch, one_of, up_to
 
-COMMAND_LINE = "on the command line"
+AUTO: Any = "auto"
+RATES = {"sgd": 0.1, "adamw": 1e-3}  # the usual learning rate of each optimizer
 
 
 @dataclass(frozen=True)
 class Data:
-    path: str | tuple[str, ...] = field(metadata={"rule": rules.PATH})
-    mode: str = option("lines", one_of("lines", "stream"))
-    encoding: str = option("utf-8", rules.ENCODING)
-    split: tuple[float, ...] = option((0.8, 0.1, 0.1), rules.SPLIT)
-    split_seed: int = option(0, at_least(0))
+    path: Paths
+    mode: Annotated[str, one_of("lines", "stream")] = "lines"
+    encoding: Encoding = "utf-8"
+    split: Split = (0.8, 0.1, 0.1)
+    split_seed: FromZero = 0
 
 
 @dataclass(frozen=True)
 class Model:
-    context: int = option(3, at_least(1))
-    embedding: int = option(10, at_least(1))
-    hidden: int = option(200, at_least(1))
-    dtype: str = option("float32", one_of("float32", "float64"))
+    context: FromOne = 3
+    embedding: FromOne = 10
+    hidden: FromOne = 200
+    dtype: Annotated[str, one_of("float32", "float64")] = "float32"
 
 
 @dataclass(frozen=True)
 class Train:
-    steps: int = option(200000, at_least(1))
-    batch_size: int = option(32, at_least(1))
-    optimizer: str = option("sgd", one_of("sgd", "adamw"))
-    momentum: float = option(0.0, rules.SHARE)
-    learning_rate: float = option(0.1, rules.RATE)
-    schedule: str = option("cosine", one_of("constant", "step", "cosine"))
-    warmup_steps: int = option(0, at_least(0))
-    weight_decay: float = option(0.0, rules.DECAY)
-    dropout: float = option(0.0, rules.SHARE)
-    embedding_dropout: float = option(0.0, rules.SHARE)
-    context_dropout: float = option(0.0, rules.SHARE)
-    patience: int = option(0, at_least(0))
+    steps: FromOne = 200000
+    batch_size: FromOne = 32
+    optimizer: Annotated[str, one_of(*RATES)] = "sgd"
+    momentum: Share = 0.0
+    learning_rate: Positive = AUTO
+    schedule: Annotated[str, one_of("constant", "step", "cosine")] = "cosine"
+    warmup_steps: FromZero = 0
+    weight_decay: Decay = 0.0
+    dropout: Share = 0.0
+    embedding_dropout: Share = 0.0
+    context_dropout: Share = 0.0
+    patience: FromZero = 0
+
+    def __post_init__(self) -> None:
+        if self.learning_rate == AUTO:
+            object.__setattr__(self, "learning_rate", RATES[self.optimizer])
 
 
 @dataclass(frozen=True)
 class Check:
-    enabled: bool = option(False, rules.SWITCH)
-    every: int = option(1, at_least(1))
-    method: str = option("central", one_of("central", "complex-step"))
-    coordinates: int | str = option("all", rules.COORDINATES)
-    eps: float | str = option("auto", auto_or_positive(1))
-    rtol: float | str = option("auto", auto_or_positive(1))
-    atol: float | str = option("auto", auto_or_positive(1e30))
-    initial_loss_atol: float | str = option("auto", auto_or_positive(1e30))
-    on_failure: str = option("stop", one_of("stop", "warn"))
+    enabled: Switch = False
+    every: FromOne = 1
+    method: Annotated[str, one_of("central", "complex-step")] = "central"
+    coordinates: Annotated[str, one_of("all", "directions")] = "all"
+    eps: Annotated[float | str, up_to(1)] = AUTO
+    rtol: Annotated[float | str, up_to(1)] = AUTO
+    atol: Annotated[float | str, up_to(1e30)] = AUTO
+    initial_loss_atol: Annotated[float | str, up_to(1e30)] = AUTO
+    on_failure: Annotated[str, one_of("stop", "warn")] = "stop"
 
 
 @dataclass(frozen=True)
 class Log:
-    every: int = option(100, at_least(1))
-    eval_every: int = option(10000, at_least(1))
-    eval_examples: int = option(20000, at_least(1))
-    checkpoint_every: int = option(10000, at_least(1))
-    samples: int = option(20, rules.SAMPLES)
+    every: FromOne = 100
+    eval_every: FromOne = AUTO
+    eval_examples: FromOne = 20000
+    checkpoint_every: FromOne = AUTO
+    samples: FromZero = 20
 
 
 @dataclass(frozen=True)
 class Config:
     data: Data
-    model: Model = field(default_factory=Model)
-    train: Train = field(default_factory=Train)
-    check: Check = field(default_factory=Check)
-    log: Log = field(default_factory=Log)
-    seed: int = option(42, at_least(0))
+    model: Model = Model()
+    train: Train = Train()
+    check: Check = Check()
+    log: Log = Log()
+    seed: FromZero = 42
+
+    def __post_init__(self) -> None:
+        interval = max(1, self.train.steps // 20)  # a curve has twenty points, however short the run
+        settled = {name: interval for name in ("eval_every", "checkpoint_every") if getattr(self.log, name) == AUTO}
+        object.__setattr__(self, "log", replace(self.log, **settled))
 
 
 SECTIONS = {"data": Data, "model": Model, "train": Train, "check": Check, "log": Log}
-RULES: dict[str, Rule] = {"seed": Config.__dataclass_fields__["seed"].metadata["rule"]} | {
-    f"{section}.{option.name}": option.metadata["rule"] for section, cls in SECTIONS.items() for option in fields(cls)
-}
-KEYS = list(RULES)
-
-# What other programs call them.
-OTHER_NAMES = {
-    "train.learning_rate": ["lr", "alpha", "rate"],
-    "train.batch_size": ["bs", "batch"],
-    "train.weight_decay": ["wd", "l2"],
-    "train.steps": ["max_iters", "max_steps", "iterations", "epochs"],
-    "model.context": ["block_size", "seq_length"],
-    "model.embedding": ["n_embd", "emb"],
-    "model.hidden": ["n_hidden", "rnn_size"],
-    "data.path": ["file", "input", "text"],
-    "seed": ["random_seed"],
+KEYS: dict[str, Any] = {"seed": Config.__dataclass_fields__["seed"]} | {
+    f"{section}.{each.name}": each for section, cls in SECTIONS.items() for each in fields(cls)
 }
 
 
-def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
-    """The configuration in a YAML file or a dictionary, each key an attribute: `config.train.steps`.
+def read(
+    source: Config | Mapping[str, Any] | str | os.PathLike[str], overrides: Sequence[str] | Mapping[str, Any] = ()
+) -> Config:
+    """The configuration in a YAML file or in nested dictionaries, each key an attribute: `config.train.steps`.
 
-    Parameters
-    ----------
-    source
-        The path of a file, or nested dictionaries. Every key but `data.path` has a default.
-    overrides
-        `section.key=value`, as on the command line.
+    overrides: `section.key=value` each, as on the command line, or values by their full names. Raises UserError for a
+    file that cannot be read or is not YAML, an unknown or repeated key, an impossible value.
 
-    Raises UserError for a file that cannot be read or is not YAML, an unknown or repeated key, an impossible value.
-
-    Examples
-    --------
     >>> config = trainer.read_config({"data": {"path": "names.txt"}}, ["train.steps=20"])
-    >>> config.train.steps, config.model.hidden
-    (20, 200)
+    >>> config.train.steps, config.train.learning_rate
+    (20, 0.1)
     """
+    if isinstance(source, Config):
+        source = to_dict(source)
     if isinstance(source, Mapping):
-        where = "the configuration"
-        given = by_key(from_dictionary(source, where))
-    else:
-        where = str(Path(source).absolute())
-        given = by_key(from_file(Path(where)))
-    return resolve(given | from_command_line(overrides), where)
+        return build(source, "in the dictionary", overrides)
+    if not isinstance(source, str | os.PathLike):
+        raise UserError(f"the configuration is {reprlib.repr(source)}; give the path of a file, or a dictionary")
+    path = files.absolute(source)
+    return build(from_file(path), str(path), overrides)
 
 
-def build(tree: Mapping[str, Any], where: str) -> Config:
+class Loader(yaml.BaseLoader):
+    """YAML in which every scalar is text, and no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        found = super().construct_mapping(node, deep)
+        first: dict[str, yaml.Node] = {}
+        for name, _ in node.value:
+            if first.setdefault(name.value, name) is not name:
+                raise yaml.MarkedYAMLError(problem=f"{name.value} stands there twice", problem_mark=name.start_mark)
+        return found
+
+
+def from_file(path: Path) -> Mapping[str, Any]:
+    """The nested dictionaries in a YAML file."""
+    advice = "give a configuration, or a text as data.path=FILE"
+    data = files.read(path, "the configuration", advice)
+    try:
+        tree = Loader(data).get_single_data() or {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        what, *_ = str(getattr(error, "problem", error)).splitlines()
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        advice = "write plain YAML in UTF-8, and a path that has \\ in single quotes"
+        raise UserError(f"broken YAML ({what}), {path}{line}; {advice}") from None
+    if not isinstance(tree, Mapping):
+        raise UserError(f"there is no `section: {{key: value}}`, {path}; {advice}")
+    return tree
+
+
+def build(tree: Mapping[str, Any], where: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
     """A Config from nested dictionaries that were found there. Raises UserError as `read` does."""
-    return resolve(by_key(from_dictionary(tree, where)), where)
-
-
-def by_key(tree: Mapping[str, Given]) -> dict[str, Given]:
-    """The values under their full names, `section.key`. Raises UserError for what is no section or key."""
-    found = {}
-    for name, given in tree.items():
-        if name in KEYS and "." in name:
-            section, _, key = name.partition(".")
-            raise UserError(f"{name} is written as one key, {given.place}; write `{section}: {{{key}: value}}`")
-        if name in SECTIONS and isinstance(given.value, dict):
-            for key, inner in given.value.items():
-                found[f"{name}.{key}"] = inner
-        elif name in SECTIONS and given.value is not None:
-            raise UserError(
-                f"{name} is {quote(given.value)}, {given.place}; it is a section, write {name}: {{key: value}}"
-            )
-        elif name not in SECTIONS:
-            found[name] = given
-    return found
-
-
-def from_command_line(overrides: Sequence[str]) -> dict[str, Given]:
-    """The overrides by their keys. data.path may be given several times: then it is a list."""
-    found: dict[str, str] = {}
-    files = []
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        key = key.strip()
-        if not equals:
-            raise UserError(
-                f"{override!r} is no override, {COMMAND_LINE}; write section.key=value, a text as data.path=FILE"
-            )
-        if key in SECTIONS:
-            raise UserError(f"{key} is a section, {COMMAND_LINE}; write {key}.key=value for each key")
-        if key == "data.path":
-            files.append(value)
-        elif found.get(key, value) != value:
-            raise UserError(f"{key} is given twice, {COMMAND_LINE}: {found[key]} and {value}; give it once")
-        else:
-            found[key] = value
-    given = {key: Given(value, COMMAND_LINE) for key, value in found.items()}
-    if files:
-        given["data.path"] = Given(files if len(files) > 1 else files[0], COMMAND_LINE)
-    return given
-
-
-def resolve(given: Mapping[str, Given], where: str) -> Config:
-    """The Config of these values, each held against its rule."""
-    sections: dict[str, dict[str, Any]] = {name: {} for name in ("", *SECTIONS)}
-    for name, (value, place) in given.items():
-        if name not in RULES:
-            raise unknown(name, place)
-        section, _, key = name.rpartition(".")
-        sections[section][key] = convert(name, value, place)
-    if "path" not in sections["data"]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if value and isinstance(value, Mapping):
+            flat |= {f"{name}.{last}": each for last, each in value.items()}
+        elif value or name not in SECTIONS:  # a section may be empty
+            flat[str(name)] = value
+    overriding = overrides if isinstance(overrides, Mapping) else from_command_line(overrides)
+    origin = "in the overrides" if overriding is overrides else "on the command line"
+    given = {name: convert(name, value, where) for name, value in flat.items()}
+    given |= {name: convert(name, value, origin) for name, value in overriding.items()}
+    if "data.path" not in given:
         raise UserError(f"data.path is missing, {where}; give the path of a text file")
+    sections: dict[str, dict[str, Any]] = {name: {} for name in ("", *SECTIONS)}
+    for full, value in given.items():
+        section, _, name = full.rpartition(".")
+        sections[section][name] = value
     config = Config(**{name: cls(**sections[name]) for name, cls in SECTIONS.items()}, **sections[""])
     if config.train.patience and config.data.split[1] == 0:
-        place = given["train.patience"].place
-        raise UserError(f"train.patience needs a validation split, {place}; give data.split a share for it")
+        raise UserError(f"train.patience needs a validation split, {where}; give data.split a share for it")
     return config
 
 
-def convert(key: str, value: Any, place: str) -> Any:
-    """The value as its rule reads it."""
-    rule = RULES[key]
-    try:
-        result = rule.read(value)
-        possible = rule.possible(result)
-    except (ValueError, TypeError, LookupError, OverflowError):
-        possible = False
-    if not possible:
-        raise UserError(f"{key} is {quote(value)}, {place}; it must be {rule.words}")
-    return result
+def from_command_line(overrides: Sequence[str]) -> dict[str, Any]:
+    """The text of each override by its key; of data.path, which may be given several times, a list."""
+    found: dict[str, Any] = {}
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        if not equals:
+            advice = "write section.key=value, a text as data.path=FILE"
+            raise UserError(f"{override!r} is no override, on the command line; {advice}")
+        if name == "data.path":
+            found[name] = [*found.get(name, []), value]
+        elif found.setdefault(name, value) != value:
+            raise UserError(f"{name} is given twice, on the command line: {found[name]} and {value}; give it once")
+    return found
 
 
-def quote(value: Any) -> str:
-    """The value as Python writes it, shortened; a number as it was typed."""
-    if value is None:
-        return "empty"
-    if isinstance(value, dict):
-        return "a section"
-    if isinstance(value, str) and 0 < len(value) < 30 and set(value) <= set("0123456789+-.:_e"):
-        return value  # a number that was typed, or was meant to be one
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # Python does not write integers of thousands of digits
-        return "a huge number"
+def convert(name: str, value: Any, where: str) -> Any:
+    """The value as the rule of its key reads it; auto, where that is the default."""
+    if name not in KEYS:
+        raise unknown(name, where)
+    default, (rule,) = KEYS[name].default, KEYS[name].type.__metadata__
+    if value == default == AUTO:
+        return AUTO
+    with suppress(ValueError, TypeError, LookupError):
+        found = rule.read(value)
+        if rule.possible(found):
+            return found
+    words = f"auto, or {rule.words}" if default == AUTO else rule.words
+    raise UserError(f"{name} is {reprlib.repr(value)}, {where}; it must be {words}")
 
 
-def unknown(name: str, place: str) -> UserError:
+def unknown(name: str, where: str) -> UserError:
     """What was probably meant, or else what there is."""
-    section, _, key = name.rpartition(".")
-    siblings = [each for each in KEYS if each.startswith(section + ".")] if section in SECTIONS else []
-    same = [each for each in KEYS if each.rpartition(".")[2] == key]
-    other = [each for each, names in OTHER_NAMES.items() if key in names]
-    near = same or other or difflib.get_close_matches(name, siblings or [*KEYS, *SECTIONS], 1, 0.75)
-    if near:
-        advice = f"did you mean {near[0]}?"
-    elif siblings:
-        advice = f"the keys of {section} are " + ", ".join(each.partition(".")[2] for each in siblings)
-    else:
-        advice = "write a key as section.key; the sections are " + ", ".join(SECTIONS) + ", and seed stands alone"
-    return UserError(f"unknown key {quote(name)}, {place}; {advice}")
+    section, _, last = name.rpartition(".")
+    near = [key for key in KEYS if key.rpartition(".")[2] == last] or difflib.get_close_matches(name, KEYS, 1, 0.75)
+    among = [key for key in KEYS if key.startswith(f"{section or name}.")] or KEYS
+    advice = f"did you mean {near[0]}?" if near else "the keys are " + ", ".join(among)
+    return UserError(f"unknown key {reprlib.repr(name)}, {where}; {advice}")
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """Nested dictionaries of plain values, seed first, from which `build` makes the same Config."""
-    tree = asdict(config)
-    tree["data"]["split"] = list(config.data.split)
-    if isinstance(config.data.path, tuple):
-        tree["data"]["path"] = list(config.data.path)
-    return {"seed": tree.pop("seed"), **tree}
+    """Nested dictionaries of plain values, seed first, from which `read` makes the same Config."""
+    return {"seed": config.seed, **json.loads(json.dumps(asdict(config)))}  # JSON turns tuples into lists

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 # What a terminal obeys rather than shows: controls, line separators, and the controls of writing direction. Joiners and
@@ -12,8 +13,6 @@ OBEYED = re.compile(
     r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
     r"\ud800-\udfff]"
 )
-UNDECODED = re.compile(r"[\udc80-\udcff]+")  # bytes of a name that Python could not read as characters
-SHELL = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\\": r"\\", "'": r"\'"}
 
 
 class UserError(Exception):
@@ -21,7 +20,9 @@ class UserError(Exception):
 
 
 class RunFailed(Exception):
-    """A check failed or training diverged. Exit status 1."""
+    """A check failed or training diverged, in the folder `run`. Exit status 1."""
+
+    run: Path | None = None
 
 
 class Diverged(RunFailed):
@@ -45,30 +46,16 @@ class Interrupted(KeyboardInterrupt):
         self.run = run
 
 
+def say(line: str) -> None:
+    """Print a line on standard error."""
+    print(printable(line), file=sys.stderr)
+
+
 def printable(text: str) -> str:
     """The text on one line: what a terminal would obey rather than show is escaped."""
-    return OBEYED.sub(lambda found: found.group().encode("unicode_escape").decode(), as_utf_8(text))
-
-
-def as_utf_8(text: str) -> str:
-    """The text, its undecoded bytes as characters where they are UTF-8: a C locale decodes ASCII alone."""
-    return UNDECODED.sub(
-        lambda found: found.group().encode("ascii", "surrogateescape").decode("utf-8", "surrogateescape"), text
-    )
+    return OBEYED.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def quoted(word: str | Path) -> str:
-    """The word, on one line, as a shell reads it back: in $'...' where a terminal would obey a character of it."""
-    text = as_utf_8(str(word))
-    if not OBEYED.search(text):
-        return shlex.quote(text)
-    return "$'" + "".join(in_shell(character) for character in text) + "'"
-
-
-def in_shell(character: str) -> str:
-    """A character between $' and ': what cannot stand there itself as an escape, or as its bytes in octal."""
-    if character in SHELL:
-        return SHELL[character]
-    if not OBEYED.match(character):
-        return character
-    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
+    """The word as a shell reads it back."""
+    return shlex.quote(str(word))

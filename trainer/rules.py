@@ -1,125 +1,92 @@
-"""What a key of the configuration takes: how its value is read, which values are possible, and in words which.
+"""What a key of the configuration takes: types that say how a value is read, which are possible, and in words which.
 
-Values come as Python objects from a dictionary, and as text from a file or the command line.
+Values come as Python objects from a dictionary, and as text from a file or the command line. What reads them raises
+ValueError, TypeError or LookupError for what is not of its kind.
 """
 
 import math
 import os
 import re
 from collections.abc import Callable
-from dataclasses import field
-from numbers import Real
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-NUMBER = re.compile(r"[-+]?((0|[1-9][0-9_]*)(\.[0-9_]*)?|\.[0-9][0-9_]*)(e[-+]?[0-9]+)?", re.IGNORECASE)
+NUMBER = re.compile(r"[-+]?(0|[1-9][\d_]*)?(\.\d*)?(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
 class Rule(NamedTuple):
-    """How to read the value of a key, which values are possible, and in words which."""
+    """Stands in the annotation of a key."""
 
-    read: Callable[[Any], Any]  # raises ValueError, TypeError or OverflowError for what is not of its kind
+    read: Callable[[Any], Any]
     possible: Callable[[Any], bool]
     words: str
 
 
-def option(default: Any, rule: Rule) -> Any:
-    """A field of the configuration with its default and its rule."""
-    return field(default=default, metadata={"rule": rule})
+def word(value: Any) -> str:
+    """A single value as it is written."""
+    if isinstance(value, list):  # which in YAML may hold itself a billion times
+        raise TypeError
+    return str(value).strip()
 
 
 def number(value: Any) -> float:
     """A number, from Python or from text such as 3, 0.1 or 1e-3."""
-    if isinstance(value, str):
-        if not NUMBER.fullmatch(value.strip()):
-            raise ValueError
-        return float(value)
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError
-    return float(value)
+    written = word(value)
+    if not NUMBER.fullmatch(written):
+        raise ValueError
+    return float(written)
 
 
 def whole(value: Any) -> int:
-    """A whole number; 1e3 is one. Below 2^53, which the rules demand, a float holds it exactly."""
+    """A whole number; 1e3 is one. Below 2^53, which its rule demands, a float holds it exactly."""
     found = number(value)
-    if found != int(found):
+    if not found.is_integer():
         raise ValueError
     return int(found)
 
 
-def text(value: Any) -> str:
-    """Text, literally."""
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def switch(value: Any) -> bool:
-    """True or false, in the words of YAML."""
-    if isinstance(value, bool):
-        return value
-    return {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}[text(value).lower()]
-
-
 def shares(value: Any) -> tuple[float, ...]:
-    """Three numbers, as a list or as text: [0.8, 0.1, 0.1]."""
-    if isinstance(value, str):
-        value = value.strip().removeprefix("[").removesuffix("]").split(",")
-    if not isinstance(value, list | tuple):
-        raise TypeError
-    return tuple(number(share) for share in value)
+    """Numbers, as a list or as text: [0.8, 0.1, 0.1]."""
+    each = value.strip().removeprefix("[").removesuffix("]").split(",") if isinstance(value, str) else value
+    return tuple(map(number, each))
+
+
+def add_up(split: tuple[float, ...]) -> bool:
+    return len(split) == 3 and split[0] > 0 and min(split) >= 0 and math.isclose(sum(split), 1, abs_tol=1e-6)
 
 
 def paths(value: Any) -> str | tuple[str, ...]:
     """The path of a file, or several."""
-    if isinstance(value, list | tuple):
-        return tuple(text(os.fspath(path)) for path in value)
-    return text(os.fspath(value))
+    found = tuple(map(os.fspath, value if isinstance(value, list | tuple) else [value]))
+    return found if len(found) > 1 else found[0]
 
 
 def at_least(low: int) -> Rule:
     return Rule(whole, lambda n: low <= n < 2**53, f"a whole number, {low} or more, without leading zeros")
 
 
+def up_to(most: float) -> Rule:
+    return Rule(number, lambda x: 0 < x <= most, f"a number above 0 and at most {most:g}")
+
+
 def one_of(*words: str) -> Rule:
-    return Rule(text, lambda word: word in words, "one of " + ", ".join(words))
+    return Rule(word, lambda found: found in words, "one of " + ", ".join(words))
 
 
-def auto_or_positive(most: float) -> Rule:
-    def read(value: Any) -> float | str:
-        return "auto" if value == "auto" else number(value)
+BOOLS = {"true": True, "false": False}
 
-    return Rule(read, lambda x: x == "auto" or 0 < x <= most, f"auto, or a number above 0 and at most {most:g}")
-
-
-def coordinates(value: Any) -> int | str:
-    return str(value) if value in ("all", "directions") else whole(value)
-
-
-def decodes(encoding: str) -> bool:
-    """Whether Python knows a text encoding of that name."""
-    try:
-        return "".encode(encoding) is not None
-    except (LookupError, ValueError):
-        return False
-
-
-def some_files(path: str | tuple[str, ...]) -> bool:
-    each = [path] if isinstance(path, str) else path
-    return bool(each) and all(name and "\0" not in name for name in each)
-
-
-def three_shares(split: tuple[float, ...]) -> bool:
-    return len(split) == 3 and split[0] > 0 and min(split) >= 0 and math.isclose(sum(split), 1, abs_tol=1e-6)
-
-
-SWITCH = Rule(switch, lambda x: True, "true or false")
-SHARE = Rule(number, lambda x: 0 <= x < 1, "a number, 0 or more and below 1")
-RATE = Rule(number, lambda x: 0 < x <= 1e30, "a number above 0")
-DECAY = Rule(number, lambda x: 0 <= x <= 1e6, "a number from 0 to 1e6")
-PATH = Rule(paths, some_files, "the path of a text file, a list of paths, or - for standard input")
-ENCODING = Rule(text, decodes, "an encoding that Python knows, such as utf-8, cp1252 or utf-16")
-SPLIT = Rule(shares, three_shares, "three shares, for training (above 0), validation and test, that add up to 1")
-SAMPLES = Rule(whole, lambda n: 0 <= n <= 1e6, "a whole number from 0 to a million, without leading zeros")
-COORDINATES = Rule(
-    coordinates, lambda n: isinstance(n, str) or 0 < n < 2**31, "all, directions, or how many of each tensor"
-)
+FromZero = Annotated[int, at_least(0)]
+FromOne = Annotated[int, at_least(1)]
+Share = Annotated[float, Rule(number, lambda x: 0 <= x < 1, "a number, 0 or more and below 1")]
+Decay = Annotated[float, Rule(number, lambda x: 0 <= x <= 1e6, "a number from 0 to 1e6")]
+Positive = Annotated[float, up_to(1e30)]
+Switch = Annotated[bool, Rule(lambda value: BOOLS[word(value).lower()], lambda _: True, "true or false")]
+Paths = Annotated[
+    str | tuple[str, ...], Rule(paths, any, "the path of a text file, a list of paths, or - for standard input")
+]
+Encoding = Annotated[
+    str, Rule(word, lambda name: "".encode(name) is not None, "an encoding that Python knows, such as utf-8 or cp1252")
+]
+Split = Annotated[
+    tuple[float, ...],
+    Rule(shares, add_up, "three shares, for training (above 0), validation and test, that add up to 1"),
+]

@@ -7,10 +7,9 @@ from itertools import count
 import numpy as np
 
 from trainer.config import Config
-from trainer.core.model import Batch
+from trainer.core.model import Batch, frozen
 from trainer.core.ops import Array
-from trainer.text import corpus as text
-from trainer.text.corpus import Corpus
+from trainer.text.corpus import Corpus, windows
 
 # The random streams of a seed, each with generators of its own. A seed sequence fills up with zeros, so that [seed, s]
 # and [seed, s, 0] are one stream: the initial weights need a number apart from the batches'.
@@ -29,7 +28,7 @@ def batches(corpus: Corpus, config: Config, step: int) -> Iterator[Batch]:
     for block in count(step // size):
         rng = np.random.default_rng([config.seed, TRAINING, block])
         positions = rng.integers(start, end, size * B)  # (size * B,)
-        contexts, targets = text.windows(corpus, positions, K)
+        contexts, targets = map(frozen, windows(corpus, positions, K))  # (size * B, K), (size * B,)
         contexts, targets = contexts.reshape(size, B, K), targets.reshape(size, B)
         positions = positions.reshape(size, B)
         for k in range(size):
@@ -53,23 +52,20 @@ def draw_masks(config: Config, rng: np.random.Generator) -> tuple[Array | None, 
     emb_mask = h_mask = None
     if train.embedding_dropout or train.context_dropout:
         shape = train.batch_size, sizes.context * sizes.embedding
-        emb_mask = draw_mask(embedding_rate(config), shape, sizes.dtype, rng)
+        emb_mask = frozen(draw_mask(embedding_rate(config), shape, sizes.dtype, rng))
     if train.dropout:
-        h_mask = draw_mask(train.dropout, (train.batch_size, sizes.hidden), sizes.dtype, rng)
+        h_mask = frozen(draw_mask(train.dropout, (train.batch_size, sizes.hidden), sizes.dtype, rng))
     return emb_mask, h_mask
 
 
-def embedding_rate(config: Config) -> float | Array:
-    """The share of emb that is dropped: one for all, or with `context_dropout` one for each entry, (K*D,).
+def embedding_rate(config: Config) -> Array:
+    """The share of each entry of emb that is dropped: (K*D,).
 
-    That rises evenly from 0 at the nearest character to `context_dropout` at the farthest. What stands far back says
-    little about the next character, but it tells the training examples apart and so lets them be learned by heart.
-    Where `embedding_dropout` is given too, the shares that the two keep are multiplied.
+    `embedding_dropout` drops all alike; `context_dropout` rises evenly from 0 at the nearest character to its value at
+    the farthest, and the shares that the two keep are multiplied. What stands far back says little about the next
+    character, but it tells the training examples apart and so lets them be learned by heart.
     """
-    K, D = config.model.context, config.model.embedding
-    train = config.train
-    if not train.context_dropout:
-        return train.embedding_dropout
+    K, D, train = config.model.context, config.model.embedding, config.train
     distance = np.arange(K)[::-1] / max(1, K - 1)  # (K,) from 1 down to 0
     kept = (1 - train.embedding_dropout) * (1 - train.context_dropout * distance)  # (K,)
     return np.repeat(1 - kept, D)

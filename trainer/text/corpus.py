@@ -1,20 +1,21 @@
-"""What we learn from: characters to ids, one flat array of ids, windows over it, splits."""
+"""What is learned from: characters as ids, the lines of a list shuffled, the splits, and windows over them."""
 
 import hashlib
+import re
 import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from trainer.config import Data
 from trainer.core.ops import Array
-from trainer.errors import UserError, printable
-from trainer.text import lines as lists
-from trainer.text.oddities import oddities
-from trainer.text.reading import Source, sources, text_blocks
-from trainer.text.splits import cut, empty_split
+from trainer.errors import UserError
+from trainer.text import oddities
+from trainer.text.reading import places, read_texts
 
-CODE_POINTS = 0x110000
+BLOCK = 1 << 20  # characters that are encoded at a time
 SPLITS = ("train", "val", "test")
 LENGTHS = {"lines": 100, "stream": 500}  # characters of a sample at most, unless told otherwise
 
@@ -27,119 +28,110 @@ class Corpus:
     vocabulary: str  # the character of each id
     lines: bool
     splits: dict[str, tuple[int, int]]  # train, val, test: the targets are ids[start:end]; none where the share is 0
-    fingerprint: str  # SHA-256 of the bytes of the text
-    line_count: int | None = None  # in `lines` mode, blank ones apart
+    fingerprint: str  # SHA-256 of the characters that are learned, of a list in the order of its lines
+    opening: str = ""  # of running text: what stands before a beginning, K characters
+    line_count: int | None = None  # of a list, blank ones apart
     distinct_lines: int | None = None
-    stripped: int = 0  # lines that had white space at their ends
-    warning: str = ""  # what in the text is probably not meant to be learned
-
-    @property
-    def reads_differently(self) -> bool:
-        """Whether version 1, which neither stripped lines nor kept equal ones together, read another text in it."""
-        return self.stripped > 0 or self.distinct_lines != self.line_count
+    warnings: tuple[str, ...] = ()  # what is probably not meant to be learned
+    unseen: str = ""  # which share of validation and test are characters that training never saw
 
 
 def load(data: Data, context: int) -> Corpus:
-    """Read a text twice, block by block: once for its characters, once for their ids.
+    """Read a text: characters to ids, lines shuffled by `split_seed`, three splits.
 
-    Parameters
-    ----------
-    data
-        The section `data` of a configuration.
-    context
-        K, the number of characters that the model reads.
+    data: that section of a configuration. context: K, the characters that the model reads. Raises UserError for what
+    cannot be read, is no text in its encoding, has nothing to learn, or leaves a split without examples.
 
-    Returns
-    -------
-    Corpus
-        `ids` (n,) are places in `vocabulary`, a string.
-
-    Raises
-    ------
-    UserError
-        If it cannot be read, is no text in its encoding, or leaves a split without examples.
-
-    Examples
-    --------
     >>> corpus = trainer.load_corpus(config.data, config.model.context)
     >>> len(corpus.vocabulary), corpus.lines
     (16, True)
     """
-    files = sources(data)
-    where = files[0].name + (f" and {len(files) - 1} more" if files[1:] else "")
-    lines = data.mode == "lines"
-    vocabulary, length, fingerprint = survey(files, data.encoding, lines)
-    if not vocabulary.strip():
-        what = "holds only blank lines" if length else "is empty"
-        raise UserError(f"the text {what}, {where}; give a file with text in it")
-    ids = encode(files, data.encoding, vocabulary, length, lines, where)
-    found = None
+    text, where, lines = "".join(read_texts(data)), ", ".join(places(data)), data.mode == "lines"
+    warnings = oddities.records(text)
+    characters, listed = text, []
+    bounds: Sequence[int] | Array = range(len(text) + 1)
     if lines:
-        found = lists.arrange(ids, vocabulary, data.split_seed)
-        ids, vocabulary = found.ids, found.vocabulary
-    if len(vocabulary) == 1 + lines:
-        raise UserError(f"the text has one distinct character, {where}; there is nothing to predict, give more text")
-
-    ends = cut(len(found.places) - 1 if found else len(ids), data.split)
-    splits = {}
-    for name, share, start, end in zip(SPLITS, data.split, [0, *ends], ends, strict=False):
-        if found:
-            first, last = int(found.places[start]), int(found.places[end])
-        else:
-            first, last = start + context, end  # a stream's first targets need a whole context
-        if share and first >= last:
-            count, distinct = (found.total, len(found.places) - 1) if found else (None, None)
-            raise empty_split(name, where, len(ids), context, count, distinct)
-        if share:
-            splits[name] = first, last
+        listed = [line for line in map(str.strip, text.split("\n")) if line]
+        text = "\n".join(listed)
+        parts = shuffled(listed, data.split_seed)
+        characters, bounds = "\n" + "".join(parts), np.cumsum([1, *map(len, parts)])  # where each part begins
+    letters = "".join(sorted(set(characters)))
+    vocabulary = "\n" + letters.replace("\n", "") if lines else letters
+    if len(vocabulary) < 2 + lines:
+        raise UserError(f"the text has not two distinct characters, {where}; give one with something to predict")
+    splits = cut(bounds, data.split, 0 if lines else context)  # a stream's first targets need a whole context
+    for name, (start, end) in splits.items():
+        if start >= end:
+            size = f"{'distinct lines' if lines else 'characters'}: {len(bounds) - 1:,}"
+            mend = "data.mode=stream, if it is running text" if lines else f"less than model.context={context}"
+            advice = f"give more text, data.split=[1,0,0], which trains on all of it, or {mend}"
+            raise UserError(f"the {name} split is empty ({size}), {where}; {advice}")
     return Corpus(
-        ids,
+        encode(characters, vocabulary),
         vocabulary,
         lines,
         splits,
-        fingerprint,
-        line_count=found.total if found else None,
-        distinct_lines=len(found.places) - 1 if found else None,
-        stripped=found.stripped if found else 0,
-        warning=oddities(ids, vocabulary, lines),
+        hashlib.sha256(text.encode()).hexdigest(),
+        opening="" if lines else opening(text[: splits["train"][1]], context),
+        line_count=len(listed) if lines else None,
+        distinct_lines=len(bounds) - 1 if lines else None,
+        warnings=(*warnings, *oddities.unintended(characters, vocabulary, lines)),
+        unseen=unseen(characters, splits),
     )
+
+
+def shuffled(listed: Sequence[str], seed: int) -> list[str]:
+    """The distinct lines in random order, each with its copies, so that no line stands in two splits."""
+    copies = Counter(listed)
+    distinct = list(copies)  # in the order of the text
+    order = np.random.default_rng(seed).permutation(len(distinct))
+    return [f"{distinct[k]}\n" * copies[distinct[k]] for k in order]
+
+
+def cut(bounds: Sequence[int] | Array, split: Sequence[float], skipped: int) -> dict[str, tuple[int, int]]:
+    """Start and end of each split that has a share of the n parts between n + 1 bounds, so many places skipped."""
+    n, (train, val, test) = len(bounds) - 1, split
+    ends = [round(n * train), round(n * (train + val)), n]
+    if test == 0:
+        ends[1] = n
+    if val == 0:
+        ends[0] = ends[1]
+    pieces = zip(SPLITS, split, [0, *ends[:2]], ends, strict=True)
+    return {name: (int(bounds[start]) + skipped, int(bounds[end])) for name, share, start, end in pieces if share}
+
+
+def opening(text: str, context: int) -> str:
+    """K characters that stand before the beginning of a paragraph, else of a line; else the first that can be seen."""
+    start = min(len(text) - len(text.lstrip()), len(text) - context)
+    for beginning in (r"\n\s*\n", r"\n"):
+        for found in re.finditer(beginning, text[start:-1]):
+            if found.end() >= context:
+                return text[start + found.end() - context : start + found.end()]
+    return text[start : start + context]
+
+
+def unseen(characters: str, splits: dict[str, tuple[int, int]]) -> str:
+    """How many characters validation and test have that training never saw, and how much of them these are."""
+    seen, found = set(characters[: splits["train"][1]]), []
+    for name in SPLITS[1:]:
+        part = characters[slice(*splits.get(name, (0, 0)))]
+        strange = set(part) - seen
+        if strange:
+            found.append(f"{len(strange):,} in {name} ({sum(map(part.count, strange)) / len(part):.2%} of it)")
+    return f"characters that training never saw: {', '.join(found)}" if found else ""
 
 
 def code_points(text: str) -> Array:
     """The code point of each character: (characters,)."""
-    if text.isascii():
-        return np.frombuffer(text.encode("ascii"), np.uint8)
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 
 
-def survey(files: list[Source], encoding: str, lines: bool) -> tuple[str, int, str]:
-    """The vocabulary, the number of characters and the fingerprint of a text."""
-    seen = np.zeros(CODE_POINTS, bool)
-    length, digest = 0, hashlib.sha256()
-    for text in text_blocks(files, encoding, digest):
-        seen[code_points(text)] = True
-        length += len(text)
-    if lines:
-        seen[ord("\n")] = False
-    characters = "".join(map(chr, np.flatnonzero(seen)))
-    return "\n" * lines + characters, length, digest.hexdigest()
-
-
-def encode(files: list[Source], encoding: str, vocabulary: str, length: int, lines: bool, where: str) -> Array:
-    """The ids of a text's characters; in `lines` mode between two boundaries."""
-    dtype = np.min_scalar_type(len(vocabulary))
-    table = np.zeros(CODE_POINTS, dtype)
+def encode(characters: str, vocabulary: str) -> Array:
+    """The ids of characters that are all in the vocabulary: (characters,), in the smallest unsigned type."""
+    table = np.zeros(ord(max(vocabulary)) + 1, np.min_scalar_type(len(vocabulary)))
     table[code_points(vocabulary)] = np.arange(len(vocabulary))
-    ids = np.zeros(length + 2 * lines, dtype)
-    room = ids[lines : lines + length]  # what is yet to be filled
-    for text in text_blocks(files, encoding):
-        if len(text) > len(room):
-            raise UserError(f"the text has grown while it was read, {where}; start again")
-        table.take(code_points(text), out=room[: len(text)], mode="clip")
-        room = room[len(text) :]
-    if len(room):
-        raise UserError(f"the text has shrunk while it was read, {where}; start again")
-    return ids
+    blocks = [characters[start : start + BLOCK] for start in range(0, len(characters), BLOCK)]
+    return np.concatenate([table[code_points(block)] for block in blocks])
 
 
 def windows(corpus: Corpus, positions: Array, context: int) -> tuple[Array, Array]:
@@ -152,43 +144,30 @@ def windows(corpus: Corpus, positions: Array, context: int) -> tuple[Array, Arra
     return np.ascontiguousarray(contexts.T, np.intp), corpus.ids.take(positions).astype(np.intp)
 
 
-def evenly(corpus: Corpus, split: str, most: int) -> Array:
-    """At most so many positions of a split, evenly spaced: (n,)."""
+def sample_positions(corpus: Corpus, split: str, most: int, seed: int) -> Array:
+    """At most so many positions of a split, drawn at random, the same for a seed, sorted: (n,)."""
     start, end = corpus.splits[split]
-    return np.arange(start, end) if end - start <= most else np.linspace(start, end - 1, most).astype(np.int64)
+    if end - start <= most:
+        return np.arange(start, end)
+    rng = np.random.default_rng([seed, 1 + SPLITS.index(split)])  # [seed, 0] would be the stream that shuffles lines
+    return np.sort(rng.choice(end - start, most, replace=False, shuffle=False)) + start
 
 
 def to_ids(text: str, vocabulary: str, what: str) -> Array:
     """The ids of a short text: (characters,). Raises UserError for a character outside the vocabulary."""
-    index = {character: k for k, character in enumerate(vocabulary)}
     for character in text:
-        if character not in index:
-            raise unknown_character(character, text, vocabulary, what)
-    return np.array([index[character] for character in text], np.intp)
-
-
-def unknown_character(character: str, text: str, vocabulary: str, what: str) -> UserError:
-    """What to write in place of a character that the model does not know."""
-    for form in ("NFC", "NFD"):
-        if set(unicodedata.normalize(form, text)) <= set(vocabulary):
-            why = f"the text that was learned writes the same in another Unicode form, {form}"
-            return UserError(f"the {what} has {character!r}: {why}; write it so")
-    known = printable(vocabulary if len(vocabulary) < 100 else vocabulary[:100] + "...")
-    return UserError(f"the {what} has {character!r}, which is not in the vocabulary of the model; use only {known}")
+        if character not in vocabulary:
+            forms = [form for form in ("NFC", "NFD") if set(unicodedata.normalize(form, text)) <= set(vocabulary)]
+            known = oddities.show(vocabulary.removeprefix("\n"))
+            advice = f"write it in Unicode form {forms[0]}, as the text is written" if forms else f"use only {known}"
+            raise UserError(f"the {what} has {character!r}, which is not in the vocabulary of the model; {advice}")
+    return np.array([vocabulary.index(character) for character in text], np.intp)
 
 
 def standing(texts: list[str], corpus: Corpus) -> list[str]:
     """For each text the split in which it stands as a whole line, train, val or test; "" where it is new."""
-    index = {character: k for k, character in enumerate(corpus.vocabulary)}
-    boundaries = np.flatnonzero(corpus.ids == 0)
-    starts, lengths = boundaries[:-1] + 1, np.diff(boundaries) - 1
-    found = []
+    whole, found = code_points(corpus.vocabulary)[corpus.ids].tobytes().decode("utf-32-le"), []
     for text in texts:
-        candidates = starts[lengths == len(text)]
-        for place, character in enumerate(text):
-            candidates = candidates[corpus.ids[candidates + place] == index.get(character, -1)]
-        splits = [
-            name for name, (start, end) in corpus.splits.items() if (candidates >= start).any() and candidates[0] < end
-        ]
-        found.append(splits[0] if splits else "")
+        place = whole.find(f"\n{text}\n") + 1
+        found.append("".join(name for name, (start, end) in corpus.splits.items() if start <= place < end))
     return found

@@ -1,38 +1,59 @@
 """What a text holds that is probably not meant to be learned, and how to show characters that cannot be seen."""
 
+import csv
+import re
 import unicodedata
 
-import numpy as np
+from trainer.errors import printable
 
-from trainer.core.ops import Array
-
-SPAN = 1 << 20  # characters looked at a time
 PLAIN = " \n\u3000\u200c\u200d"  # white space and joiners that are part of ordinary text
-NAMES = {"\t": "tab", "\n": "newline", "\r": "carriage return", "\f": "form feed", "\ufeff": "byte-order mark"}
+NAMES = {"\t": "tab", "\n": "newline", "\ufeff": "byte-order mark"}
+BLANK = re.compile(
+    "HANGUL (JUNGSEONG |CHOSEONG )?FILLER|VARIATION SELECTOR|GRAPHEME JOINER|VOWEL INHERENT|PATTERN BLANK"
+)
+CUTS = {"\t": "cut -f2", ",": "cut -d, -f2", ";": "cut -d';' -f2"}  # by what parts the columns of a table
 
 
-def oddities(ids: Array, vocabulary: str, lines: bool) -> str:
-    """One line on invisible characters and on letters in two Unicode forms, with what to do; "" if there are none."""
-    found = [f"{count(ids, k):,} × {name(c)}" for k, c in enumerate(vocabulary) if invisible(c) and c not in PLAIN]
-    if not lines and "\n" in vocabulary:
-        trailing = count_pairs(ids, [c.isspace() and c != "\n" for c in vocabulary], vocabulary.index("\n"))
-        if trailing:
-            found.append(f"{trailing:,} × white space at the end of a line")
-    parts = []
+def records(text: str) -> list[str]:
+    """A sentence on a text whose first lines look like records, with how to take one column of them; else none."""
+    head = [line for line in text[:100_000].split("\n")[:-1] if line.strip()]
+    if len(head) < 3:
+        return []
+    if head[0].startswith(">") and head[1].isalpha():
+        join = """awk '/^>/{if (s) print s; s=""; next} {s=s $0} END{print s}' FILE"""
+        return [f"the text looks like FASTA, whose records may take several lines; to have one a line: {join}"]
+    if all(line.startswith("{") and line.endswith("}") for line in head):
+        return ["the text looks like JSON, an object a line; to learn one field alone: jq -r .FIELD FILE"]
+    for separator, command in CUTS.items():
+        widths = {len(row) for row in csv.reader(head, delimiter=separator)}
+        if len(widths) == 1 and widths != {1}:
+            return [f"the text looks like a table; to learn one column alone, the second: {command} FILE"]
+    return []
+
+
+def unintended(characters: str, vocabulary: str, lines: bool) -> list[str]:
+    """Sentences on invisible characters and on letters in two Unicode forms, with what to do."""
+    said = []
+    found = [f"{characters.count(c):,} × {name(c)}" for c in vocabulary if invisible(c) and c not in PLAIN]
+    trailing = 0 if lines else len(re.findall(r"[^\S\n]\n", characters))
+    if trailing:
+        found.append(f"{trailing:,} × white space at the end of a line")
     if found:
-        parts.append(f"{', '.join(found)} will be learned as characters; replace them in the text if that is not meant")
-    decomposed = two_forms(ids, vocabulary)
-    if decomposed:
-        parts.append(f"{decomposed:,} letters are written as letter and accent (NFD), others alike as one (NFC)")
-        parts.append("write all in one form, NFC")
-    return "; ".join(parts)
+        what = f"in the text {', '.join(found)} will be learned as characters"
+        said.append(f"{what}; replace them in the text if that is not meant")
+    apart = {unicodedata.normalize("NFD", c) for c in vocabulary}.difference(vocabulary)
+    if any(letter in characters for letter in apart):
+        what = "in the text letters are written as letter and accent (NFD), and the same ones as one character (NFC)"
+        said.append(f"{what}; write all in one form, NFC")
+    return said
 
 
 def invisible(character: str) -> bool:
-    """White space, controls, marks of direction and the like, and the sign for what could not be decoded."""
-    if character >= "\U000e0000":  # the parts of flags
+    """White space, controls, marks of direction, blank glyphs and the like, and the sign for what was not decoded."""
+    if unicodedata.bidirectional(character) == "AN":  # the number signs of Arabic, which are seen
         return False
-    return character.isspace() or unicodedata.category(character) in ("Cc", "Cf") or character == "\ufffd"
+    hidden = character.isspace() or unicodedata.category(character) in ("Cc", "Cf") or character == "\ufffd"
+    return hidden or bool(BLANK.search(unicodedata.name(character, "")))
 
 
 def name(character: str) -> str:
@@ -40,38 +61,15 @@ def name(character: str) -> str:
     return NAMES.get(character) or unicodedata.name(character, "").lower() or f"U+{ord(character):04X}"
 
 
-def show(vocabulary: str, most: int = 80) -> str:
+def show(vocabulary: str) -> str:
     """The characters, accents on a dotted circle, and by name those that cannot be seen."""
-    seen = [c for c in vocabulary if not invisible(c)]
+    seen = ["◌" + c if unicodedata.combining(c) else c for c in vocabulary if not invisible(c)]
     hidden = [name(c) for c in vocabulary if invisible(c)]
-    marks = ["◌" + c if unicodedata.combining(c) else c for c in seen[:most]]
-    shown = "".join(marks) + ("..." if len(seen) > most else "")
-    return ", ".join([shown, *hidden[:10]]) + (", ..." if len(hidden) > 10 else "")
+    return ", ".join(["".join(seen[:80]) + "..." * (len(seen) > 80), *hidden])
 
 
-def count(ids: Array, wanted: int) -> int:
-    """How often an id occurs."""
-    return sum(int(np.count_nonzero(ids[start : start + SPAN] == wanted)) for start in range(0, len(ids), SPAN))
-
-
-def count_pairs(ids: Array, first: list[bool], second: int) -> int:
-    """How often an id for which `first` holds stands just before `second`."""
-    table, total = np.array(first), 0
-    for start in range(0, len(ids), SPAN):
-        part = ids[start : start + SPAN + 1]
-        total += int(np.count_nonzero(table[part[:-1]] & (part[1:] == second)))
-    return total
-
-
-def two_forms(ids: Array, vocabulary: str) -> int:
-    """How many letters are followed by their accent where the text has the two as one character as well."""
-    letters: dict[str, set[str]] = {}  # by accent, which is a vowel or a consonant where the letter is Korean
-    for character in vocabulary:
-        apart = unicodedata.normalize("NFD", character)
-        letter, accent = apart[:-1], apart[-1]
-        if letter and accent in vocabulary:
-            letters.setdefault(accent, set()).add(unicodedata.normalize("NFC", letter))
-    return sum(
-        count_pairs(ids, [character in composed for character in vocabulary], vocabulary.index(accent))
-        for accent, composed in letters.items()
-    )
+def legible(line: str) -> str:
+    """The line as a terminal can show it; by name what cannot be seen, where there is nothing else in it."""
+    if line and all(map(invisible, line)):
+        return f"({', '.join(map(name, line))})"
+    return printable(line)

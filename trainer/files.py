@@ -1,0 +1,105 @@
+"""Files: read and written as a whole, a folder held by one process, and one line for what the disk refuses."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from stat import S_ISREG
+
+from trainer.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows: runs work, two writers are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """The path from the root; ~ is the home folder."""
+    return Path(os.path.expanduser(path)).absolute()
+
+
+def require_regular(path: str | Path) -> None:
+    """Raise OSError for what is no regular file: a pipe or a device may be waited for, or read, for ever."""
+    if not S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is a folder or a device, no regular file")
+
+
+def read(path: str | os.PathLike[str], what: str, advice: str) -> bytes:
+    """The bytes of a regular file. Raises UserError, which says what could not be read, and why."""
+    place = absolute(path)
+    try:
+        require_regular(place)
+        return place.read_bytes()
+    except (OSError, ValueError) as error:  # the latter for what no path can hold, as a NUL
+        raise UserError(f"cannot read {what}, {place}: {getattr(error, 'strerror', error)}; {advice}") from None
+
+
+def text(path: Path, most: int | None = None) -> str:
+    """The first bytes of a regular file as text, what is no UTF-8 replaced; nothing if it cannot be read."""
+    try:
+        return read(path, "", "")[:most].decode("utf-8", "replace")
+    except UserError:
+        return ""
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing this run: a lock on the folder itself, whatever becomes of its files.
+
+    Raises UserError if another process has it.
+    """
+    if fcntl is None:
+        yield
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        where = folder.absolute()
+        raise UserError(f"another process is writing this run, {where}; wait for it or stop it") from None
+    finally:
+        os.close(number)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Say in one line which file could not be written: raises UserError for an OSError."""
+    try:
+        yield
+    except OSError as error:
+        advice = "make room, give write permission or another place; a run goes on with --resume"
+        raise UserError(f"cannot write ({error.strerror or error}), {path.absolute()}; {advice}") from None
+
+
+def refuse_what_is_in_the_way(path: Path) -> None:
+    """Raise UserError where something stands that is no regular file, or where there is no folder to write into."""
+    with naming(path):
+        try:
+            require_regular(path)
+        except FileNotFoundError:
+            os.stat(path.parent)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file in one step: at every moment it is the old one or the new one, whole. Raises UserError."""
+    refuse_what_is_in_the_way(path)
+    aside = path.parent / f".{path.name}.tmp"
+    with naming(path):
+        try:
+            with open(aside, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+        if os.name == "posix":  # the name, too, has to reach the disk
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
