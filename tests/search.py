@@ -12,7 +12,9 @@ from trainer import referee
 from trainer.config import Check, Config, Data, Model, Train
 from trainer.core import loop, model, optim
 from trainer.core.model import Parameters, Sizes
-from trainer.core.verdicts import Verdict
+from trainer.core.verdict import Verdict
+from trainer.core.witness import Witness
+from trainer.referee.spread import Spread
 from trainer.runs import threads
 from trainer.text.batches import batches
 from trainer.text.corpus import Corpus
@@ -47,11 +49,16 @@ def some_corpus(V: int, K: int, lines: bool, kind: str, rng: np.random.Generator
         ids = rng.choice(np.arange(1 if lines else 0, V)[:3], n)
     else:
         ids = np.arange(n) % V
+    cuts = {"train": (K, 320), "val": (320, 360), "test": (360, n)}
     if lines:
         ids[rng.integers(0, n, n // 5)] = 0
-        ids[[0, -1]] = 0
-    first = 1 if lines else K
-    cuts = {"train": (first, 320), "val": (320, 360), "test": (360, n)}
+        parts = np.split(ids, np.flatnonzero(ids == 0))
+        some = (tuple(part[part > 0].tolist()) for part in parts if part.any())
+        distinct = list(dict.fromkeys([*some, *((1,) * k for k in (60, 61, 62))]))
+        ends = np.cumsum([len(line) + 1 for line in distinct]) + 1
+        ids = np.concatenate([[0], *(np.append(line, 0) for line in distinct)])
+        first, second = int(ends[-3]), int(ends[-2])
+        cuts = {"train": (1, first), "val": (first, second), "test": (second, len(ids))}
     return Corpus(ids.astype(np.min_scalar_type(V)), "", lines, cuts, "")
 
 
@@ -83,9 +90,9 @@ def scene(seed: int) -> Scene:
         steps=steps, batch_size=B, schedule=one("constant", "step", "cosine"), warmup_steps=one(0, 0, 5),
         **rule, **dropped,
     )  # fmt: skip
-    check = Check(enabled=True, method=one("central", "complex-step"), coordinates=one(20, "directions"))
+    check = Check(enabled=True, method=one("central", "complex-step"), coordinates="directions")
     if V * (H + B) < 1000:
-        check = replace(check, coordinates=one("all", 20, "directions"))
+        check = replace(check, coordinates=one("all", "directions"))
     config = Config(Data("-"), Model(K, D, H, dtype), train, check, seed=seed)
     sizes = Sizes(V, K, D, H)
     p = model.initial(sizes, dtype, rng)
@@ -98,22 +105,24 @@ def scene(seed: int) -> Scene:
 
 def hard(which: int, seed: int) -> Scene:
     """Trainings that once stopped although nothing was wrong, a tenth of their steps checked."""
-    sizes, lines, kind, options, given, check = [
+    cases: list[tuple[Any, ...]] = [
         # Close to a minimum, where no step is small enough for first order.
         (Sizes(2, 1, 1, 2), False, "noise", {"steps": 4000, "batch_size": 2, "learning_rate": 0.1}, "float32", {}),
         # A single unit close to zero, whose rounding is all there is to dW2.
         (Sizes(27, 8, 10, 1), True, "noise", {"steps": 3000, "batch_size": 1, "learning_rate": 0.01}, "float32",
-         {"coordinates": 20}),
+         {"coordinates": "directions"}),
         (Sizes(27, 3, 10, 1), True, "noise", {"steps": 3000, "batch_size": 1, "learning_rate": 0.01}, "float32", {}),
         # A sum over thousands of characters.
-        (Sizes(3000, 1, 1, 2), True, "noise", {"steps": 100, "batch_size": 2}, "float64", {"coordinates": 20}),
+        (Sizes(3000, 1, 1, 2), True, "noise", {"steps": 100, "batch_size": 2}, "float64",
+         {"coordinates": "directions"}),
         # Weights that decay below the smallest normal number.
         (Sizes(5, 2, 3, 4), True, "noise", {"steps": 3000, "batch_size": 4, "weight_decay": 1.0}, "float32",
          {"method": "complex-step"}),
-    ][which]  # fmt: skip
+    ]  # fmt: skip
+    sizes, lines, kind, options, given, check = cases[which]
     rng = np.random.default_rng([8, which, seed])
     train = Train(schedule="constant", **options)
-    config = Config(Data("-"), Model(*sizes[1:], given), train, Check(enabled=True, **check), seed=seed)
+    config = Config(Data("-"), Model(sizes.K, sizes.D, sizes.H, given), train, Check(enabled=True, **check), seed=seed)
     checked = rng.choice(train.steps, train.steps // 10, replace=False)
     p = model.initial(sizes, given, rng)
     return Scene(config, sizes, some_corpus(sizes.V, sizes.K, lines, kind, rng), p, 1, frozenset(checked.tolist()))
@@ -137,16 +146,14 @@ def distort(p: Parameters, kind: str, rng: np.random.Generator) -> None:
 
 def checked_steps(s: Scene) -> Iterator[tuple[int, list[Verdict]]]:
     """Train, and give the verdicts of the steps that are checked, until the numbers are no longer finite."""
-    config, pool, seen = s.config, Inline(), dict[int, int]()
-    train, dtype = config.train, config.model.dtype
-    parts = threads.split_batch(s.sizes, train.batch_size, dtype, s.threads)
-    gradients = partial(threads.gradients, parts, pool)
-    state = optim.initial_state(train, s.p)
-    drawn = batches(s.corpus, config, 0)
-    for step in loop.steps(train, s.sizes, s.p, state, 0, drawn, gradients, s.checked.__contains__):
-        if step.witness:
+    config, seen = s.config, Spread(s.corpus)
+    train = config.train
+    gradients = partial(threads.gradients, s.threads, Inline())
+    state, drawn = optim.initial_state(train, s.p), batches(s.corpus, config, 0)
+    for step in loop.steps(train, s.p, state, 0, drawn, gradients, s.checked.__contains__):
+        if step.before:
             rng = np.random.default_rng([config.seed, step.number])
-            yield step.number, referee.examine(step.witness, s.corpus, config, rng, seen)
+            yield step.number, referee.examine(Witness(step, step.before), s.corpus, config, rng, seen)
             if not np.isfinite(s.p.flat.sum(dtype=np.float64)):
                 return
 

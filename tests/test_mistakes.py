@@ -1,4 +1,4 @@
-"""The table of mistakes: every row, as a learner writes it, is named as itself, and what is right is not named."""
+"""The table of mistakes: every row is named at a step of training; what its rows do not tell is said in other words."""
 
 import inspect
 import re
@@ -7,41 +7,34 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import plain_model
 import pytest
-from practice_files.right import RIGHT
-from practice_files.wrong import PAIRS, WRONG
+from practice_files.wrong import WRONG
 
-from trainer.mistakes.diagnosis import what_was_done
+from trainer.core import model
+from trainer.core.model import Batch, Sizes
+from trainer.core.ops import Array
+from trainer.mistakes.blame import wrote_into
+from trainer.mistakes.diagnosis import instead, times, what_was_done
 from trainer.mistakes.table import MISTAKES, Mistake
-from trainer.tools.practice.answer import answer
-from trainer.tools.practice.point import BLANKS, Exercise, exercise
-from trainer.tools.practice.run import program
-from trainer.tools.practice.verdict import Verdict
 
-LINES = {
-    "logits": "dlogits = (p - y) / B",
-    "W2": "dW2 = h.T @ dlogits",
-    "b2": "db2 = dlogits.sum(0)",
-    "h": "dh = dlogits @ W2.T",
-    "z": "dz = dh * (1 - h**2)",
-    "W1": "dW1 = emb.T @ dz",
-    "b1": "db1 = dz.sum(0)",
-    "emb": "demb = dz @ W1.T",
-    "C": "dC = np.zeros_like(C)\nnp.add.at(dC, X, demb.reshape(B, K, D))",
-}
-BATCHES = [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 5))]
-
-point = cache(exercise)
+SIZES, B = Sizes(27, 3, 10, 64), 32
 
 
-def verdicts(link: str, lines: str, seed: int) -> dict[str, Verdict]:
-    """What is said of a file that is right but for these lines."""
-    text = "\n".join(lines if blank.link == link else LINES[blank.link] for blank in BLANKS)
-    return {each.name: each for each in answer(program(text.encode(), "mine.py"), point(seed)).verdicts}
-
-
-def arrays(exercise: Exercise) -> dict[str, Any]:
-    return {**exercise.given, **{f"d{link}": value for link, value in exercise.right.items()}}
+@cache
+def point() -> tuple[dict[str, Any], dict[str, Array]]:
+    """A step under the names of the table, and the right gradients, by autograd."""
+    rng = np.random.default_rng(0)
+    p = model.initial(SIZES, np.float64, rng)
+    p.W2[...] *= 20
+    p.b1[...], p.b2[...] = rng.standard_normal(SIZES.H) / 2, rng.standard_normal(SIZES.V) / 2
+    batch = Batch(rng.integers(SIZES.V, size=(B, SIZES.K)), rng.integers(SIZES.V, size=B))
+    a, right = model.forward(p, batch), plain_model.gradients(p, batch)
+    exps = np.exp(a.logits)
+    given = {"X": batch.contexts, "Y": batch.targets, "y": np.eye(SIZES.V)[batch.targets], "B": B, **SIZES._asdict()}
+    given |= {name: getattr(p, name) for name in model.NAMES} | a._asdict()
+    given |= {"p": exps / exps.sum(axis=1, keepdims=True)} | {f"d{name}": value for name, value in right.items()}
+    return given | {"np": np}, right
 
 
 def head(mistake: Mistake) -> str:
@@ -54,76 +47,45 @@ def all_rows() -> Iterator[tuple[str, Mistake]]:
             yield link, mistake
 
 
-@pytest.mark.parametrize("seed", BATCHES)
-def test_every_row_is_named_as_itself(seed: int) -> None:
-    for link, lines, expected in WRONG:
-        found = verdicts(link, lines, seed)
-        said = found.pop(f"d{link}")
-        assert said.word == "WRONG", lines
-        assert said.sentence.startswith(f"you wrote {expected}: "), (lines, said.sentence)
-        assert {each.word for each in found.values()} == {"right"}, lines
-
-
 def test_every_row_is_written_out() -> None:
     written = {(link, expected) for link, _, expected in WRONG}
     assert {(link, head(mistake)) for link, mistake in all_rows()} == written
 
 
-@pytest.mark.parametrize("seed", BATCHES)
-def test_what_is_right_is_called_right(seed: int) -> None:
-    assert len(RIGHT) > 50
-    for link, lines in RIGHT:
-        found = verdicts(link, lines, seed)
-        assert {each.word for each in found.values()} == {"right"}, (lines, found[f"d{link}"])
-
-
-@pytest.mark.parametrize("seed", BATCHES)
-def test_two_mistakes_at_once_are_both_named(seed: int) -> None:
-    assert len(PAIRS) > 20
-    for link, lines, one, other in PAIRS:
-        said = verdicts(link, lines, seed)[f"d{link}"]
-        assert one in said.sentence, (lines, said.sentence)
-        assert other in said.sentence, (lines, said.sentence)
-
-
 def test_the_formula_in_a_sentence_is_the_one_that_is_evaluated() -> None:
-    names = arrays(point(0))
-    evaluated = 0
+    given, evaluated = point()[0], 0
     for _, mistake in all_rows():
-        if mistake.added:
-            continue
         text = mistake.sentence.partition(": ")[0]
         try:
-            written = eval(text, {"exp": np.exp, "cosh": np.cosh, "tanh": np.tanh, "abs": abs, **names})
+            written = eval(text, {"exp": np.exp, "tanh": np.tanh, "abs": abs, **given})
         except Exception:
             continue  # told in words
-        found = mistake.formula(**{name: names[name] for name in inspect.signature(mistake.formula).parameters})
+        found = mistake.formula(**{name: given[name] for name in inspect.signature(mistake.formula).parameters})
         found = found if isinstance(found, list) else [found]
-        if isinstance(written, np.ndarray) and written.shape == found[0].shape:
+        if isinstance(written, np.ndarray) and written.shape == found[0].shape and not mistake.added:
             evaluated += 1
             assert any(np.allclose(written, each, rtol=1e-12, atol=0) for each in found), text
-    assert evaluated > 45
+    assert evaluated > 35
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_at_a_point_of_training_the_rows_are_named_in_its_type(dtype: type) -> None:
-    here = point(0)
-    names = arrays(here)
+def test_at_a_step_of_training_the_rows_are_named_in_its_type(dtype: type) -> None:
+    given, right = point()
     for link, mistake in all_rows():
-        found = mistake.formula(**{name: names[name] for name in inspect.signature(mistake.formula).parameters})
+        found = mistake.formula(**{name: given[name] for name in inspect.signature(mistake.formula).parameters})
         wrong = found[0] if isinstance(found, list) else found
-        wrong = here.right[link] - 0.1 * wrong if mistake.added else wrong
-        said = what_was_done(link, wrong.astype(dtype), here.right[link], names, mistake.source)
-        assert said is not None
-        assert said.startswith("it is " + head(mistake)), (link, said)
+        wrong = right[link] - 0.1 * wrong if mistake.added else wrong
+        words = what_was_done(link, wrong.astype(dtype), right[link], given, mistake.source)
+        assert str(words).startswith("it is " + head(mistake)), (link, words)
 
 
 def test_a_gradient_that_is_right_or_random_is_not_named() -> None:
-    here, rng = point(0), np.random.default_rng(0)
-    for link, right in here.right.items():
-        assert what_was_done(link, right, right, arrays(here)) is None
-        assert what_was_done(link, right.astype(np.float32), right, arrays(here)) is None
-        assert what_was_done(link, rng.standard_normal(right.shape), right, arrays(here)) is None
+    (given, right), rng = point(), np.random.default_rng(0)
+    for link, gradient in right.items():
+        assert what_was_done(link, gradient, gradient, given) is None
+        assert what_was_done(link, gradient.astype(np.float32), gradient, given) is None
+        assert what_was_done(link, rng.standard_normal(gradient.shape), gradient, given) is None
+        assert what_was_done(link, gradient * np.nan, gradient, given) is None
 
 
 @pytest.mark.parametrize(
@@ -148,52 +110,59 @@ def test_a_gradient_that_is_right_or_random_is_not_named() -> None:
     ],
 )
 def test_a_constant_factor_is_named(factor: float, expected: str) -> None:
-    here = point(0)
-    for link, right in here.right.items():
-        said = what_was_done(link, factor * right, right, arrays(here))
-        already = said is not None and any(said.startswith(f"it is {head(row)}") for row in MISTAKES[link])
-        assert said is not None
-        assert expected in said or already, (link, said)
+    given, right = point()
+    for link, gradient in right.items():
+        words = str(what_was_done(link, factor * gradient, gradient, given))
+        already = any(words.startswith(f"it is {head(row)}") for row in MISTAKES[link])
+        assert expected in words or already, (link, words)
+
+
+def test_what_two_causes_explain_is_explained_by_none() -> None:
+    assert times(16, 1e-9, (16, 27, 3)) == "it is 16 times too large, and B is 16: the 1/B of the mean is missing"
+    assert times(1 / 16, 1e-9, (16, 16, 3)) == "it is 16 times too small"  # by B, or by V
+    assert times(2, 1e-9, (16, 27, 2)) == "it is 2 times too large"  # doubled, or once for each place
+    right, rng = np.arange(1.0, 9), np.random.default_rng(0)
+    other = rng.standard_normal(8)
+    assert instead(other, right, [("one", other)], 1e-9) == "one"
+    assert instead(other, right, [("one", other), ("the same in other words", other)], 1e-9) is None
+    assert instead(right[:3] * 2, right[:3], [], 1e-9) is None  # three numbers are always some multiple, or nearly
+    assert instead(right * (1 + 1e-7), right, [], 1e-9) is None  # not "1 times"
 
 
 def test_rows_and_columns_that_differ_are_named() -> None:
-    here = point(0)
-    right = here.right["z"]
+    given, right = point()
 
-    def said(change: Any) -> str | None:
-        wrong = right.copy()
-        change(wrong)
-        return what_was_done("z", wrong, right, arrays(here))
+    def words(link: str, place: Any, value: Any) -> str | None:
+        wrong = right[link].copy()
+        wrong[place] = value
+        return what_was_done(link, wrong, right[link], given)
 
-    rng = np.random.default_rng(0)
-    noise = rng.standard_normal(right.shape)
-    assert said(lambda x: x.__setitem__(3, noise[3])) == "row 3 is wrong, the others right"
-    assert said(lambda x: x.__setitem__(slice(0, 31), 0)) == "only row 31 is right"
-    assert said(lambda x: x.__setitem__(slice(4, 8), 0)) == "rows 4 to 7 are zero, the others right"
-    assert said(lambda x: x.__setitem__([1, 4, 9], noise[:3])) == "rows 1, 4 and 9 are wrong, the others right"
-    assert said(lambda x: x.__setitem__((slice(None), 5), 0)) == "column 5 is zero, the others right"
-    b = here.right["b1"].copy()
-    b[7] += 1
-    assert what_was_done("b1", b, here.right["b1"], arrays(here)) == "entry 7 is wrong, the others right"
+    noise = np.random.default_rng(0).standard_normal(right["z"].shape)
+    assert words("z", 3, noise[3]) == "row 3 is wrong, the others right"
+    assert words("z", slice(4, 8), 0) == "rows 4 to 7 are zero, the others right"
+    assert words("z", [1, 4, 9], noise[:3]) == "3 rows are wrong, the others right"
+    assert words("z", (slice(None), 5), 0) == "column 5 is zero, the others right"
+    assert words("b1", 7, 9.0) == "entry 7 is wrong, the others right"
 
 
 def test_a_formula_that_overflows_is_not_what_was_written() -> None:
-    here = point(0)
-    names = arrays(here) | {"logits": here.given["logits"] + 1000}  # of which exp is infinite
-    noise = np.random.default_rng(0).standard_normal(here.right["logits"].shape)
-    with np.errstate(all="raise"):
-        assert what_was_done("logits", noise, here.right["logits"], names) is None
-
-
-def test_entries_that_were_not_drawn_are_not_looked_at() -> None:
-    here = point(0)
-    right = np.where(np.random.default_rng(0).random((32, 64)) < 0.1, here.right["z"], np.nan)
-    names = arrays(here)
-    said = what_was_done("z", names["dh"] * (1 - names["h"]), right, names)
-    assert said == "it is dh · (1 - h): the square is missing"
+    given, right = point()
+    noise = np.random.default_rng(0).standard_normal(right["logits"].shape)
+    with np.errstate(all="raise"):  # exp of these is infinite
+        assert what_was_done("logits", noise, right["logits"], given | {"logits": given["logits"] + 1000}) is None
 
 
 def test_no_sentence_has_a_name_that_its_reader_does_not_have() -> None:
     for _, mistake in all_rows():
         assert re.match(r"[^:]+(:[^:]+)*: \S", mistake.sentence), mistake.sentence
         assert len(mistake.sentence) < 110, mistake.sentence
+
+
+def test_only_an_operation_that_writes_into_what_it_was_given_is_blamed_for_that() -> None:
+    fixed = model.frozen(np.ones(3))
+    for wrong, named in ((lambda: fixed.__imul__(2), True), (lambda: fixed + np.ones(2), False)):
+        with pytest.raises(ValueError, match=r"read-only|broadcast") as caught:
+            wrong()
+        words = wrote_into(caught.value)
+        assert (words is not None) == named
+        assert words is None or "test_mistakes.py" in words

@@ -1,9 +1,6 @@
-"""More than two hundred bugs, each of which is planted into a running training by test_planted.py."""
+"""Two hundred bugs, each of which is planted into a running training by test_planted.py."""
 
-from planted.chain import CHAIN, SPOILED, THREADS
-from planted.feeding import BATCHES, MASKED
-from planted.forward import FORWARD
-from planted.moving import EVALUATION, UPDATES
-from planted.operations import EMBEDDINGS, OPERATIONS
+from planted.gradients import CHAIN, OPERATIONS, SUMS
+from planted.steps import EVALUATION, FEEDING, FORWARD, UPDATES
 
-BUGS = [*OPERATIONS, *EMBEDDINGS, *FORWARD, *CHAIN, *SPOILED, *THREADS, *BATCHES, *MASKED, *UPDATES, *EVALUATION]
+BUGS = [*OPERATIONS, *CHAIN, *SUMS, *FORWARD, *FEEDING, *UPDATES, *EVALUATION]

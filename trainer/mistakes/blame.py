@@ -1,120 +1,140 @@
-"""What verdicts mean, in words for people: which link is broken, and what is worth a warning.
+"""How a wrong dW1 gets its name: the sentence that a failed check on gradients is told in.
 
-How a wrong dW1 gets its name: `checks.compare` gives a verdict on each tensor, in the order of `numerical.ORDER`; the
-first that failed is named, with its operation and formula from links.py; `diagnosis.what_was_done` holds the gradient
-against the table of mistakes.py; and `Inspector.judge` in runs/inspection.py stops the run with what was said.
+`core.checks` holds the nine gradients in the order of `core.links`; the first that is wrong is the broken link, with
+its formula. Whose fault that is shows when what is suspected is run once more on its own: the operation, on what it was
+given; then `backward`; and if both are right, the parts of the batch were put together wrongly. `mistakes.diagnosis`
+adds what was done instead, and runs/inspection.py ends the run with the sentence.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+import traceback
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trainer.config import Config
-from trainer.core import numerical, ops
+from trainer.core import model, ops
 from trainer.core.links import LINKS
 from trainer.core.model import INNER, NAMES
-from trainer.core.numerical import Mapper, Point
-from trainer.core.verdicts import Descent, Direction, Gradient, InitialLoss, SumToZero, Verdict
+from trainer.core.ops import Array
+from trainer.core.verdict import Verdict
 from trainer.core.witness import Witness
-from trainer.mistakes import diagnosis
+from trainer.mistakes.diagnosis import near, rounding, what_was_done
+
+Own = Mapping[str, str]  # for each link, where it is written, if the backward pass is the user's own
 
 
-def blame(
-    verdicts: Sequence[Verdict], config: Config, remarks: Sequence[str] = (), instead: str = "",
-    own: Mapping[str, str] | None = None,
-) -> str | None:  # fmt: skip
-    """Which link is broken; None if every verdict that can fail has passed and there is no remark.
-
-    `remarks` are sentences that explain a failure better than the operation it is found in; `instead` says what stands
-    in place of the first wrong gradient; `own` says where each link is written, if not in the model.
-    """
-    failed = [verdict for verdict in verdicts if not verdict.passed and not isinstance(verdict, InitialLoss)]
-    if not failed and not remarks:
+def wrote_into(error: ValueError) -> str | None:
+    """Which operation wrote into what it was given, from NumPy's error for that; None for another error."""
+    if "read-only" not in str(error):
         return None
-    told = describe(failed[0], config, own or {}) if failed else ""
-    if failed and isinstance(failed[0], Gradient) and instead:
-        told = f"{told}; {instead}"
-    return "; ".join([*remarks, *filter(None, [told])])
+    frames = traceback.extract_tb(error.__traceback__)
+    called = [name for frame in frames for name in re.findall(r"\bops\.(\w+)\(", frame.line or "")]
+    last = frames[-1]
+    place = f"line {last.lineno} of {Path(last.filename).name}: {last.line}"
+    return f"{called[-1] if called else last.name} wrote into what it was given: look at {place}; return a new array"
 
 
-def describe(verdict: Verdict, config: Config, own: Mapping[str, str]) -> str:
-    """What is wrong, and where to look."""
-    match verdict:
-        case Gradient():
-            return describe_gradient(verdict, config, own)
-        case SumToZero(value=value, atol=atol):
-            return (
-                "p - y does not sum to zero: look at softmax and softmax_cross_entropy_backward, dlogits = (p - y) / B;"
-                f" largest sum {value:.3e}, at most {atol:.3e} by rounding"
-            )
-        case Direction():
-            return (
-                "the gradient is wrong in an entry that was not drawn: run with check.coordinates=all;"
-                f" along a random direction by hand {verdict.by_hand:.6e}, numerical {verdict.numerical:.6e}"
-            )
-        case Descent(predicted=predicted, actual=actual):
-            return (
-                "a small step against the gradient does not lower the loss as predicted: look at the gradients of the"
-                f" parameters; predicted {predicted:.3e}, actual {actual:.3e}"
-            )
-    return str(verdict.row().get("found") or verdict)  # the referee's verdicts say it themselves
+def explain(verdict: Verdict, witness: Witness, own: Own, wrong: Collection[str]) -> str:
+    """What a failed check on gradients says; `wrong` are the tensors whose gradients are."""
+    if verdict.name == "gradient":
+        return of_gradient(verdict, witness, own, wrong)
+    if verdict.name == "descent":
+        numbers = f"predicted {verdict.expected:.3e}, actual {verdict.found:.3e}"
+        where = "look at the gradients of the parameters"
+        return f"a small step against the gradient does not lower the loss as predicted: {where}; {numbers}"
+
+    def is_right(dlogits: Array) -> bool:
+        return bool((np.abs(dlogits.sum(axis=1)) <= verdict.tolerance).all())
+
+    place = own.get("logits") or suspect("logits", witness, arrays("logits", witness), is_right)
+    numbers = f"largest sum {verdict.error:.3e}, at most {verdict.tolerance:.3e} by rounding"
+    return f"p - y does not sum to zero: look at {place}, {LINKS['logits'].formula}; {numbers}"
 
 
-def describe_gradient(verdict: Gradient, config: Config, own: Mapping[str, str]) -> str:
-    """What was right before it, the operation, its formula, and the worst entry."""
-    link, train = LINKS[verdict.tensor], config.train
-    right = "".join(f"d{name} is right, " for name in link.needs)
-    operation, formula = link.backward, link.formula
-    if verdict.tensor == "z" and train.dropout:
-        operation, formula = f"{operation} or dropout_backward", "dz = dh · mask · (1 - tanh²)"
-    if verdict.tensor == "C" and (train.embedding_dropout or train.context_dropout):
-        operation, formula = f"{operation} or dropout_backward", "dC[v] = sum of demb · mask where v stands"
-    place = f"{operation} (forward: {link.forward}), {formula}"
-    if verdict.tensor in own:
-        place = f"{own[verdict.tensor]}; it should be {link.formula}"
-    return (
-        f"{right}d{verdict.tensor} is wrong: look at {place};"
-        f" worst at {verdict.worst}: by hand {verdict.by_hand:.4e}, numerical {verdict.numerical:.4e}"
-    )
+def of_gradient(verdict: Verdict, witness: Witness, own: Own, wrong: Collection[str]) -> str:
+    """What is right before it, where to look, the worst entry, and what was done instead."""
+    tensor, link = str(verdict.of), LINKS[str(verdict.of)]
+    worst = f"worst at {verdict.worst}: by hand {verdict.found:.4e}, numerical {verdict.expected:.4e}"
+    before = [name for name in link.needs if name in wrong]
+    if before:
+        return f"d{tensor} is wrong, as d{before[-1]} before it is; {worst}"
+    given, by_hand = arrays(tensor, witness), witness.gradients[tensor]
+    right = link.right(**{name: given[name] for name in link.takes})
+    formula = link.dropout if link.dropout and mask_of(tensor, witness) is not None else link.formula
+
+    def is_right(gradient: Array) -> bool:
+        place = tuple(verdict.worst or ())
+        return bool(abs(float(gradient[place]) - verdict.expected) <= verdict.tolerance)
+
+    if tensor in own:
+        where = f"{own[tensor]}; it should be {formula}"
+    elif near(by_hand, right, rounding(by_hand.dtype)) and not is_right(right):
+        where = f"{link.forward}: {formula} is the derivative of something else"
+    else:
+        where = f"{suspect(tensor, witness, given, is_right)}, {formula}"
+    done = what_was_done(tensor, by_hand, right, given)
+    known = "".join(f"d{name} is right, " for name in link.needs)
+    return f"{known}d{tensor} is wrong: look at {where}; {worst}" + (f"; {done}" if done else "")
 
 
-def warning(verdicts: Sequence[Verdict], config: Config) -> str | None:
-    """What is no failure but worth a word, with its likely cause."""
-    for verdict in verdicts:
-        row = verdict.row()
-        if verdict.name == "initial_loss" and not verdict.passed:
-            return "the first loss is not close to log V: the output weights are too large at the start"
-        if verdict.name == "update" and verdict.passed and row["loss_after"] > row["loss_before"]:
-            against = row["predicted"] < 0
-            cause = "the learning rate is too high" if against else f"{config.train.optimizer} moved with the gradient"
-            return f"the update went uphill, {row['loss_before']:.4f} -> {row['loss_after']:.4f}: {cause}"
-    return None
+def mask_of(tensor: str, witness: Witness) -> Array | None:
+    """The mask of dropout that stands before the gradient by a tensor, if one does."""
+    return {"z": witness.batch.h_mask, "C": witness.batch.emb_mask}.get(tensor)
 
 
-def what_was_done(verdicts: Sequence[Verdict], witness: Witness, mapper: Mapper) -> str:
-    """What stands in place of the first wrong gradient, where it can be told; else empty."""
-    wrong = next((verdict for verdict in verdicts if isinstance(verdict, Gradient) and not verdict.passed), None)
-    if wrong is None:
-        return ""
-    name, at = wrong.tensor, numerical.point(witness.before, witness.batch, witness.sizes)
-    rng, eps = np.random.default_rng(0), dict.fromkeys(numerical.ORDER, 1e-20)
-    right = numerical.gradients(at, "complex-step", eps, "all", rng, mapper, [name])[name]
-    point = arrays(at, witness)
-    if name == "z" and at.batch.h_mask is not None:  # tanh is taken before dropout, which is undone first
-        point |= {"h": np.tanh(at.z), "dh": point["dh"] * at.batch.h_mask}
-    if name == "C" and at.batch.emb_mask is not None:
-        point["demb"] = point["demb"] * at.batch.emb_mask
-    told = diagnosis.what_was_done(name, witness.gradients[name], right, point)
-    return told or ""
+def arrays(tensor: str, witness: Witness) -> dict[str, Any]:
+    """The step in float64, under the names of the table of mistakes, as the link of a tensor takes it."""
+    (V, K, D, H), batch = witness.sizes, witness.batch
+    B = len(batch.targets)
+    named = {name: getattr(witness.before, name) for name in NAMES} | witness.forward
+    named |= {f"d{name}": gradient for name, gradient in witness.gradients.items()}
+    found: dict[str, Any] = {name: array.astype(np.float64) for name, array in named.items()}
+    mask = mask_of(tensor, witness)
+    if tensor == "z" and mask is not None:  # tanh is taken before dropout, which is undone first
+        found |= {"h": found["tanh"], "dh": found["dh"] * mask}
+    if tensor == "C" and mask is not None:
+        found["demb"] = found["demb"] * mask
+    exps = np.exp(found["logits"] - found["logits"].max(axis=1, keepdims=True))  # (B, V)
+    y = np.zeros((B, V))
+    y[np.arange(B), batch.targets] = 1
+    found |= {"p": exps / exps.sum(axis=1, keepdims=True), "y": y, "X": batch.contexts, "Y": batch.targets}
+    return found | {"B": B, "K": K, "D": D, "H": H, "V": V}
 
 
-def arrays(at: Point, witness: Witness) -> dict[str, Any]:
-    """The step under the names of the table of mistakes."""
-    V, K, D, H = at.sizes
-    batch, B = at.batch, len(at.emb)
-    y = np.eye(V)[batch.targets]  # (B, V)
-    found: dict[str, Any] = {"B": B, "K": K, "D": D, "H": H, "V": V, "X": batch.contexts, "Y": batch.targets, "y": y}
-    found |= {name: getattr(at.p, name) for name in NAMES} | {name: getattr(at, name) for name in INNER}
-    found |= {"d" + name: gradient.astype(np.float64) for name, gradient in witness.gradients.items()}
-    return found | {"p": ops.softmax(at.logits)}
+def suspect(tensor: str, witness: Witness, given: Mapping[str, Any], is_right: Callable[[Array], bool]) -> str:
+    """The function to look at: the first whose result is wrong when it is run once more on what it was given."""
+    dtype, link, mask = witness.g.flat.dtype, LINKS[tensor], mask_of(tensor, witness)
+    if tensor == "logits" and not near(ops.softmax(witness.forward["logits"]), given["p"], rounding(dtype)):
+        return "softmax"
+    if mask is not None:
+        before = link.needs[-1]
+        dropped = ops.dropout_backward(witness.gradients[before], mask)
+        if not near(dropped, given[f"d{before}"], rounding(dtype)):
+            return "dropout_backward (forward: dropout)"
+    operation = getattr(ops, link.backward)
+    if tensor == "logits":
+        made = operation(given["p"].astype(dtype), given["Y"], 1 / given["B"])
+    elif tensor == "C":
+        made = operation(given["demb"].astype(dtype).reshape(*given["X"].shape, -1), given["X"], given["V"])
+    else:
+        made = operation(*(given[name].astype(dtype) for name in link.takes))
+    if not is_right(made):
+        return f"{link.backward} (forward: {link.forward})"
+    if not is_right(once_more(witness)[tensor]):
+        return f"backward in model.py ({link.backward} by itself gives what it should)"
+    return "gradients in threads.py (forward and backward by themselves give what they should)"
+
+
+def once_more(witness: Witness) -> dict[str, Array]:
+    """The nine gradients by the same forward and backward, one part of the batch after the other."""
+    p, start, inner = witness.before, 0, []
+    g, own = (model.zeros(p.sizes, p.flat.dtype) for _ in range(2))
+    for each in witness.passes:
+        batch = witness.batch.rows(slice(start, start + len(each.activations.emb)))
+        inner.append(model.backward(p, batch, model.forward(p, batch), own, 1 / len(witness.batch.targets)))
+        g.flat += own.flat
+        start += len(batch.targets)
+    parts = dict(zip(INNER, map(np.concatenate, zip(*inner, strict=True)), strict=True))
+    return parts | {name: getattr(g, name) for name in NAMES}

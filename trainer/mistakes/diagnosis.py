@@ -1,134 +1,136 @@
-"""What was done instead of the right derivative, in words: a wrong gradient held against the table of mistakes."""
+"""What stands in place of what is right, in words: a wrong array held against candidates.
+
+One matcher for the whole program. It says what agrees to rounding where nothing else does, and otherwise only what is
+seen: a factor, a sign, the rows or columns that are wrong.
+"""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from trainer.core.ops import Array
-from trainer.mistakes.table import MISTAKES, RATIOS, Mistake
+from trainer.mistakes.lecture import OF_THE_LECTURE
+from trainer.mistakes.table import MISTAKES, Mistake, ratios
 
-FEW = 4  # with fewer entries, any gradient is some number times any other
+FEW = 4  # with fewer entries, any array is some number times any other
 
-
-def what_was_done(
-    link: str,
-    by_hand: Array,
-    right: Array,
-    arrays: Mapping[str, Any],
-    source: str = "",
-    written: str = "it is",
-    rtol: float | None = None,
-) -> str | None:
-    """How a wrong gradient came about, if that can be told; None if it cannot, or if it is right.
-
-    link: logits, h, z, emb, W2, b2, W1, b1 or C. by_hand and right have one shape; entries of `right` that are not
-    finite are not looked at. arrays: the point in float64 under the names of `mistakes.table`, with the gradients
-    coming in (dlogits, dh, dz, demb) as they were given to this link. source: the statement that made it, if known.
-    written: how to begin where a formula is named. rtol: what rounding may do, relative to the norm.
-    """
-    if rtol is None:  # far above the rounding of sums of thousands, far below any mistake
-        rtol = 1e-5 if by_hand.dtype == np.float32 else 1e-9
-    seen = np.isfinite(right)
-    hand = np.where(seen, np.asarray(by_hand, np.float64), 0)
-    right = np.where(seen, right, 0)
-    if not np.isfinite(hand).all() or near(hand, right, rtol):
-        return None
-    if not hand.any():
-        return "it is all zero: was it filled?"
-
-    candidates = list(evaluated(link, right, seen, arrays, source))
-    for mistake, wrong in candidates:
-        if not mistake.added and near(hand, wrong, rtol):
-            return f"{written} {shown(mistake)}"
-        if mistake.added and multiple(hand - right, wrong, rtol) is not None:
-            return f"{written} {shown(mistake)}"
-    ratio = multiple(hand, right, rtol)
-    if ratio is not None:
-        return times(ratio, arrays, rtol)
-    if right.ndim == 2 and right.shape[0] == right.shape[1] and near(hand, right.T, rtol):
-        return "it is transposed and otherwise right"
-    for mistake, wrong in candidates:
-        ratio = None if mistake.added else multiple(hand, wrong, rtol)
-        if ratio is not None:
-            return f"two mistakes: {written} {shown(mistake)}; and {times(ratio, arrays, rtol)}"
-    return in_part(hand, right, rtol)
+Candidate = tuple[str, Array]  # what was done, in words, and what it makes
 
 
-def near(found: Array, other: Array, rtol: float) -> bool:
-    return bool(np.linalg.norm(found - other) <= rtol * np.linalg.norm(other))
+def rounding(dtype: npt.DTypeLike) -> float:
+    """What rounding may do to an array, relative to its norm: far above sums of thousands, far below any mistake."""
+    return {np.dtype(np.float16): 1e-2, np.dtype(np.float32): 1e-5}.get(np.dtype(dtype), 1e-9)
 
 
-def evaluated(
-    link: str, right: Array, seen: Array, arrays: Mapping[str, Any], source: str
-) -> Iterator[tuple[Mistake, Array]]:
-    """The rows of the table for this link, each with its numbers at this point, where there are any."""
-    for mistake in MISTAKES[link]:
-        names = inspect.signature(mistake.formula).parameters
-        if mistake.source not in source or not arrays.keys() >= names.keys():
-            continue
-        with np.errstate(all="ignore"):
-            found = mistake.formula(**{name: arrays[name] for name in names})
-        faces = found if isinstance(found, list) else [found]
-        for wrong in [np.where(seen, face, 0) for face in faces if face.shape == right.shape]:
-            if wrong.any() and np.isfinite(wrong).all():
-                yield mistake, wrong
+def near(found: Array, other: Array, rtol: float, atol: float = 0.0) -> bool:
+    """Whether two arrays of one shape are the same but for rounding, as a whole."""
+    return bool(np.linalg.norm(found - other) <= atol + rtol * np.linalg.norm(other))
 
 
-def shown(mistake: Mistake) -> str:
-    return mistake.sentence.replace(" * ", " · ")
-
-
-def multiple(found: Array, other: Array, rtol: float) -> float | None:
+def multiple(found: Array, other: Array, rtol: float, atol: float = 0.0) -> float | None:
     """The ratio where found = ratio * other, else None."""
-    if np.count_nonzero(other) < FEW or not np.isfinite(other).all():
+    square = float(np.vdot(other, other))
+    if np.count_nonzero(other) < FEW or not 0 < square < np.inf:
         return None
-    ratio = float(np.vdot(other, found) / np.vdot(other, other))
-    return ratio if ratio != 0 and near(found, ratio * other, rtol) else None
+    ratio = float(np.vdot(other, found)) / square
+    if ratio == 0 or not near(found, ratio * other, rtol, atol):
+        return None
+    return float(f"{ratio:.4g}") if atol else ratio  # rounding leaves no more digits
 
 
-def times(ratio: float, arrays: Mapping[str, Any], rtol: float) -> str:
-    """A constant factor in words, and what it comes from."""
-    turned = "the sign is turned round"
+def only(words: Iterable[str]) -> str | None:
+    """The words of all that agree; None where nothing does, or several that say different things."""
+    found = set(words)
+    return found.pop() if len(found) == 1 else None
+
+
+def instead(
+    found: Array, right: Array, candidates: Iterable[Candidate], rtol: float, atol: float = 0.0,
+    sizes: tuple[int, int, int] | None = None,
+) -> str | None:  # fmt: skip
+    """What was found in place of `right`, in words; None if it cannot be told, or if nothing is wrong.
+
+    found and right have one shape. `rtol` and `atol` say what rounding may do to the norm. `sizes`, B, V and K, are
+    there to explain a factor.
+    """
+    if not np.isfinite(found).all() or near(found, right, rtol, atol):
+        return None
+    if not found.any():
+        return "it is all zero: was it filled?"
+    known = [(words, made) for words, made in candidates if made.shape == found.shape]
+    same = [words for words, made in known if near(found, made, rtol, atol)]
+    if same:
+        return only(same)
+    ratio = multiple(found, right, rtol, atol)
+    if ratio is not None and f"{ratio:.6g}" != "1":
+        return times(ratio, rtol, sizes)
+    square = right.ndim == 2 and right.shape[0] == right.shape[1]
+    return "it is transposed and otherwise right" if square and near(found, right.T, rtol, atol) else None
+
+
+def times(ratio: float, rtol: float, sizes: tuple[int, int, int] | None = None) -> str:
+    """A constant factor in words, and what it comes from where that is clear."""
+    size, turned = abs(ratio), "the sign is turned round"
     if abs(ratio + 1) <= 10 * rtol:
         return turned
-    size = abs(ratio)
     factor = max(size, 1 / size)
     words = f"it is {factor:.6g} times too {'large' if size > 1 else 'small'}"
-    for value, name, cause in RATIOS:
-        expected = value(arrays["B"], arrays["V"], arrays["K"])
-        if abs(size - expected) <= 10 * rtol * expected:
-            words += f", and {name} is {factor:.6g}: {cause}" if name else f": {cause}"
-            break
+    reasons = ratios(*sizes) if sizes else ()
+    close = [reason for reason in reasons if abs(size - reason[0]) <= 10 * rtol * reason[0]]
+    words += only(f", and {name} is {factor:.6g}: {cause}" if name else f": {cause}" for _, name, cause in close) or ""
     return f"{turned}, and {words}" if ratio < 0 else words
 
 
-def in_part(hand: Array, right: Array, rtol: float) -> str | None:
+def in_part(found: Array, right: Array, rtol: float) -> str | None:
     """Which rows or columns are wrong, where others are right."""
-    bound = rtol * np.linalg.norm(right)
-    for axis in range(right.ndim):
-        kind = ("row", "column")[axis] if right.ndim == 2 else "entry"
-        others = tuple(range(axis)) + tuple(range(axis + 1, right.ndim))
-        wrong = np.sqrt(((hand - right) ** 2).sum(axis=others)) > bound
-        good = np.flatnonzero(~wrong & (right != 0).any(axis=others))
-        if len(good) == 0:
-            continue
-        if len(good) == 1 and wrong.sum() > 1:
-            return f"only {kind} {good[0]} is right"
-        what = "wrong" if (hand != 0).any(axis=others)[wrong].any() else "zero"
-        return f"{listed(kind, np.flatnonzero(wrong))} {what}, the others right"
+    names = (("row", "rows"), ("column", "columns")) if right.ndim == 2 else (("entry", "entries"),)
+    for axis, (one, several) in enumerate(names):
+        others = tuple(k for k in range(right.ndim) if k != axis)
+        wrong = np.sqrt(((found - right) ** 2).sum(axis=others)) > rtol * np.linalg.norm(right)
+        places, good = np.flatnonzero(wrong), ~wrong & (right != 0).any(axis=others)
+        if len(places) and good.any():
+            first, last, count = int(places[0]), int(places[-1]), len(places)
+            run = f"{several} {first} to {last} are" if count == last - first + 1 else f"{count} {several} are"
+            what = "wrong" if (found != 0).any(axis=others)[wrong].any() else "zero"
+            return f"{f'{one} {first} is' if count == 1 else run} {what}, the others right"
     return None
 
 
-def listed(kind: str, places: Array) -> str:
-    """Which places, and the verb: "row 3 is", "rows 0 to 30 are", "rows 1, 4 and 9 are"."""
-    first, last = int(places[0]), int(places[-1])
-    if len(places) == 1:
-        return f"{kind} {first} is"
-    several = "entries" if kind == "entry" else f"{kind}s"
-    if len(places) > 2 and len(places) == last - first + 1:
-        return f"{several} {first} to {last} are"
-    if len(places) > 6:
-        return f"{len(places)} {several}, {first}, {places[1]}, {places[2]} ... {last}, are"
-    return f"{several} {', '.join(map(str, places[:-1]))} and {last} are"
+def what_was_done(
+    link: str, by_hand: Array, right: Array, arrays: Mapping[str, Any],
+    source: str = "", written: str = "it is",
+) -> str | None:  # fmt: skip
+    """How a wrong gradient came about, by the table of mistakes; None if it cannot be told, or if it is right.
+
+    link: logits, h, z, emb, W2, b2, W1, b1 or C. arrays: the point in float64 under the names of the table, with the
+    gradients coming in (dlogits, dh, dz, demb) as they were given to this link. source: the statement that made it, if
+    known. written: how to begin where a formula is named.
+    """
+    rtol, hand, candidates = rounding(by_hand.dtype), by_hand.astype(np.float64), []
+    for mistake, wrong in evaluated(link, arrays, source):
+        if wrong.shape == right.shape and np.isfinite(wrong).all() and wrong.any():
+            made = right + (multiple(hand - right, wrong, rtol) or 0) * wrong if mistake.added else wrong
+            candidates.append((f"{written} {mistake.sentence.replace(' * ', ' · ')}", made))
+    sizes = arrays["B"], arrays["V"], arrays["K"]
+    done = instead(hand, right, candidates, rtol, sizes=sizes)
+    if done or near(hand, right, rtol):
+        return done
+    scaled = [(words, multiple(hand, made, rtol)) for words, made in candidates]
+    pair = only(f"{words}; and {times(ratio, rtol, sizes)}" for words, ratio in scaled if ratio not in (None, 1))
+    return f"two mistakes: {pair}" if pair else in_part(hand, right, rtol)
+
+
+def evaluated(link: str, arrays: Mapping[str, Any], source: str) -> Iterator[tuple[Mistake, Array]]:
+    """The rows of the table for a link with their numbers at this point; the source decides between equal formulas."""
+    table = *MISTAKES.get(link, ()), *OF_THE_LECTURE.get(link, ())
+    rows = [row for row in table if row.source in source]
+    decided = {row.formula for row in rows if row.source}
+    for row in rows:
+        names = inspect.signature(row.formula).parameters
+        if arrays.keys() >= names.keys() and (row.source or row.formula not in decided):
+            with np.errstate(all="ignore"):
+                found = row.formula(**{name: arrays[name] for name in names})
+            yield from ((row, face) for face in (found if isinstance(found, list) else [found]))

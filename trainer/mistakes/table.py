@@ -29,22 +29,6 @@ class Mistake(NamedTuple):
     added: bool = False  # not in place of the right gradient but added to it, times any number
 
 
-def softmax(x: Array, axis: int) -> Array:
-    exps = np.exp(x - x.max(axis, keepdims=True))
-    return np.asarray(exps / exps.sum(axis, keepdims=True))
-
-
-def tops(logits: Array) -> list[Array]:
-    """What is taken off the logits: the largest of each row, or of all."""
-    return [logits.max(1, keepdims=True), logits.max()]
-
-
-def less_all_targets(p: Array, Y: Array) -> Array:
-    p = p.copy()
-    p[:, Y] -= 1
-    return p
-
-
 def swapped(x: Array, K: int, D: int) -> list[Array]:
     """x (B, K*D) with the numbers of a context out of order, as a reshape to (B, D, K) leaves them."""
     mixed = x.reshape(-1, D, K).swapaxes(1, 2), x.reshape(-1, K, D).swapaxes(1, 2)
@@ -70,21 +54,16 @@ def overwritten(X: Array, demb: Array, V: int, D: int) -> Array:
     return dC
 
 
-def overwritten_in_part(X: Array, demb: Array, V: int, K: int, D: int) -> list[Array]:
-    """As `overwritten` for each place of the context, or for each example, and these added up."""
+def overwritten_by_place(X: Array, demb: Array, V: int, K: int, D: int) -> Array:
+    """As `overwritten` for each place of the context, and these added up."""
     demb = demb.reshape(-1, K, D)
-    by_place = [overwritten(X[:, k], demb[:, k], V, D) for k in range(K)]
-    by_example = [overwritten(ids, each, V, D) for ids, each in zip(X, demb, strict=True)]
-    return [sum(by_place, np.zeros((V, D))), sum(by_example, np.zeros((V, D)))]
+    return sum((overwritten(X[:, k], demb[:, k], V, D) for k in range(K)), np.zeros((V, D)))
 
 
-def counts(X: Array, V: int) -> Array:
-    return np.maximum(np.bincount(X.reshape(-1), minlength=V), 1)[:, None]
-
-
-def places(X: Array, demb: Array, V: int, K: int, D: int) -> list[Array]:
-    """dC from one place of the context alone, for each place."""
-    return [rows(X[:, k], demb.reshape(-1, K, D)[:, k], V, D) for k in range(K)]
+def overwritten_by_example(X: Array, demb: Array, V: int, K: int, D: int) -> Array:
+    """As `overwritten` for each example, and these added up."""
+    examples = zip(X, demb.reshape(-1, K, D), strict=True)
+    return sum((overwritten(ids, each, V, D) for ids, each in examples), np.zeros((V, D)))
 
 
 MISTAKES: dict[str, tuple[Mistake, ...]] = {
@@ -99,15 +78,19 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
                 "(p - y) * p * (1 - p) / B: p - y is all of it; p (1 - p) belongs to squared error with a sigmoid"),
         Mistake(lambda logits, y, B: (np.exp(logits) - y) / B,
                 "(exp(logits) - y) / B: exp is not yet p; divide by the row's sum"),
-        Mistake(lambda logits, y, B: [(np.exp(logits - top) - y) / B for top in tops(logits)],
+        Mistake(lambda logits, y, B: [(np.exp(logits - logits.max(axis, keepdims=True)) - y) / B for axis in (1, None)],
                 "(exp(logits - max) - y) / B: exp is not yet p; divide by the row's sum"),
         Mistake(lambda logits, y, B: (logits - y) / B, "(logits - y) / B: the logits are not yet p; softmax first"),
-        Mistake(lambda logits, y, B: (np.log(softmax(logits, 1)) - y) / B,
-                "(log p - y) / B: log p stands where p should"),
-        Mistake(lambda logits, y, B: (softmax(logits, 0) - y) / B,
+        Mistake(lambda p, y, B: (np.log(p) - y) / B, "(log p - y) / B: log p stands where p should"),
+        Mistake(lambda logits, y, B: (np.exp(logits) / np.exp(logits).sum(0) - y) / B,
                 "(softmax over axis 0 - y) / B: the characters lie along axis 1"),
-        Mistake(lambda p, Y, B: less_all_targets(p, Y) / B,
+        Mistake(lambda p, Y, B, V: (p - np.isin(np.arange(V), Y)) / B,
                 "p[:, Y] -= 1: one place in each row, and not all of them in every row; p[np.arange(B), Y]"),
+        Mistake(lambda p, Y, B: (p - np.isin(np.arange(B), Y)[:, None]) / B,
+                "p[Y] -= 1: whole examples, those with the numbers in Y; one place in each row, p[np.arange(B), Y]"),
+        Mistake(lambda p, y, B: np.where(y == 1, -1, p) / B,
+                "p[np.arange(B), Y] = -1: the target's p is lost; -= 1"),
+        Mistake(lambda p, y, B: p - y / B, "p - y / B: a bracket is missing; (p - y) / B"),
         Mistake(lambda p, y, B: [(p - np.roll(y, shift, 0)) / B for shift in (1, -1)],
                 "(p - y of the neighbouring row) / B: targets out of step; the one mistake here whose rows sum to 0"),
     ),
@@ -131,6 +114,7 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         Mistake(lambda dlogits: [dlogits[end].sum(0) for end in ENDS],
                 "dlogits[-1], or dlogits[0]: one example alone; b2 was added to every row"),
         Mistake(lambda b2, dlogits: b2 * dlogits.sum(0), "b2 * dlogits.sum(0): the slope of + is 1, not b2"),
+        Mistake(lambda dW2: dW2.sum(0), "dW2.sum(0): the bias was added to each example; dlogits.sum(0)"),
         Mistake(lambda p: p.mean(0), "p.mean(0): y was forgotten"),
         Mistake(lambda dlogits: abs(dlogits).sum(0), "abs(dlogits).sum(0): signs must cancel"),
     ),
@@ -150,6 +134,7 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         Mistake(lambda dh, h: dh * h * (1 - h), "dh * h * (1 - h): the slope of the logistic function, not of tanh"),
         Mistake(lambda dh, z: dh * (1 - z**2), "dh * (1 - z**2): by the output h, not by z"),
         Mistake(lambda dh, h: dh * (1 - np.tanh(h)**2), "dh * (1 - tanh(h)**2): tanh was taken twice; h = tanh(z)"),
+        Mistake(lambda dh, h: dh * (1 - h)**2, "dh * (1 - h)**2: the square is of h alone; 1 - h**2"),
         Mistake(lambda dh: dh * (1 - dh**2), "dh * (1 - dh**2): the slope was taken of the gradient; it is by h"),
         Mistake(lambda dh, h: dh - h**2, "dh - h**2: a bracket is missing"),
         Mistake(lambda dh, h: dh * h**2, "dh * h**2: the 1 - is missing"),
@@ -187,6 +172,9 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         Mistake(lambda dz: [dz[end].sum(0) for end in ENDS],
                 "dz[-1], or dz[0]: one example alone; b1 was added to every row"),
         Mistake(lambda b1, dz: b1 * dz.sum(0), "b1 * dz.sum(0): the slope of + is 1, not b1"),
+        Mistake(lambda dW1: dW1.sum(0), "dW1.sum(0): the bias was added to each example; dz.sum(0)"),
+        Mistake(lambda dz, H: np.full(H, dz.sum()),
+                "sum(dz) * ones(H): summed over everything; over the batch alone, axis 0"),
         Mistake(lambda dz: abs(dz).sum(0), "abs(dz).sum(0): signs must cancel"),
     ),
     "emb": (
@@ -202,42 +190,45 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         Mistake(overwritten,
                 "dC[X] += demb: NumPy adds each character once, however often it stands in X; np.add.at(dC, X, ...)",
                 source="+="),
-        Mistake(overwritten_in_part,
+        Mistake(overwritten_by_place,
                 "dC[X[:, k]] += demb[:, k]: NumPy adds a character that stands there twice only once; np.add.at"),
+        Mistake(overwritten_by_example,
+                "dC[X[i]] += demb[i]: NumPy adds a character that stands there twice only once; np.add.at"),
         Mistake(overwritten,
                 "dC[X] = demb: a repeated character was overwritten instead of added; the last one stays"),
         Mistake(lambda X, demb, V, D: overwritten(X[::-1, ::-1], demb.reshape(*X.shape, D)[::-1, ::-1], V, D),
                 "dC[X] = demb where it is still zero: a repeated character is added; here the first one stays"),
-        Mistake(lambda X, demb, V, D: rows(X, demb, V, D) / counts(X, V),
+        Mistake(lambda X, demb, V, D: rows(X, demb, V, D) / np.maximum(rows(X, np.ones_like(demb), V, D), 1),
                 "dC / counts: averaged over the places of a character; they add up"),
-        Mistake(lambda X, demb, V, D: rows(X, demb, V, D) * counts(X, V),
+        Mistake(lambda X, demb, V, D: rows(X, demb, V, D) * rows(X, np.ones_like(demb), V, D),
                 "dC * counts: times the count of the character; adding up has done that already"),
-        Mistake(places,
+        Mistake(lambda X, demb, V, K, D: [rows(X[:, k], demb.reshape(-1, K, D)[:, k], V, D) for k in range(K)],
                 "one place of the context only: every place reads C, all K add to dC"),
         Mistake(lambda Y, demb, V, K, D: rows(Y, demb.reshape(-1, K, D).sum(1), V, D),
                 "rows of Y: the rows that were read are those of X"),
-        Mistake(lambda X, demb, V, K, D: rows(X, turned(demb, K, D), V, D),
+        Mistake(lambda X, demb, V, D: rows(X[:, ::-1], demb, V, D),
                 "demb with the context reversed: keep the characters in their order"),
         Mistake(lambda X, demb, V, K, D: [rows(X, each, V, D) for each in swapped(demb, K, D)],
                 "demb as (B, D, K): keep each character's D numbers together; (B, K, D)"),
-        Mistake(lambda X, emb, V, D: rows(ids=X, demb=emb, V=V, D=D),
+        Mistake(lambda emb, X, V, D: rows(X, emb, V, D),
                 "emb for demb: add up the gradient, not the embedding"),
     ),
 }  # fmt: skip
 
-# Found whatever the link: the gradient is the right one times this factor; the size, if any, that is to be seen in the
-# factor; what was done. The first that fits is named.
-RATIOS: tuple[tuple[Callable[[int, int, int], float], str, str], ...] = (
-    (lambda B, V, K: 2, "", "doubled"),
-    (lambda B, V, K: 1 / 2, "", "halved"),
-    (lambda B, V, K: B, "B", "the 1/B of the mean is missing"),
-    (lambda B, V, K: 1 / B, "B", "the 1/B was taken once more"),
-    (lambda B, V, K: B / V, "", "divided by V, not by B; the mean is over the examples"),
-    (lambda B, V, K: 1 / V, "V", "the mean is over the examples, not over the characters"),
-    (lambda B, V, K: 1 / (B * V), "B V", ".mean() over everything; the mean is over the examples alone"),
-    (lambda B, V, K: K, "K", "once for each place of the context"),
-    (lambda B, V, K: 1 / K, "K", "divided by the places of the context; they add up"),
-    (lambda B, V, K: 1 / np.log(2), "", "the loss is in natural logarithms, not to base 2"),
-    (lambda B, V, K: 1 / np.log(10), "", "the loss is in natural logarithms, not to base 10"),
-    (lambda B, V, K: B / max(B - 1, 1), "", "divided by B - 1; the mean divides by B"),
-)
+
+def ratios(B: int, V: int, K: int) -> tuple[tuple[float, str, str], ...]:
+    """What a wrong gradient may be times the right one, whatever the link; the size to be seen in that; the cause."""
+    return (
+        (2, "", "doubled"),
+        (1 / 2, "", "halved"),
+        (B, "B", "the 1/B of the mean is missing"),
+        (1 / B, "B", "the 1/B was taken once more"),
+        (B / V, "", "divided by V, not by B; the mean is over the examples"),
+        (1 / V, "V", "the mean is over the examples, not over the characters"),
+        (1 / (B * V), "B V", ".mean() over everything; the mean is over the examples alone"),
+        (K, "K", "once for each place of the context"),
+        (1 / K, "K", "divided by the places of the context; they add up"),
+        (1 / np.log(2), "", "the loss is in natural logarithms, not to base 2"),
+        (1 / np.log(10), "", "the loss is in natural logarithms, not to base 10"),
+        (B / max(B - 1, 1), "", "divided by B - 1; the mean divides by B"),
+    )

@@ -4,121 +4,142 @@ Each is computed from the one before it as training left it, so that a slip is f
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from trainer.core import ops
+from trainer.core import model, ops
+from trainer.core.links import FORWARD
+from trainer.core.model import Batch, Parameters
 from trainer.core.ops import Array
-from trainer.core.verdicts import Verdict
+from trainer.core.tolerances import loosened, sum_of, unit
+from trainer.core.verdict import Verdict, compare
 from trainer.core.witness import Witness
-from trainer.referee import forward_mistakes
-from trainer.referee.instead import loosened, mistake, ratio, sum_of, times, unit, worst
-from trainer.referee.plain import dropped, embed, losses
+from trainer.mistakes.diagnosis import Candidate, instead, rounding
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Forward(Verdict):
-    """One tensor of the forward pass. `found` says what is wrong and where to look; empty if it passed."""
+def in_float64(p: Parameters, batch: Batch, given: Mapping[str, Array] | None = None) -> dict[str, Array]:
+    """emb, z, h, logits and each example's loss (B,) from the definitions, each from the one before it.
 
-    name: str = "forward"
-    tensor: str  # emb, z, h, logits or loss
-    max_abs_error: float
-    atol: float  # the bound of the worst entry
-    found: str
-
-    @property
-    def severity(self) -> float:
-        return self.max_abs_error
-
-
-# How far rounding may take training from it. u is the distance from 1 to the next number of the training type.
-
-
-def affine_bound(x: Array, W: Array, b: Array, u: float) -> Array:
-    """A sum of n products and a bias, each of them rounded: (B, I), (I, O), (O,) -> (B, O)."""
-    return u * sum_of(len(W)) * (np.abs(x) @ np.abs(W) + np.abs(b))
-
-
-def loss_bound(logits: Array, loss: Array, u: float) -> Array:
-    """The bound on an example's loss, log(sum of exp(s)) - s[target] with s = logits - max: (B, V), (B,) -> (B,).
-
-    Rounding s moves exp(s) by u |s| of itself, exp and the sum over V by some roundings of themselves. On average over
-    the softmax |s| is at most log V, so the logarithm moves by that much; and so do s[target], which is at most the
-    loss in size, and the result.
+    `given` stand in for what is computed here, as what the next one is made from.
     """
-    V = logits.shape[1]
-    return u * (8 + sum_of(V) + 3 * math.log(V) + 2 * np.abs(loss))
-
-
-def examine(witness: Witness) -> list[Forward]:
-    """The rows `forward` of a checked step: emb, z, h, logits, loss."""
-    p, batch, seen = witness.before, witness.batch, witness.forward
-    dtype = p.flat.dtype
-    u = unit(dtype)
+    given, x = given or {}, {}
     C, W1, b1, W2, b2 = (array.astype(np.float64) for array in (p.C, p.W1, p.b1, p.W2, p.b2))
-    emb, z, h, logits = (seen[name].astype(np.float64) for name in ("emb", "z", "h", "logits"))
-
-    right = {"emb": dropped(embed(C, batch.contexts), batch.emb_mask)}
-    right["z"] = emb @ W1 + b1
-    right["h"] = dropped(np.tanh(z), batch.h_mask)
-    right["logits"] = h @ W2 + b2
-    each = losses(logits, batch.targets)  # (B,)
-    right["loss"] = each.mean(keepdims=True)
-
-    bounds = {"emb": 2 * u * np.abs(right["emb"])}  # one rounding, of the product with the mask
-    bounds["z"] = affine_bound(emb, W1, b1, u)
-    bounds["h"] = 8 * u * np.abs(right["h"])  # tanh to four units in the last place, and the mask
-    bounds["logits"] = affine_bound(h, W2, b2, u)
-    bounds["loss"] = loss_bound(logits, each, u).mean(keepdims=True)
-
-    found = {"emb": emb, "z": z, "h": h, "logits": logits, "loss": np.array([witness.loss])}
-    rows = []
-    for tensor, array in found.items():
-        bound = loosened(bounds[tensor], right[tensor], dtype)
-        off = worst(array, right[tensor], bound)
-        said = "" if off.passed else f"{explain(witness, tensor, array, right[tensor], bound)}; {off}"
-        rows.append(
-            Forward(
-                passed=off.passed, tensor=tensor, max_abs_error=off.error, atol=off.bound, found=said
-            )
-        )  # fmt: skip
-    return rows
+    emb = np.concatenate([C[ids] for ids in batch.contexts.T], axis=1)  # (B, K*D)
+    x["emb"] = dropped(emb, batch.emb_mask)
+    x["z"] = given.get("emb", x["emb"]) @ W1 + b1  # (B, H)
+    x["h"] = dropped(np.tanh(given.get("z", x["z"])), batch.h_mask)  # (B, H)
+    x["logits"] = given.get("h", x["h"]) @ W2 + b2  # (B, V)
+    x["loss"] = losses(given.get("logits", x["logits"]), batch.targets)
+    return x
 
 
-# What was done instead.
-
-WHERE = {
-    "emb": "look at embedding, emb = C[contexts], the rows side by side",
-    "z": "look at affine in the hidden layer, z = emb @ W1 + b1",
-    "h": "look at tanh, h = tanh(z)",
-    "logits": "look at affine in the output layer, logits = h @ W2 + b2",
-    "loss": "look at softmax and cross_entropy, loss = mean of -log softmax(logits)[target]",
-}
+def losses(logits: Array, targets: Array) -> Array:
+    """-log softmax(logits)[target] of each example, in nats, with the largest logit taken off: (B, V), (B,) -> (B,)."""
+    shifted = logits - logits.max(axis=1, keepdims=True)  # (B, V)
+    return np.asarray(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(targets)), targets])
 
 
-def explain(witness: Witness, tensor: str, found: Array, right: Array, bound: Array) -> str:
+def dropped(x: Array, mask: Array | None) -> Array:
+    """x times its dropout mask, where there is one: (B, n), (B, n) -> (B, n)."""
+    return x if mask is None else x * mask.astype(np.float64)
+
+
+def bounds(p: Parameters, x: Mapping[str, Array], u: float) -> dict[str, Array]:
+    """How far one operation's rounding by u may take training from each of what `in_float64` gives.
+
+    An affine sum rounds by its magnitudes, tanh by four units in the last place. Of the loss, log(sum of exp(s)) less s
+    at the target: rounding s moves exp(s) by u |s| of itself, exp and the sum over V by some roundings of themselves.
+    On average over the softmax |s| is at most log V, so the logarithm moves by that much; and so do s at the target,
+    which is at most the loss in size, and the result.
+    """
+    size = {name: np.abs(value) for name, value in x.items()}
+    V = len(p.b2)
+    return {
+        "emb": 2 * u * size["emb"],  # one rounding, of the product with the mask
+        "z": u * sum_of(len(p.W1)) * (size["emb"] @ np.abs(p.W1) + np.abs(p.b1)),
+        "h": 8 * u * size["h"],
+        "logits": u * sum_of(len(p.W2)) * (size["h"] @ np.abs(p.W2) + np.abs(p.b2)),
+        "loss": u * (8 + sum_of(V) + 3 * math.log(V) + 2 * size["loss"]),
+    }
+
+
+def check_forward(witness: Witness) -> list[Verdict]:
+    """The verdicts `forward` of a step: emb, z, h, logits, loss."""
+    p, batch, dtype = witness.before, witness.batch, witness.before.flat.dtype
+    found = {name: witness.forward[name].astype(np.float64) for name in ("emb", "z", "h", "logits")}
+    right = in_float64(p, batch, found)
+    bound = bounds(p, right, unit(dtype))
+    found["loss"] = ops.cross_entropy(witness.forward["logits"], batch.targets).astype(np.float64)
+    verdicts = []
+    for of, value in found.items():
+        verdict = compare("forward", value, right[of], loosened(bound[of], right[of], dtype), of)
+        if not verdict.passed:
+            verdict = replace(verdict, words=in_words(verdict, witness, value, right[of]))
+        verdicts.append(verdict)
+    if verdicts[-1].passed:
+        mean, own = right["loss"].mean(keepdims=True), bound["loss"].mean(keepdims=True)
+        verdict = compare("forward", np.array([witness.loss]), mean, loosened(own, mean, dtype), "loss")
+        said = f"look at loss in witness.py: {verdict.found}, should be {verdict.expected}"
+        verdicts[-1] = verdict if verdict.passed else replace(verdict, words=f"the forward pass: loss is wrong: {said}")
+    return verdicts
+
+
+def in_words(verdict: Verdict, witness: Witness, found: Array, right: Array) -> str:
     """What is wrong, where to look, and what was done instead where it can be told."""
-    mask = {"emb": witness.batch.emb_mask, "h": witness.batch.h_mask}.get(tensor)
-    where = WHERE[tensor] + (", or at dropout, times the mask" if mask is not None else "")
-    factor = ratio(found, right, bound)
-    words = mistake(found, unit(witness.before.flat.dtype), forward_mistakes.known(witness, tensor))
-    if not words and factor is not None:
-        words = f"it is {times(factor)}"
-    if not words and not np.isfinite(found).all():
-        words = "it holds numbers that are not finite"
-    return f"the forward pass: {tensor} is wrong: {where}{words and '; '}{words}"
+    tensor = str(verdict.of)
+    rtol, (V, K, _, _) = rounding(witness.g.flat.dtype), witness.sizes
+    done = instead(found, right, slips(tensor, witness), rtol, sizes=(len(right), V, K))
+    worst = f"worst at {verdict.worst}: {verdict.found:.6e}, should be {verdict.expected:.6e}"
+    place = f"{suspect(verdict, witness)}, {FORWARD[tensor].formula}"
+    return f"the forward pass: {tensor} is wrong: look at {place}; {worst}" + (f"; {done}" if done else "")
 
 
-def probe(witness: Witness) -> str:
-    """What is wrong with `affine` where biases are not zero, as they are at the start; empty if nothing is."""
-    given = witness.forward["emb"], witness.before.W1
-    bias = np.random.default_rng(0).standard_normal(witness.before.b1.shape).astype(given[1].dtype)
-    found = ops.affine(*given, bias).astype(np.float64)
-    x, W = (array.astype(np.float64) for array in given)
-    u = unit(witness.before.flat.dtype)
-    right, bound = x @ W + bias, affine_bound(x, W, bias, u)
-    if worst(found, right, loosened(bound, right, witness.before.flat.dtype)).passed:
-        return ""
-    words = mistake(found, u, forward_mistakes.known_affine(x, W, bias.astype(np.float64)))
-    return f"affine gives something else than x @ W + b{words and ': '}{words}"
+def suspect(verdict: Verdict, witness: Witness) -> str:
+    """The function to look at: the first whose result is wrong when it is run once more on what it was given."""
+    p, batch, x, tensor = witness.before, witness.batch, witness.forward, str(verdict.of)
+    again: dict[str, Callable[[], Array]] = {
+        "emb": lambda: model.embed(p.C, batch),
+        "z": lambda: ops.affine(x["emb"], p.W1, p.b1),
+        "h": lambda: model.activate(ops.tanh(x["z"]), batch.h_mask),
+        "logits": lambda: ops.affine(x["h"], p.W2, p.b2),
+        "loss": lambda: ops.cross_entropy(x["logits"], batch.targets),
+    }
+    mask, place = {"emb": batch.emb_mask, "h": batch.h_mask}.get(tensor), tuple(verdict.worst or ())
+    operation = FORWARD[tensor].operation + ("" if mask is None else " or dropout")
+    if not abs(float(again[tensor]()[place]) - verdict.expected) <= verdict.tolerance:
+        return operation
+    if not abs(float(model.forward(p, batch)._asdict()[tensor][place]) - verdict.expected) <= verdict.tolerance:
+        return f"forward in model.py ({operation} by itself gives what it should)"
+    return "gradients in threads.py (forward by itself gives what it should)"
+
+
+def slips(tensor: str, witness: Witness) -> Iterator[Candidate]:
+    """What people do instead, and what it gives."""
+    p, batch = witness.before, witness.batch
+    mask = {"emb": batch.emb_mask, "h": batch.h_mask}.get(tensor)
+    x = {name: array.astype(np.float64) for name, array in witness.forward.items()}
+    plain = in_float64(p, batch._replace(emb_mask=None, h_mask=None), x)
+    if mask is not None:
+        yield "the mask was not applied", plain[tensor]
+        yield "what is kept was not scaled by 1 / (1 - rate)", plain[tensor] * (mask > 0)
+    match tensor:
+        case "emb":
+            yield "the context was reversed", in_float64(p, batch._replace(contexts=batch.contexts[:, ::-1]))["emb"]
+        case "h":
+            yield "there is no tanh", dropped(x["z"], mask)
+        case "z" | "logits":
+            yield "the bias is missing", plain[tensor] - (p.b1 if tensor == "z" else p.b2)
+
+
+def start_warnings(witness: Witness) -> list[str]:
+    """Sentences about a model that learns nothing, or next to nothing, from its first step on; none for a sound one."""
+    silent = {"W2": "the hidden layer gets no gradient", "W1": "C gets no gradient", "C": "W1 gets no gradient"}
+    zero = [name for name in silent if not getattr(witness.before, name).any()]
+    said = [f"{name} is all zero at the start: {silent[name]} at the first step" for name in zero]
+    share = float((np.abs(np.tanh(witness.forward["z"])) > 0.99).mean())
+    if share > 0.5:
+        flat = "(|tanh| > 0.99), where its slope is nearly 0: W1 or C is too large"
+        said.append(f"{share:.0%} of the hidden units are saturated at the start {flat}")
+    return said

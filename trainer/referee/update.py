@@ -1,133 +1,168 @@
 """The update: the real move of the parameters, held against the rule's own formula in float64, entry by entry.
 
-What the rule remembers is judged first; then the move is computed from that memory as training stored it, so that a
-slip is found where it was made and what underflows in storage (AdamW's v, where |g| is below 1e-22) is no slip.
+SGD with momentum: v = momentum * v + g, p = p - rate * v. AdamW: m = beta1 * m + (1 - beta1) * g and v = beta2 * v +
+(1 - beta2) * g², both divided by 1 - beta^t, p = p - rate * (m / (sqrt(v) + eps) + decay * p); the papers are named in
+optim.py. Weight decay spares the biases. Training stores m / (1 - beta1) and v / (1 - beta2).
+
+The rate is judged first, then what the rule remembers, then the move from these as training has them: so a slip is
+found where it was made, and what underflows in storage (AdamW's v, where |g| is below 1e-22) is no slip.
 """
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from trainer.config import Train
-from trainer.core.model import Sizes
+from trainer.core.model import NAMES, Parameters
 from trainer.core.numerical import Point
 from trainer.core.ops import Array
-from trainer.core.verdicts import Verdict
+from trainer.core.tolerances import ROUNDING, loosened, unit
+from trainer.core.verdict import Verdict, compare
 from trainer.core.witness import Witness
-from trainer.referee import update_mistakes
-from trainer.referee.instead import Worst, loosened, unit, worst
-from trainer.referee.plain import all_losses, losses
-from trainer.referee.rule import BETA1, BETA2, Move, direction, learning_rate, memory, move_of, moved
+from trainer.mistakes.diagnosis import Candidate, instead, multiple, rounding, times
+from trainer.referee.forward import in_float64, losses
+
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+WRONG = "the update is wrong: look at"
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Update(Verdict):
-    """The move of a step. `found` says what is wrong and where to look; empty if it passed."""
+def scheduled_rate(train: Train, step: int) -> float:
+    """A rising warm-up; then constant, tenfold less at half and at three quarters, or half a cosine wave."""
+    if step < train.warmup_steps:
+        return train.learning_rate * (step + 1) / train.warmup_steps
+    if train.schedule == "step":
+        drops = int(step >= train.steps / 2) + int(step >= train.steps * 3 / 4)
+        return train.learning_rate * 0.1**drops
+    if train.schedule == "cosine":
+        share = (step - train.warmup_steps) / (train.steps - train.warmup_steps)
+        return train.learning_rate * (1 + math.cos(math.pi * share)) / 2
+    return float(train.learning_rate)
 
-    name: str = "update"
-    predicted: float  # the change of the loss to first order
-    loss_before: float  # of the batch, in float64, nats
-    loss_after: float
-    tensor: str  # of the worst entry: a parameter, or what the rule remembers (velocity, m, v)
-    max_abs_error: float  # of that tensor
-    atol: float  # the bound of the worst entry
-    found: str
+
+@dataclass(frozen=True)
+class Move:
+    """One move in float64: flat vectors, in the order of Parameters.flat."""
+
+    train: Train
+    step: int
+    rate: float
+    p: Array  # before
+    g: Array
+    decayed: Array  # what weight decay applies to: p, and 0 for the biases
+    before: dict[str, Array]  # what the rule remembers: velocity, or m and v as they are stored
+    after: dict[str, Array]
 
     @property
-    def severity(self) -> float:
-        return self.max_abs_error
+    def rule(self) -> str:
+        """The function that moves the parameters."""
+        return "adam" if self.train.optimizer == "adamw" else "momentum" if self.train.momentum else "sgd"
+
+    def remembered(self) -> dict[str, tuple[float, Array]]:
+        """What the rule remembers: the factor by which it fades, and what is added."""
+        of_adam = {"m": (BETA1, self.g), "v": (BETA2, self.g**2)}
+        return {"adam": of_adam, "momentum": {"velocity": (self.train.momentum, self.g)}}.get(self.rule, {})
+
+    def along(self, mean: bool = True, square: bool = True) -> Array:
+        """What the parameters move against, without decay; for AdamW with or without its bias corrections."""
+        if self.rule == "adam":
+            t = self.step + 1
+            root = np.sqrt((1 - BETA2) * self.after["v"] / (1 - BETA2**t if square else 1))
+            # The factor comes last, because a tiny m times 1 - beta loses digits.
+            return np.asarray(self.after["m"] / (root + EPS) * ((1 - BETA1) / (1 - BETA1**t if mean else 1)))
+        return self.after["velocity"] if self.rule == "momentum" else self.g
+
+    def by(self, along: Array, decayed: Array) -> Array:
+        """The move."""
+        return -self.rate * (along + self.train.weight_decay * decayed)
 
 
-# How far rounding may take training from it. u is the distance from 1 to the next number of the training type.
-
-
-def memory_bound(move: Move, name: str, u: float) -> Array:
-    """Two products and a sum, and a constant that is rounded: half a unit each."""
-    if name == "v":
-        size = BETA2 * move.before["v"] + move.g**2
-    else:
-        factor = BETA1 if name == "m" else move.train.momentum
-        size = np.abs(factor * move.before[name]) + np.abs(move.g)
-    return np.asarray(4 * u * size)
-
-
-def parameter_bound(move: Move, along: Array, rate: float, u: float) -> Array:
-    """The decay's factor, its product and the last difference round by the size of p; the rest by that of the move.
-
-    AdamW rounds its move at most eight times. The rate itself is off by what cos loses near the end of its half wave.
-    """
-    lost = 8 * unit(np.float64) * move.train.learning_rate
-    decay = 1 + rate * move.train.weight_decay  # a decay above 1 turns p round and may lengthen it
-    return 2 * u * decay * np.abs(move.p) + (8 * u * rate + lost) * np.abs(along)
-
-
-# The verdict.
-
-
-def examine(witness: Witness, at: Point, train: Train) -> Update:
-    """The row `update` of a checked step."""
-    move = move_of(witness, train)
-    after = witness.after.flat.astype(np.float64)
-    of_memory = [judge_memory(move, tensor, right, witness) for tensor, right in memory(move).items()]
-    wrong = [judged for judged in of_memory if not judged.off.passed]
-    judged = wrong[0] if wrong else judge_parameters(move, after, witness)
-    off, found = judged.off, ""
-    if judged.words:
-        found = f"the update is not what {move.rule} says: {judged.words}; {place_of(move.sizes, off)}"
-    return Update(
-        passed=off.passed,
-        predicted=float(move.g @ (after - move.p)),
-        loss_before=float(losses(at.logits, witness.batch.targets).mean()),
-        loss_after=float(all_losses(witness.after, witness.batch).mean()),
-        tensor=judged.tensor,
-        max_abs_error=off.error,
-        atol=off.bound,
-        found=found,
+def move_of(witness: Witness, train: Train) -> Move:
+    """The move of a step."""
+    p, g = witness.before.flat.astype(np.float64), witness.g.flat.astype(np.float64)
+    decayed = np.where(np.arange(len(p)) < len(witness.before.matrices), p, 0)
+    before, after = (
+        {name: vector.astype(np.float64) for name, vector in state.items()}
+        for state in (witness.state_before, witness.state_after)
     )
+    return Move(train, witness.number, witness.rate, p, g, decayed, before, after)
 
 
-class Judged(NamedTuple):
-    """One vector of the update: its worst entry, and words for what is wrong with it, if anything is."""
+def check_update(witness: Witness, at: Point, train: Train) -> Verdict:
+    """The verdict `update` of a step: of learning_rate, velocity, m or v where that is wrong, else of a parameter."""
+    move, p, dtype = move_of(witness, train), witness.before, witness.g.flat.dtype
+    u, after = unit(dtype), witness.after.flat.astype(np.float64)
+    own = scheduled_rate(train, move.step)
+    lost = 8 * ROUNDING * train.learning_rate  # by cos, near the end of its half wave
+    verdict = compare("update", np.array([move.rate]), np.array([own]), np.array([lost]), "learning_rate")
+    if not verdict.passed:
+        said = f"{WRONG} learning_rate in optim.py: {move.rate:.6g} at step {move.step}, should be {own:.6g}"
+        return replace(verdict, words=said)
+    for name, (factor, added) in move.remembered().items():
+        held = factor * move.before[name]
+        bound = 4 * u * (np.abs(held) + np.abs(added))  # two products, a sum, a constant: half a unit each
+        verdict = compare("update", move.after[name], held + added, loosened(bound, held + added, dtype), name)
+        if not verdict.passed:
+            known = [("it was not touched", move.before[name]), ("what it held before was cleared", added)]
+            done = instead(move.after[name], held + added, known, rounding(dtype)) or "it is another"
+            return told(verdict, p, f"{WRONG} {move.rule} in optim.py: {name} is wrong: {done}")
 
-    tensor: str
-    off: Worst
-    words: str
+    along = move.along()
+    right = move.p + move.by(along, move.decayed)
+    # The decay's factor, its product and the last difference round by the size of p, here as in training, and a decay
+    # above 1 turns p round and may lengthen it; the rest, at most eight times, by the size of the move.
+    bound = 4 * u * (1 + move.rate * train.weight_decay) * np.abs(move.p) + 8 * u * move.rate * np.abs(along)
+    bound = loosened(bound, right, dtype)
+    verdict = compare("update", after, right, bound)
+    if not verdict.passed:
+        return told(verdict, p, f"{WRONG} {what_moved(move, after, right, bound, p)}")
+    old = float(losses(at.a.logits, witness.batch.targets).mean())
+    new = float(in_float64(witness.after, witness.batch)["loss"].mean())
+    against = move.g @ (after - move.p) < 0
+    cause = "the learning rate is too high" if against else f"{train.optimizer} moved with the gradient"
+    uphill = f"the update went uphill, {old:.4f} -> {new:.4f}: {cause}"
+    return told(verdict, p, uphill if new > old else None, worst=False)
 
 
-def judge_memory(move: Move, tensor: str, right: Array, witness: Witness) -> Judged:
-    """The velocity, m or v after the step."""
-    dtype = witness.before.flat.dtype
-    u = unit(dtype)
-    bound = loosened(memory_bound(move, tensor, u), right, dtype)
-    off = worst(move.after[tensor], right, bound)
-    words = "" if off.passed else update_mistakes.of_memory(move, tensor, right, bound, u)
-    return Judged(tensor, off, words)
-
-
-def judge_parameters(move: Move, after: Array, witness: Witness) -> Judged:
-    """The parameters after the step."""
-    dtype = witness.before.flat.dtype
-    u = unit(dtype)
-    rate, along = learning_rate(move.train, move.step), direction(move)
-    right = moved(move, along, rate, move.train.weight_decay)
-    bound = loosened(parameter_bound(move, along, rate, u), right, dtype)
-    off = worst(after, right, bound)
-    words = "" if off.passed else update_mistakes.of_parameters(move, after, bound, u)
-    return Judged(locate(move.sizes, off.place[0])[0], off, words)
-
-
-def locate(sizes: Sizes, place: int) -> tuple[str, list[int]]:
-    """The parameter, and the entry in it, at a place of the flat vector."""
-    for name, shape in sizes.shapes().items():
+def told(verdict: Verdict, p: Parameters, words: str | None, worst: bool = True) -> Verdict:
+    """The verdict on a flat vector, in words, with its worst entry as one of a parameter."""
+    (place,) = verdict.worst or [0]
+    for name, shape in p.sizes.shapes().items():
         if place < math.prod(shape):
-            return name, [int(i) for i in np.unravel_index(place, shape)]
+            entry = [int(i) for i in np.unravel_index(place, shape)]
+            numbers = f"; worst at {name}{entry}: {verdict.found:.6e}, should be {verdict.expected:.6e}" * worst
+            return replace(verdict, of=verdict.of or name, worst=entry, words=words and words + numbers)
         place -= math.prod(shape)
     raise IndexError(place)
 
 
-def place_of(sizes: Sizes, off: Worst) -> str:
-    """The worst entry as people write it."""
-    name, place = locate(sizes, off.place[0])
-    return f"worst at {name}{place}: {off.found:.6e}, should be {off.right:.6e}"
+def what_moved(move: Move, after: Array, right: Array, bound: Array, p: Parameters) -> str:
+    """The function to look at, and what was done instead of the right move."""
+    off = Parameters(p.sizes, ~(np.abs(after - right) <= bound))
+    names = [name for name in NAMES if getattr(off, name).any()]
+    for name in names:
+        getattr(off, name)[...] = True
+    where, wrong = f"{' and '.join(names)} alone: " if len(names) < 3 else "", off.flat
+    found, wanted = after[wrong] - move.p[wrong], right[wrong] - move.p[wrong]
+    if not found.any():
+        return f"{move.rule} in optim.py: {where}nothing moved, it was never applied"
+    rtol, atol = rounding(p.flat.dtype), float(np.linalg.norm(bound[wrong]))
+    done = instead(found, wanted, ((words, made[wrong]) for words, made in slips(move)), rtol, atol)
+    decay = multiple(found - wanted, move.by(0 * move.p, move.decayed)[wrong], rtol, atol)
+    if done is None and decay is not None:
+        done = f"weight decay: {times(1 + decay, rtol)}"
+    function = "update" if done and "weight decay" in done else move.rule
+    return f"{function} in optim.py: {where}{done or 'the move is another'}"
+
+
+def slips(move: Move) -> Iterator[Candidate]:
+    """What people do instead of the move, and what it gives."""
+    yield "the move went with the gradient, uphill", move.by(-move.along(), move.decayed)
+    yield "the gradient stands where what the rule remembers belongs", move.by(move.g, move.decayed)
+    yield "weight decay is missing", move.by(move.along(), 0 * move.p)
+    yield "weight decay reaches the biases too", move.by(move.along(), move.p)
+    if move.rule == "adam":
+        yield "there is no bias correction", move.by(move.along(False, False), move.decayed)
+        yield "the mean has no bias correction", move.by(move.along(False), move.decayed)
+        yield "the mean square has no bias correction", move.by(move.along(True, False), move.decayed)

@@ -1,0 +1,81 @@
+"""The checks on gradients in words; whether they can see anything at all; and the sum over the threads, once more."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from trainer.config import Check, Config
+from trainer.core import checks
+from trainer.core.numerical import Mapper, Point
+from trainer.core.tolerances import of_slopes, tolerances
+from trainer.core.verdict import Verdict, compare
+from trainer.core.witness import Witness
+from trainer.mistakes.blame import explain, once_more
+from trainer.mistakes.diagnosis import rounding
+
+BLIND = 0.1  # a tolerance that is such a share of a gradient judges nothing
+
+
+def check_gradients(
+    witness: Witness, at: Point, config: Config, rng: np.random.Generator, mapper: Mapper, own: Mapping[str, str]
+) -> list[Verdict]:
+    """The verdicts `sum_to_zero`, `gradient` of nine tensors, and `descent`; what failed says what is wrong."""
+    verdicts = checks.check_gradients(at, witness.gradients, config.check, config.model.dtype, rng, mapper)
+    again = check_again(witness) if len(witness.passes) > 1 else {}
+    verdicts = [again.get(str(each.of), each) if each.passed else each for each in verdicts]
+    wrong = [str(each.of) for each in verdicts if each.name == "gradient" and not each.passed]
+    blind = blindness(at, witness, config.check)
+    for k, verdict in enumerate(verdicts):
+        if not verdict.passed:
+            verdicts[k] = replace(verdict, words=explain(verdict, witness, own, wrong))
+        elif verdict.of in blind:
+            verdicts[k] = replace(verdict, passed=False, words=blind[verdict.of])
+    return [check_sum(witness, own), *verdicts]
+
+
+def check_sum(witness: Witness, own: Mapping[str, str]) -> Verdict:
+    """The verdict `sum_to_zero`, which is made in every run."""
+    verdict = checks.sum_to_zero(witness.gradients["logits"])
+    return verdict if verdict.passed else replace(verdict, words=explain(verdict, witness, own, ()))
+
+
+def check_again(witness: Witness) -> dict[str, Verdict]:
+    """The gradients that come out otherwise when the parts of the batch are computed one after the other."""
+    rtol, found = rounding(witness.g.flat.dtype), {}
+    for name, right in once_more(witness).items():
+        expected = right.astype(np.float64)
+        tolerance = np.full(right.shape, rtol * float(np.abs(expected).max()))
+        verdict = compare("gradient", witness.gradients[name].astype(np.float64), expected, tolerance, name)
+        if not verdict.passed:
+            found[name] = verdict
+    return found
+
+
+def blindness(at: Point, witness: Witness, check: Check) -> dict[str, str]:
+    """For each gradient of which a given eps, rtol or atol sees nothing: words for that, and what would see.
+
+    Where the tolerances of the program's own see nothing either, as close to a minimum, nothing is said.
+    """
+    given = {f"check.{key}": getattr(check, key) for key in ("eps", "rtol", "atol") if getattr(check, key) != "auto"}
+    if not given:
+        return {}
+    seen = seen_by(at, witness, replace(check, eps="auto", rtol="auto", atol="auto"))
+    unseen = seen - seen_by(at, witness, check)
+    if not unseen:
+        return {}
+    eps = [10.0**k for k in range(-15, 0) if seen <= seen_by(at, witness, replace(check, eps=10.0**k))]
+    advice = f"check.eps from {eps[0]:.0e} to {eps[-1]:.0e}" if "check.eps" in given and eps else "auto"
+    told = ", ".join(f"{key}={value:g}" for key, value in given.items())
+    return {
+        name: f"the check of d{name} sees nothing at {told}: it would pass an error of a tenth of it; give {advice}"
+        for name in unseen
+    }
+
+
+def seen_by(at: Point, witness: Witness, check: Check) -> set[str]:
+    """The gradients beside whose size the tolerances are small."""
+    slopes, dtype = check.coordinates == "directions", witness.g.flat.dtype
+    tol = (of_slopes if slopes else tolerances)(at, check, dtype.name)
+    sizes = {name: float(np.linalg.norm(g) if slopes else np.abs(g).max()) for name, g in witness.gradients.items()}
+    return {name for name, size in sizes.items() if tol.atol[name] + tol.rtol[name] * size < BLIND * size}
