@@ -4,106 +4,53 @@ from pathlib import Path
 
 import pytest
 from conftest import Trainer
+from practice_files import whole
+from test_practice_run import of, said, words
 
 from trainer.errors import UserError
-from trainer.tools.practice.answer import Answer, answer
-from trainer.tools.practice.command import practice
-from trainer.tools.practice.point import exercise
-from trainer.tools.practice.process import judged
-from trainer.tools.practice.run import program
-from trainer.tools.practice.screen import WIDTH, screen
+from trainer.tools.practice.command import WIDTH, practice, screen
+from trainer.tools.practice.judge import Finding
+from trainer.tools.practice.run import Answer
 
 EXAMPLES = Path(__file__).parent / "practice_files" / "examples"
-EXERCISE = exercise()
-
-
-def of(text: str) -> Answer:
-    """The answer to a file, judged in this process."""
-    return answer(program(text.encode(), "mine.py"), EXERCISE)
-
-
-def words(found: Answer) -> dict[str, str]:
-    return {verdict.name: verdict.word for verdict in found.verdicts}
-
-
-def sentence(found: Answer, name: str) -> str:
-    """All that is said about a gradient."""
-    verdict = next(verdict for verdict in found.verdicts if verdict.name == name)
-    return f"{verdict.fact} {verdict.sentence}"
-
-
-def test_the_right_examples_are_right() -> None:
-    found = judged(str(EXAMPLES / "right.txt"))
-    assert (found.right(), found.notes) == (9, [])
-    lecture = judged(str(EXAMPLES / "lecture_names.txt"))
-    assert lecture.right() == 9
-    assert lecture.notes == ["line 2 changed p itself, which is given: it was put back; begin with p.copy()"]
-
-
 SEVERAL = {
     "dlogits": ("WRONG", "it is 32 times too large, and B is 32: the 1/B of the mean is missing"),
-    "dW2": ("right", ""),
+    "dW2": ("right, from your dlogits", ""),
     "db2": ("SHAPE", "it still has a row for each example"),
-    "dh": ("ERROR", "ValueError: matmul: ... (size 64 is different from 27)\nW2 (64, 27), dlogits (32, 27)"),
+    "dh": ("ERROR", "ValueError: matmul: ... (size 64 is different from 27) W2 (64, 27), dlogits (32, 27)"),
     "dz": ("WRONG", "you wrote dh · (1 - h): the square is missing"),
     "dW1": ("SHAPE", "shape (64, 30), should be (30, 64), that of W1 it is transposed and otherwise right"),
     "db1": ("WRONG", "you wrote dz.mean(0): a mean where a sum belongs"),
-    "demb": ("to do", "from dz, W1: (B, K*D)"),
+    "demb": ("to do", ""),
     "dC": ("WRONG", "a repeated character was overwritten instead of added"),
 }
+UNDEFINED = SEVERAL | {"dh": ("ERROR", "NameError: name 'dlogit' is not defined there is a `dlogits` W2 (64, 27)")}
 
 
-@pytest.mark.parametrize("name", ["several", "undefined"])
-def test_each_mistake_of_the_examples_is_named(name: str) -> None:
-    found = of((EXAMPLES / f"{name}.txt").read_text())
-    expected = dict(SEVERAL)
-    if name == "undefined":
-        expected["dh"] = "ERROR", "NameError: name 'dlogit' is not defined\nthere is a `dlogits`\nW2 (64, 27)"
-    assert words(found) == {name: word for name, (word, _) in expected.items()}
-    for link, (_, said) in expected.items():
-        assert said in sentence(found, link), link
+def example(name: str) -> str:
+    return (EXAMPLES / f"{name}.txt").read_text()
 
 
-TORCH = """\
-dlogits = (p - y) / B
-dW2 = h.t() @ dlogits
-db2 = dlogits.sum(0, keepdim=True)
-dh = dlogits @ W2.T
-dz = (1 - h.pow(2)) * dh
-dW1 = emb.T @ dz
-db1 = dz.sum(dim=0)
-demb = (dz @ W1.T).view(B, K, D)
-dC = torch.zeros_like(C)
-for place in range(K):
-    dC[X[:, place]] += demb[:, place]
-"""
-IN_NUMPY = {
-    "dW2": ("t", "x.T"),
-    "db2": ("keepdim", "keepdims"),
-    "dz": ("pow", "x ** n"),
-    "db1": ("dim", "axis"),
-    "demb": ("view", "x.reshape(...)"),
-    "dC": ("torch", "np"),
-}
+@pytest.mark.parametrize("name", ["right", "lecture_names"])
+def test_the_right_examples_are_right(name: str) -> None:
+    assert (of(example(name)).right(), of(example(name)).all_right(), of(example(name)).notes) == (9, True, [])
 
 
-def test_words_of_pytorch_get_those_of_numpy() -> None:
-    found = of(TORCH)
-    assert {name: word for name, word in words(found).items() if word == "ERROR"} == dict.fromkeys(IN_NUMPY, "ERROR")
-    for link, (word, numpy) in IN_NUMPY.items():
-        assert f"PyTorch's `{word}` is `{numpy}` in NumPy" in sentence(found, link)
-    assert "PyTorch" not in sentence(of("dz = dh.view('int8') * q"), "dz")
-    assert "PyTorch" not in sentence(of("dz = t * dh"), "dz")  # a name of the learner's own
-    assert "there is a" not in sentence(found, "dC")  # the cause, line 9, and not what it left undefined
+@pytest.mark.parametrize(("name", "expected"), [("several", SEVERAL), ("undefined", UNDEFINED)])
+def test_each_mistake_of_the_examples_is_named(name: str, expected: dict[str, tuple[str, str]]) -> None:
+    found = of(example(name))
+    assert words(found) == {gradient: word for gradient, (word, _) in expected.items()}
+    for gradient, (_, sentence) in expected.items():
+        assert sentence in said(found, gradient), gradient
 
 
 SCREEN = """\
-one batch: B = 32, K = 3, D = 10, H = 64, V = 27; loss 3.6013; each link is
-judged with the right gradient coming in
+one batch: B = 32, K = 3, D = 10, H = 64, V = 27; loss 3.6013; the file is
+judged as Python runs it
 dlogits WRONG   line 3: dlogits[np.arange(B), Y] -= 1
         it is 32 times too large, and B is 32: the 1/B of the mean is missing
         at [16, 12]: yours -9.9743e-01, numerical -3.1170e-02
-dW2     right   dW2 = h.T @ dlogits
+dW2     right, from your dlogits dW2 = h.T @ dlogits
 db2     SHAPE   line 6: db2 = dlogits
         shape (32, 27), should be (27,), that of b2: it still has a row for each
         example: sum over the batch, axis 0
@@ -119,107 +66,88 @@ db1     WRONG   line 10: db1 = dz.mean(0)
         you wrote dz.mean(0): a mean where a sum belongs; 1/B is in dz already
 demb    to do   from dz, W1: (B, K*D)
 dC      WRONG   line 13: dC[X] = demb.reshape(B, 3, 10)
-        you wrote dC[X] = demb: a repeated character was overwritten instead of
-        added; the last one stays
-1 of 9 right"""
+        these are the numbers of dC[X] = demb: a repeated character was
+        overwritten instead of added; the last one stays
+        at [0, 5]: yours 5.6325e-03, numerical 8.3752e-02
+0 of 9 right, 1 right from what came in; a training with this file would stop"""
 
 
 def test_the_screen_line_for_line() -> None:
-    found = of((EXAMPLES / "several.txt").read_text())
-    assert screen(found, EXERCISE, 2) == SCREEN
-    assert "at [0, 43]" in screen(found, EXERCISE, 1)
-    assert "square" not in screen(found, EXERCISE, 1)
-    bare = screen(found, EXERCISE, 0).splitlines()
-    assert bare[2:5] == ["dlogits WRONG", "dW2     right", "db2     SHAPE"]
-    assert len(bare) == 12
-    assert all(len(line) <= WIDTH for hints in range(3) for line in screen(found, EXERCISE, hints).splitlines())
+    found = of(example("several"))
+    assert screen(found, 2) == SCREEN
+    assert "at [0, 43]" in screen(found, 1)
+    assert "square" not in screen(found, 1)
+    assert screen(found, 0).splitlines()[2:5] == ["dlogits WRONG", "dW2     right, from your dlogits", "db2     SHAPE"]
+    assert len(screen(found, 0).splitlines()) == 12
 
 
 def test_long_lines_and_control_characters_stay_within_the_screen() -> None:
-    long = "dz = dh * (1 - h)" + " + 0 * dh" * 30 + "  # \x1b[2J\n" + "raise ValueError('x\x1b' * 500)\n"
-    shown = screen(of(long), EXERCISE, 2)
+    finding = Finding("dz", (1, "dz = dh" + " + 0 * dh" * 30 + " \x1b[2J"), "WRONG", "x\x1b" * 500)
+    shown = screen(Answer([finding], ["y\x1b"], ended=True), 2)
     assert "\x1b" not in shown
     assert all(len(line) <= WIDTH for line in shown.splitlines())
 
 
-def test_the_file_with_blanks_is_written_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "mine.py"
-    assert practice([str(path)]) == 0
-    assert "wrote" in capsys.readouterr().out
-    text = path.read_text()
-    assert text.splitlines()[0] == "# You have: C W1 b1 W2 b2   X Y   emb z h logits p y   B K D H V   np"
-    assert "demb = ...      # (B, K*D) or (B, K, D)\n" in text
-    assert practice([str(path)]) == 1
-    assert "0 of 9 right" in capsys.readouterr().out
-    assert path.read_text() == text
-    with pytest.raises(UserError, match="cannot write"):
-        practice([str(tmp_path / "none" / "mine.py")])
-
-
-def test_several_files_are_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    paths = []
-    for name in ("right", "several", "unclosed"):
-        path = tmp_path / f"{name}.py"
-        path.write_text((EXAMPLES / f"{name}.txt").read_text())
-        paths.append(str(path))
-    assert practice(paths) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["dlogits", "dW2", "db2", "dh", "dz", "dW1", "db1", "demb", "dC"]
-    assert lines[1].endswith("right   right right right right right right right right 9 of 9")
-    assert lines[2].endswith("WRONG   right SHAPE ERROR WRONG SHAPE WRONG to do WRONG 1 of 9")
-    assert "'(' was never closed, line 1 of" in lines[3]
-    assert lines[4].split() == ["right,", "of", "3", "1", "2", "1", "1", "1", "1", "1", "1", "1"]
-    assert all(len(line) <= WIDTH for line in lines)
-    assert practice([paths[0], paths[0]]) == 0
+def test_a_class_is_a_table_and_what_was_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    long = "a_file_with_a_long_name_by_one_student_of_the_class.py"
+    files = {"right.py": "right", "several.py": "several", long: "undefined", "unclosed.py": "unclosed"}
+    for path, name in files.items():
+        Path(path).write_text(example(name))
+    assert practice(list(files)) == 1
+    head, good, bad, cut, broken, totals, *below = capsys.readouterr().out.splitlines()
+    assert head.split() == ["dlogits", "dW2", "db2", "dh", "dz", "dW1", "db1", "demb", "dC"]
+    assert good.endswith("right   right right right right right right right right 9 of 9")
+    assert bad.endswith("WRONG   from  SHAPE ERROR WRONG SHAPE WRONG to do WRONG 0 of 9")
+    assert cut.startswith("...")
+    assert "'(' was never closed, line 1 of unclosed.py" in broken
+    assert totals.split() == ["right,", "of", "4", *"111111111"]
+    assert "dC: 2 wrote dC[X] = demb" in below
+    assert "dz: 2 wrote dh · (1 - h)" in below
+    monkeypatch.setenv("COLUMNS", "140")
+    assert practice(["right.py", long]) == 1
+    assert capsys.readouterr().out.splitlines()[2].startswith(long)
+    assert practice(["right.py", "right.py"]) == 0
     with pytest.raises(UserError, match="cannot read"):
-        practice([paths[0], str(tmp_path / "none.py")])
+        practice(["right.py", "none.py"])
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("name", "text", "expected"),
     [
-        ("dlogits = (p - y / B\n", "'(' was never closed, line 1 of"),
-        ("x = 1\n  y = 2\n", "unexpected indent, line 2 of"),
-        ("x = 1\nreturn x\n", "'return' outside function, line 2 of"),
-        ("x = '\x00'", "null bytes"),
-        ("(" * 500 + ")" * 500, "of"),
+        ("mine.py", "dlogits = (p - y / B\n", "'(' was never closed, line 1 of"),
+        ("mine.py", "x = 1\nreturn x\n", "'return' outside function, line 2 of"),
+        ("mine.py", "x = '\x00'", "null bytes"),
+        ("mine.py", "(" * 500 + ")" * 500, "of"),
+        ("mine.ipynb", '{"cells": []}', "this is a notebook"),
     ],
 )
-def test_what_is_no_python_is_one_line(tmp_path: Path, text: str, said: str) -> None:
-    path = tmp_path / "mine.py"
+def test_what_is_no_python_is_one_line(tmp_path: Path, name: str, text: str, expected: str) -> None:
+    path = tmp_path / name
     path.write_text(text)
     with pytest.raises(UserError, match=r"^[^\n]+$") as error:
         practice([str(path)])
-    assert said in str(error.value)
-
-
-def test_bad_usage_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot read"):
-        practice([str(tmp_path)])
-    with pytest.raises(UserError, match="hints"):
-        practice(["mine.py"], 3)
-    with pytest.raises(UserError, match="no file"):
-        practice([])
+    assert expected in str(error.value)
 
 
 def test_the_command(tmp_path: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert trainer("practice", "mine.py") == (
-        0,
-        "wrote mine.py: fill in its 9 lines, one or more, and run the same command again\n",
-        "",
-    )
+    wrote = "wrote mine.py: fill in its 9 lines, one or more, and run the same command again\n"
+    assert trainer("practice", "mine.py") == (0, wrote, "")
+    text = Path("mine.py").read_text()
+    assert text.splitlines()[0] == "# You have: C W1 b1 W2 b2   X Y   emb z h logits p y   B K D H V   np"
+    assert "demb = ...      # (B, K*D), (B, K, D) or (B*K, D)\n" in text
     status, out, err = trainer("practice", "mine.py", "--hints", "0")
-    assert (status, out.splitlines()[-1], err) == (1, "0 of 9 right", "")
-    Path("mine.py").write_text((EXAMPLES / "right.txt").read_text() + "print('dz', dz.shape)\n")
-    status, out, err = trainer("practice", "mine.py")
-    assert (status, out.splitlines()[-1], err) == (0, "9 of 9 right", "printed by mine.py:\n        dz (32, 64)\n")
-    Path("mine.py").write_text("dlogits = (p - y / B")
-    assert trainer("practice", "mine.py") == (
-        2,
-        "",
-        "error: '(' was never closed, line 1 of mine.py; correct the line\n",
-    )
-    for bad in (["practice"], ["practice", "mine.py", "--hints", "3"]):
+    assert (status, out.splitlines()[-1], err, Path("mine.py").read_text()) == (1, "0 of 9 right", "", text)
+    Path("mine.py").write_text(whole.RIGHT)
+    assert trainer("practice", "mine.py")[0] == 0
+    for bad in (
+        ["practice"],
+        ["practice", "mine.py", "--hints", "3"],
+        ["practice", "new.ipynb"],
+        ["practice", "no/x.py"],
+    ):
         status, out, err = trainer(*bad)
         assert (status, out, len(err.splitlines())) == (2, "", 1)

@@ -1,166 +1,286 @@
-"""How a file is run: where a gradient is done, what is replaced, what is put back, and what cannot take it down."""
+"""How a file is judged: as Python runs it, by what it leaves behind; and training with it agrees."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_practice import EXERCISE, of, sentence, words
+from practice_files import lecture, right, whole, wrong
 
+from trainer.core import model
+from trainer.errors import UserError
+from trainer.tools.practice.backward import own_backward
+from trainer.tools.practice.command import about_one, screen
+from trainer.tools.practice.judge import Finding
+from trainer.tools.practice.point import NINE, draw, exercise
 from trainer.tools.practice.process import judged
+from trainer.tools.practice.run import Answer, Run
+from trainer.tools.practice.source import parse
 
-RIGHT = """\
-dlogits = (p - y) / B
-dW2 = h.T @ dlogits
-db2 = dlogits.sum(0)
-dh = dlogits @ W2.T
-dz = dh * (1 - h**2)
-dW1 = emb.T @ dz
-db1 = dz.sum(0)
-demb = dz @ W1.T
-dC = np.zeros_like(C)
-np.add.at(dC, X, demb.reshape(B, K, D))
-"""
+LINES = dict(zip(NINE, [*whole.RIGHT.splitlines()[:8], "\n".join(whole.RIGHT.splitlines()[8:])], strict=True))
+TORCH_LECTURE = lecture.in_torch(lecture.NUMPY)
 
 
-def wrong(text: str) -> dict[str, str]:
-    """The gradients that are not right, and what is said of them."""
-    return {name: word for name, word in words(of(text)).items() if word != "right"}
+@cache
+def of(text: str, seed: int = 0) -> Answer:
+    """The answer to a file, judged in this process."""
+    run = Run(parse(text.encode(), "mine.py"), exercise(seed))
+    with np.errstate(all="ignore"):
+        for node in run.program.tree.body:
+            run.statement(node)
+    return run.answer()
 
 
-def test_a_mistake_does_not_spoil_what_comes_below_it() -> None:
-    assert wrong(RIGHT.replace("(p - y) / B", "p")) == {"dlogits": "WRONG"}
-    assert wrong(RIGHT.replace("dh = dlogits @ W2.T", "dh = dlogits @ W2")) == {"dh": "ERROR"}
-    assert wrong(RIGHT.replace("dh * (1 - h**2)", "...")) == {"dz": "to do"}
-    assert wrong(RIGHT.replace("dh * (1 - h**2)", "(dh * (1 - h**2)).T")) == {"dz": "SHAPE"}
+def with_lines(link: str, lines: str) -> str:
+    """A file that is right but for the lines of one link."""
+    return "\n".join((LINES | {link: lines})[each] for each in NINE)
 
 
-def test_a_replaced_gradient_is_replaced_under_every_name() -> None:
-    for lines in ("dz = d = dh", "d = dh.copy()\ndz = d", "t = np.array(dh)\ndz = t[:]\nd = t"):
-        text = RIGHT.replace("dz = dh * (1 - h**2)", lines).replace("emb.T @ dz", "emb.T @ d")
-        assert wrong(text) == {"dz": "WRONG"}, lines
-    views = RIGHT.replace("demb = dz @ W1.T", "rows = np.zeros((B, K, D))\ndemb = rows.reshape(B, -1)\nrows += 1")
-    assert wrong(views.replace("demb.reshape(B, K, D)", "rows")) == {"demb": "WRONG"}
-    turned = RIGHT.replace("dz = dh * (1 - h**2)", "dz = dh * 2\ndzT = dz.T").replace("emb.T @ dz", "(dzT @ emb).T")
-    assert wrong(turned) == {"dz": "WRONG"}
+def words(found: Answer) -> dict[str, str]:
+    return {finding.name: finding.word for finding in found.findings}
 
 
-def test_a_gradient_that_is_another_name_of_the_one_before_leaves_it_as_it_is() -> None:
-    found = of(RIGHT.replace("dz = dh * (1 - h**2)", "dz = dh\ndz *= 1 - h**2"))
-    assert found.right() == 9
-    assert found.notes == ["line 6 changed dh too, which is the same array; begin with dh.copy()"]
-    assert wrong(RIGHT.replace("db2 = dlogits.sum(0)", "db2 = dlogits")) == {"db2": "SHAPE"}
-    assert wrong(RIGHT.replace("dz = dh * (1 - h**2)", "dz = dh\ndz *= 1 - h")) == {"dz": "WRONG"}
-    one = RIGHT.replace("dh = dlogits @ W2.T", "dh = dz = np.empty((B, H))\ndh[:] = dlogits @ W2.T")
-    assert wrong(one) == {}
+def said(found: Answer, name: str) -> str:
+    finding = next(finding for finding in found.findings if finding.name == name)
+    return " ".join(f"{finding.fact} {finding.sentence}".split())
 
 
-def test_what_was_given_is_put_back() -> None:
-    found = of("W2 *= 2\nh -= 1\ndel z\nB = 5\n" + RIGHT)
-    assert found.right() == 9
-    assert [note.split(",")[0] for note in found.notes] == [
-        "line 1 changed W2 itself", "line 2 changed h itself", "line 3 changed z itself", "line 4 changed B itself",
-    ]  # fmt: skip
-    assert wrong("p[range(B), Y] -= 1\n" + RIGHT.replace("(p - y) / B", "p / B")) == {}
-    assert wrong(RIGHT.replace("dh =", "W2 -= 0.1 * dW2\ndh =")) == {}
-    reshaped = "emb = emb.reshape(B, K, D)\nfor n in range(3): pass\n"
-    assert of(reshaped + RIGHT.replace("emb.T", "emb.reshape(B, -1).T")).notes == []
-    assert wrong(RIGHT + "p = np.zeros(3)\ndel dz, dh\n") == {}
+def only(found: Answer, link: str) -> Finding:
+    """The only gradient that is neither right nor right from what came in."""
+    (wrong,) = [finding for finding in found.findings if not finding.follows]
+    assert wrong.name == f"d{link}"
+    return wrong
 
 
-def test_a_statement_that_writes_several_is_judged_with_what_it_made_itself() -> None:
-    body = "    ".join(RIGHT.replace("(1 - h**2)", "(1 - h)").splitlines(keepends=True))
-    names = "dlogits, dW2, db2, dh, dz, dW1, db1, demb, dC"
-    found = of(f"def backward():\n    {body}    return {names}\n{names} = backward()\n")
-    assert {name for name, word in words(found).items() if word != "right"} == {"dz"}
-    assert "the square is missing" in sentence(found, "dz")
-    assert found.notes == ["line 13 makes 9 gradients at once: each is judged with your own gradients coming in"]
-    pair = RIGHT.replace("dW2 = h.T @ dlogits\ndb2 = dlogits.sum(0)", "dW2, db2 = h.T @ dlogits, dlogits.mean(0)")
-    assert of(pair).notes == []
-    assert wrong(pair) == {"db2": "WRONG"}
-    loop = (
-        "dh, dz = np.zeros((B, H)), np.zeros((B, H))\nfor b in range(B):\n    dh[b] = W2 @ dlogits[b] * 2\n"
-        "    dz[b] = dh[b] * (1 - h[b] ** 2)"
-    )
-    assert wrong(RIGHT.replace("dh = dlogits @ W2.T\ndz = dh * (1 - h**2)", loop)) == {"dh": "WRONG"}
+@pytest.mark.parametrize("text", whole.FULL_MARKS)
+def test_full_marks(text: str) -> None:
+    found = of(text)
+    assert (found.right(), found.all_right(), found.notes) == (9, True, []), found.findings
 
 
-def test_helpers_of_the_learner_work() -> None:
-    text = (
-        "import math\nclass Tape:\n    kept = []\ndef linear(x, W, dy):\n    Tape.kept.append(dy)\n"
-        "    return dy @ W.T, x.T @ dy, dy.sum(0)\ndef fill(out, value):\n    out[...] = value\n"
-        "dlogits = np.empty((B, V))\nfill(dlogits, (p - y) / B)\ndh, dW2, db2 = linear(h, W2, dlogits)\n"
-        "dz = dh * np.vectorize(lambda x: 1 - math.tanh(x) ** 2)(z)\ndemb, dW1, db1 = linear(emb, W1, dz)\n"
-        "if __name__ == '__main__':\n    dC = np.eye(V)[X.reshape(-1)].T @ demb.reshape(-1, D)\n"
-    )
-    assert wrong(text) == {}
+@pytest.mark.parametrize(("was", "line", "expected", "words_on_first"), whole.FAULTS)
+def test_each_fault_is_said_where_it_is(was: str, line: str, expected: dict[str, str], words_on_first: str) -> None:
+    found = of(whole.RIGHT.replace(was, line))
+    others = {name: word for name, word in words(found).items() if name not in expected}
+    assert {name: words(found)[name] for name in expected} == expected
+    assert all(word.startswith(("right", "ERROR")) for word in others.values()), others
+    assert words_on_first in said(found, next(iter(expected)))
+    assert not found.all_right()
+
+
+def test_the_share_of_the_mean_is_said_to_be_taken_elsewhere() -> None:
+    found = of(whole.ELSEWHERE)
+    assert said(found, "dlogits").endswith("the 1/B of the mean is missing; it is taken in dW2 and db2 instead")
+    assert [words(found)[name] for name in ("dW2", "db2", "dh")] == ["right", "right", "right, from your dlogits"]
 
 
 @pytest.mark.parametrize(
-    ("line", "word", "said"),
+    ("text", "note"),
     [
-        ("dz = None", "TYPE", "it is None"),
-        ("dz = dh.sum", "TYPE", "are its brackets missing?"),
-        ("dz = dh * 1j", "TYPE", "complex128"),
-        ("dz = [[1, 2], [3]]", "TYPE", "are its rows of one length?"),
-        ("dz = 'dh'", "TYPE", "gradient is made of real numbers"),
-        ("dz = dh * (1 - h**2),", "SHAPE", "is there a comma at the end of the line? It is otherwise right"),
-        ("dz = (dh * (1 - h**2)).sum()", "SHAPE", "one number; the sum ran over everything"),
-        ("dz = dh / 0", "WRONG", "2048 of 2048 entries are not finite"),
-        ("dz = np.zeros((B, H))", "WRONG", "all zero"),
-        ("dz = dh * (1 - h**2)\ndz[5:] = 0", "WRONG", "rows 5 to 31 are zero, the others right"),
-        ("dz = dh * 0.3 * (1 - h**2)", "WRONG", "it is 3.33333 times too small"),
-        ("dz = dh * (1 - h**3)", "WRONG", "no known mistake"),
-        ("def f(x):\n    y = x * 2\n    return y @ W1\ndz = f(dh)", "ERROR", "W1 (30, 64), y (32, 64)"),
-        ("dz = input()", "ERROR", "Error"),
-        ("def f(): return f()\ndz = f()", "ERROR", "RecursionError"),
-        ("import sys\ndz = sys.exit('no')", "ERROR", "SystemExit: no"),
-        ("dz = dh * (1 - h**2).astype(np.float32)", "right", ""),
-        ("dz = np.zeros((10**7, 10**7))", "ERROR", "Memory"),
+        (whole.FUNCTION, "line 1: backward is defined, and never called"),
+        ("print(nothing)\n" + whole.RIGHT, "line 1: NameError: name 'nothing' is not defined"),
     ],
 )
-@pytest.mark.filterwarnings("ignore")
-def test_whatever_a_line_makes_has_a_word(line: str, word: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with np.errstate(all="ignore"), capsys.disabled():
-        found = of(RIGHT.replace("dz = dh * (1 - h**2)", line))
-    assert words(found)["dz"] == word
-    assert said in sentence(found, "dz")
-    assert {name for name, word in words(found).items() if word != "right"} <= {"dz"}
+def test_what_else_stops_a_file_is_noted(text: str, note: str) -> None:
+    found = of(text)
+    assert (found.notes, found.all_right()) == ([note], False)
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds", "said"),
-    [
-        ("while True: pass\n", 2.0, "line 11: while True: pass\nstill running after 2 seconds"),
-        ("import os\nos._exit(0)\n", 10.0, "line 12: os._exit(0)\nended the process (exit status 0)"),
-        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n", 10.0, "ended the process (signal 9)"),
-        ("import os\nos.closerange(0, 100)\nx = 1\n", 10.0, "ended the process"),
-    ],
-)
-def test_what_ends_the_process_is_said(tmp_path: Path, text: str, seconds: float, said: str) -> None:
+@pytest.mark.parametrize("name", ["dlogit", "d_logits", "dLogits", "grad_logits"])
+def test_a_near_name_is_told(name: str) -> None:
+    assert said(of(whole.RIGHT.replace("dlogits", name)), "dlogits") == f"there is a `{name}`"
+
+
+@pytest.mark.parametrize("text", [lecture.NUMPY, TORCH_LECTURE])
+def test_the_lecture_pasted_whole_is_right(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = of(text)
+    assert (found.right(), len(found.findings), found.notes) == (16, 16, []), found.findings
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] in ([], [[name, "right"] for name in CMP])
+
+
+CMP = [line.split("'")[1] for line in lecture.NUMPY.splitlines() if line.startswith("cmp")]
+
+
+@pytest.mark.parametrize("torch", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("was", "line", "link", "expected"), lecture.MISTAKES)
+def test_each_mistake_of_the_lecture_is_named_as_itself(
+    was: str, line: str, link: str, expected: str, torch: bool
+) -> None:
+    text = lecture.NUMPY.replace(was, line, 1)
+    assert text != lecture.NUMPY
+    found = of(lecture.in_torch(text) if torch else text)
+    first = next(finding for finding in found.findings if not finding.follows)
+    assert first.name == f"d{link}"
+    assert expected in said(found, first.name)
+    assert {finding.word for finding in found.findings if not finding.follows and finding is not first} <= {"ERROR"}
+
+
+def test_a_branch_that_is_about_zero_may_be_left_out() -> None:
+    lines = [line for line in lecture.NUMPY.splitlines() if "logit_maxes" not in line]
+    assert (of("\n".join(lines)).right(), of("\n".join(lines)).all_right()) == (15, True)
+
+
+BATCHES = [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 5))]
+
+
+@pytest.mark.parametrize("seed", BATCHES)
+def test_every_row_of_the_table_is_named_as_itself(seed: int) -> None:
+    for link, lines, expected in wrong.WRONG:
+        finding = only(of(with_lines(link, lines), seed), link)
+        assert finding.word == "WRONG"
+        assert finding.sentence.startswith((f"you wrote {expected}: ", f"these are the numbers of {expected}: ")), lines
+
+
+@pytest.mark.parametrize("seed", BATCHES)
+def test_what_is_right_is_called_right(seed: int) -> None:
+    for link, lines in right.RIGHT:
+        assert of(with_lines(link, lines), seed).all_right(), lines
+
+
+@pytest.mark.parametrize("seed", BATCHES)
+def test_two_mistakes_at_once_are_both_named(seed: int) -> None:
+    for link, lines, one, other in wrong.PAIRS:
+        sentence = said(of(with_lines(link, lines), seed), f"d{link}")
+        assert one in sentence, lines
+        assert other in sentence, lines
+
+
+FILES = [
+    *whole.FULL_MARKS, whole.ELSEWHERE, lecture.NUMPY, TORCH_LECTURE,
+    *(whole.RIGHT.replace(was, line) for was, line, _, _ in whole.FAULTS),
+    *(lecture.NUMPY.replace(was, line, 1) for was, line, _, _ in lecture.MISTAKES),
+    *(with_lines(link, lines) for link, lines in right.RIGHT),
+    *(with_lines(link, lines) for link, lines, _ in wrong.WRONG),
+    *(with_lines(link, lines) for link, lines, _, _ in wrong.PAIRS),
+]  # fmt: skip
+
+
+def trains_right(path: Path) -> bool:
+    """Whether the file gives training the numerical gradients, at the point of practice."""
+    p, batch = draw(0)
+    g = model.zeros(p.sizes, np.float64)
+    try:
+        ((_, inner),) = own_backward(str(path)).gradients(p, g, batch)
+    except UserError:
+        return False
+    made = {f"d{name}": getattr(g, name) for name in model.NAMES} | inner._asdict()
+    near = 1e-5 if "np.float32)" in path.read_text() else 1e-8
+    unread = ~exercise(0)["dC"].any(axis=1)
+    return not made["dC"][unread].any() and all(
+        np.allclose(made[name], exercise(0)[name], 0, near * abs(exercise(0)[name]).max()) for name in made
+    )
+
+
+def test_training_agrees_with_practice_on_every_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
-    path.write_text(RIGHT + text)
+    for text in FILES:
+        path.write_text(text)
+        of_the_seven = {word for name, word in words(of(text)).items() if name[1:] not in NINE}
+        with np.errstate(all="ignore"):
+            assert of(text).all_right() == (trains_right(path) and of_the_seven <= {"right"}), text
+
+
+def test_training_names_the_line_and_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(whole.RIGHT.replace("1 - h**2", "1 - h"))
+    own = own_backward(str(path))
+    assert own.lines["z"] == f"line 5 of {path}: dz = dh * (1 - h)"
+    assert own.complaint().startswith(f"{path}: dz WRONG line 5: dz = dh * (1 - h); you wrote dh · (1 - h): the square")
+    path.write_text(whole.RIGHT)
+    assert own_backward(str(path)).complaint() == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("dz = ...", "dz is still to do"),
+        ("dz = dh @ W1", "ValueError: matmul"),
+        ("dz = dhh", "NameError: name 'dhh' is not defined, line 5 of"),
+        ("dz = exit()", "SystemExit"),
+        ("dz = dh * (1 - h**2)\ndh = dh.T", "dh is of shape (64, 32), should be an array of shape (32, 64)"),
+        ("dz = dh * (1 - h**2)\ndh = None", "dh is a NoneType"),
+        ("pass", "line 6 of"),
+    ],
+)
+def test_what_cannot_be_trained_with_is_one_line(tmp_path: Path, line: str, expected: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(whole.RIGHT.replace("dz = dh * (1 - h**2)", line))
+    p, batch = draw(0)
+    with pytest.raises(UserError, match=r"^[^\n]+practice[^\n]+$") as error:
+        own_backward(str(path)).gradients(p, model.zeros(p.sizes, np.float64), batch)
+    assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "seconds", "said"),
+    [
+        ("while True: pass", 2.0, "line 11: while True: pass: still running after 2 seconds: an endless loop?"),
+        ("sum(range(10**12))", 2.0, "line 11: sum(range(10**12)): still running after 2 seconds"),
+        ("import os\nos._exit(0)", 10.0, "line 12: os._exit(0): ended the process"),
+    ],
+)
+def test_what_stood_above_an_end_is_judged(tmp_path: Path, lines: str, seconds: float, said: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(whole.RIGHT + lines + "\n")
     found = judged(str(path), seconds)
-    assert said in found.stopped
-    assert (found.verdicts, found.right()) == ([], 0)
+    assert said in found.notes[0]
+    assert (found.right(), found.all_right()) == (9, False)
 
 
-def test_what_a_file_prints_is_kept_apart(tmp_path: Path) -> None:
+def test_the_process_gives_what_is_judged_here_and_keeps_prints_apart(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "mine.py"
-    path.write_text(
-        "import os, sys\nprint('seen', dict(a=1))\nos.write(1, b'{\"verdicts\": []}\\n')\nos.system('echo loud')\n"
-        + RIGHT
-        + "raise SystemExit\nsys.stdout.close()\nprint(10 ** 6 * 'x')\nsys.stdout = None\n"
+    text = (
+        "import os\nprint('seen')\nos.write(1, b'{}')\n"
+        + whole.RIGHT.replace("1 - h**2", "1 - h")
+        + "raise SystemExit\n"
     )
-    found = judged(str(path))
-    assert found.right() == 9
-    assert found.printed.startswith("seen {'a': 1}\n")
-    assert any("SystemExit" in note for note in found.notes)
+    path.write_text(text)
+    there = judged(str(path))
+    out, err = capfd.readouterr()
+    assert (out, "seen" in err) == ("", True)
+    here = of(text)
+    assert list(map(about_one, there.findings)) == list(map(about_one, here.findings))
+    assert (there.notes, there.ended) == (here.notes, here.ended)
 
 
 def test_the_point_is_what_it_says() -> None:
-    given, right = EXERCISE.given, EXERCISE.right
-    assert len({given[name] for name in ("B", "K", "D", "H", "V")} | {given["K"] * given["D"]}) == 6
-    assert np.abs(right["logits"] - (given["p"] - given["y"]) / given["B"]).max() < 1e-15
-    assert np.all(given["b1"] != 0)
-    assert np.all(given["b2"] != 0)
-    assert len(np.unique(given["X"])) < given["X"].size / 2
+    here = exercise(0)
+    assert len({here[name] for name in "BKDHV"} | {here["K"] * here["D"]}) == 6
+    assert np.abs(here["dlogits"] - (here["p"] - here["y"]) / here["B"]).max() < 1e-15
+    assert np.all(here["b1"] != 0)
+    assert np.all(here["b2"] != 0)
+    assert len(np.unique(here["X"])) < here["X"].size / 2
+
+
+ODD = [
+    "0", "'x'", "{}", "np", "np.float64('nan')", "np.zeros(0)", "np.zeros((10**9, 0))", "np.array([object()])",
+    "np.ma.masked_array(dh)", "np.matrix(W2)", "h[:1]", "np.broadcast_to(0.0, h.shape)", "h.astype('U5')", "range(5)",
+    "type('T', (), {'__array__': lambda self, *a, **k: 1 / 0})()", "type('T', (), {'__eq__': lambda *a: 1 / 0})()",
+    "type('T', (np.ndarray,), {})(h.shape) * 0", "memoryview(b'x')", "h.view(np.recarray)", "1 / 0", "h[10**6]",
+    "np.lib.stride_tricks.as_strided(h, (3, 3), (0, 0))",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ODD)
+@pytest.mark.parametrize("link", ["z", "b1"])
+def test_whatever_a_line_makes_has_a_word(link: str, value: str) -> None:
+    found = of(with_lines(link, f"d{link} = {value}"))
+    assert words(found)[f"d{link}"] in ("WRONG", "SHAPE", "TYPE", "ERROR")
+    assert all(line.isprintable() for line in screen(found, 2).splitlines())
+
+
+STATEMENTS = [
+    "del h", "del dz", "dz, dh = dh, dz", "*dz, = h", "class dz: pass", "def dh(): pass", "from numpy import *",
+    "np = None", "h.flags.writeable = False", "W2.resize(1)", "__name__ = 3", "raise 3", "raise KeyboardInterrupt",
+    "exec('dz = 1')", "async def f(): pass", "match h:\n    case _: dz = 1", "try: dz = dh\nfinally: dz *= 0",
+    "dz: int = 3", "class E(BaseException): pass\nraise E()", "globals().pop('C')", "lambda: (yield)", "B = 'x'",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_whatever_a_statement_does_the_file_is_judged(statement: str) -> None:
+    found = of(f"{whole.RIGHT}{statement}\nb2 = b2\n")
+    assert len(found.findings) == 9
+    assert all(line.isprintable() for line in screen(found, 2).splitlines())

@@ -1,71 +1,130 @@
-"""`python -m trainer practice FILE ...`: write the file with blanks, or judge what stands in it."""
+"""`python -m trainer practice FILE ...`: write the file with blanks, or judge what stands in it; and what it prints."""
 
 import os
-import sys
+import shutil
 import textwrap
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
+from trainer import files
+from trainer.core.links import LINKS
 from trainer.errors import UserError, printable
-from trainer.runs.files import write_whole
-from trainer.tools.practice import execute, process
-from trainer.tools.practice.answer import Answer
-from trainer.tools.practice.point import BLANKS, exercise
-from trainer.tools.practice.screen import MARGIN, blanks, heading, row, screen, totals
+from trainer.mistakes.wrong import NUMBERS, WROTE
+from trainer.tools.practice import process
+from trainer.tools.practice.judge import Finding
+from trainer.tools.practice.point import NINE, exercise
+from trainer.tools.practice.run import Answer
 
-PRINTED = 20  # lines shown of what a file prints
+WIDTH, MARGIN = 80, " " * 8
+HEAD = """\
+# You have: C W1 b1 W2 b2   X Y   emb z h logits p y   B K D H V   np
+#   emb = C[X], side by side   z = emb @ W1 + b1   h = tanh(z)   logits = h @ W2 + b2   p = softmax(logits)
+#   loss = mean over the batch of -log p[Y];  y is 1 at the target
+"""
 
 
-def practice(files: Sequence[str], hints: int = 2) -> int:
+def practice(paths: Sequence[str], hints: int = 2) -> int:
     """Judge the files and print what is said; return the exit status: 0 if all is right, else 1.
 
     One file that does not exist is written with blanks, and that is status 0. Raises UserError.
     """
-    if hints not in (0, 1, 2):
-        raise UserError(f"--hints {hints} is none of 0, 1 and 2, on the command line; give one of them")
-    if not files:
-        raise UserError("no file, on the command line; give one, which is written if it does not exist")
-    if len(files) == 1:
-        return judge_one(files[0], hints) if os.path.lexists(files[0]) else write_blanks(files[0])
-    return judge_several(files)
+    if len(paths) > 1:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            answers = dict(zip(paths, pool.map(one_of_several, paths), strict=True))
+        print(*table(answers), sep="\n")
+        return 0 if all(answer.all_right() for answer in answers.values()) else 1
+    path = paths[0]
+    if not os.path.lexists(path) and not path.endswith(".ipynb"):
+        files.write_whole(Path(path), blanks().encode())
+        print(f"wrote {printable(path)}: fill in its {len(NINE)} lines, one or more, and run the same command again")
+        return 0
+    answer = process.judged(path)
+    print(screen(answer, hints))
+    return 0 if answer.all_right() else 1
 
 
-def write_blanks(path: str) -> int:
-    """Write the file to fill in."""
-    write_whole(Path(path), blanks().encode())
-    print(f"wrote {printable(path)}: fill in its {len(BLANKS)} lines, one or more, and run the same command again")
-    return 0
-
-
-def judge_one(path: str, hints: int) -> int:
-    found = process.judged(path)
-    if found.printed:
-        lines = found.printed.splitlines()
-        more = [f"... and {len(lines) - PRINTED} lines more"] if len(lines) > PRINTED else []
-        print(f"printed by {printable(path)}:", file=sys.stderr)
-        print(textwrap.indent("\n".join([*map(printable, lines[:PRINTED]), *more]), MARGIN), file=sys.stderr)
-    print(screen(found, exercise(), hints))
-    return 0 if found.right() == len(BLANKS) else 1
-
-
-def judge_several(paths: Sequence[str]) -> int:
-    """A table, a line for each file as soon as it is judged."""
-    for path in paths:
-        execute.read(path)
-    print(heading())
-    answers = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path, found in zip(paths, pool.map(judged, paths), strict=True):
-            print(row(path, found), flush=True)
-            answers.append(found)
-    print(totals(answers))
-    return 0 if all(found.right() == len(BLANKS) for found in answers) else 1
-
-
-def judged(path: str) -> Answer:
-    """The answer to one of several files, where one that is no Python does not end the others."""
+def one_of_several(path: str) -> Answer:
+    """The answer to one of several files, each of which has to exist; one that is no Python does not end the others."""
     try:
         return process.judged(path)
     except UserError as error:
-        return Answer([], [], stopped=str(error))
+        if not os.path.isfile(path):
+            raise
+        return Answer([], [str(error)], ended=False)
+
+
+def blanks() -> str:
+    """The file to fill in."""
+    shapes = {link: LINKS[link].shape for link in NINE} | {"emb": "(B, K*D), (B, K, D) or (B*K, D)"}
+    return HEAD + "".join(f"{f'd{link} = ...':<16}# {shape}\n" for link, shape in shapes.items())
+
+
+def screen(answer: Answer, hints: int) -> str:
+    """The verdicts on one file. hints: 0 the verdict alone; 1 the place too; 2 the sentence too."""
+    point = exercise()
+    sizes = ", ".join(f"{name} = {point[name]}" for name in "BKDHV")
+    loss = -np.log(point["p"][point["y"] == 1]).mean()
+    about = f"one batch: {sizes}; loss {loss:.4f}; the file is judged as Python runs it"
+    width = max(8, *(len(finding.name) + 1 for finding in answer.findings))
+    followed = sum(finding.follows for finding in answer.findings) - answer.right()
+    count = f"{answer.right()} of {len(answer.findings)} right"
+    count += f", {followed} right from what came in" * bool(followed)
+    count += "; a training with this file would stop" * (not answer.ended)
+    parts = [about_one(finding, hints, width) for finding in answer.findings]
+    return "\n".join([wrapped(about), *parts, *map(wrapped, answer.notes), count])
+
+
+def about_one(finding: Finding, hints: int = 2, width: int = 8) -> str:
+    """What is said of one gradient."""
+    number, text = finding.line
+    first = f"{finding.name:{width}}{finding.word:7} "
+    if hints == 0:
+        return first.rstrip()
+    where = f"line {number}: " if number and not finding.follows else ""
+    first = f"{first}{where}{printable(text)}".rstrip()
+    said = ": ".join(filter(None, [finding.fact, finding.sentence * (hints == 2)]))
+    place = finding.place if hints == 1 or WROTE not in finding.sentence else ""
+    below = [wrapped(part, MARGIN) for part in f"{said}\n{place}".splitlines() if part]
+    return "\n".join([first if len(first) <= WIDTH else f"{first[: WIDTH - 3]}...", *below])
+
+
+def wrapped(text: str, margin: str = "") -> str:
+    return textwrap.fill(printable(text), WIDTH, initial_indent=margin, subsequent_indent=margin)
+
+
+def table(answers: Mapping[str, Answer]) -> Iterator[str]:
+    """A line for each file, by its path, as wide as the terminal; then how many wrote what, for each link."""
+    width = max(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
+    name = min(max(map(len, answers)) + 1, width - len(columns({})) - 7)
+    counts = defaultdict[str, Counter[str]](Counter)
+    yield " " * name + columns({link: f"d{link}" for link in NINE})
+    for path, answer in answers.items():
+        shown = path if len(path) < name else f"...{path[4 - name :]}"
+        words = {each.name[1:]: "from" if each.word.startswith("right,") else each.word for each in answer.findings}
+        count = f"{answer.right()} of {len(answer.findings)}" if words else answer.notes[0]
+        yield printable(f"{shown:{name}}{columns(words) if words else ''}{count}")[:width]
+        for finding in answer.findings:
+            counts[finding.name][kind(finding)] += 1
+    right = {link: str(counts[f"d{link}"]["right"]) for link in NINE}
+    yield f"{f'right, of {len(answers)}':{name}}{columns(right)}"
+    for gradient, counted in counts.items():
+        if wrong := [f"{count} {what}" for what, count in counted.most_common() if what != "right"]:
+            yield textwrap.fill(printable(f"{gradient}: {'; '.join(wrong)}"), width, subsequent_indent=MARGIN)
+
+
+def columns(words: Mapping[str, str]) -> str:
+    """A word in the column of each of the nine."""
+    return "".join(f"{words.get(link, ''):{8 if link == 'logits' else 6}}" for link in NINE)
+
+
+def kind(finding: Finding) -> str:
+    """What is counted over a class: a formula that was written, or what else is said."""
+    for begin in (WROTE, NUMBERS):
+        if begin in finding.sentence:
+            return f"wrote {finding.sentence.partition(begin)[2].partition(': ')[0]}"
+    said = finding.sentence or finding.fact.partition("\n")[0]
+    return f"{finding.word}: {said}" if said else finding.word

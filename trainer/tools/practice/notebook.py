@@ -5,53 +5,44 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import UserError
-from trainer.tools.practice.answer import usable
-from trainer.tools.practice.point import BLANKS, LINK_OF, Exercise, copied, exercise, local
-from trainer.tools.practice.screen import about_one
-from trainer.tools.practice.verdict import judge
+from trainer.tools.practice.command import about_one
+from trainer.tools.practice.judge import seen
+from trainer.tools.practice.point import NINE, exercise
+from trainer.tools.practice.run import Run
+from trainer.tools.practice.source import parse
 
 
 class Practice:
     """The arrays of the practice file as attributes: C W1 b1 W2 b2, X Y, emb z h logits p y, B K D H V.
 
-    `globals().update(vars(point))` pours them into the names of a cell; `point.check("dz", dz)` prints the verdict.
+    `globals().update(vars(point))` pours them into the names of a cell; `point.check("dz", dz)` prints the verdict,
+    and so does the lecture's `cmp("z", dz, z)`.
     """
 
-    __slots__ = ("__dict__", "_exercise", "_own")  # `vars` shows the first alone
+    __slots__ = ("__dict__", "_run")  # `vars` shows the first alone
 
-    def __init__(self, exercise: Exercise) -> None:
-        self._exercise = exercise
-        self._own: dict[str, Any] = {}  # the gradients that were checked, by name
-        self.__dict__.update(copied(exercise.given))
+    def __init__(self) -> None:
+        self._run = Run(parse(b"logprobs", "notebook"), exercise())  # as a file that goes through the seven steps
+        self._run.names = self.__dict__ = {name: value for name, value in self._run.names.items() if name[0] != "_"}
+
+    def __repr__(self) -> str:
+        given = {name: value for name, value in self._run.point.items() if name[0] != "d"}
+        return f"Practice({', '.join(f'{name} {np.shape(value) or value}' for name, value in given.items())})"
 
     def check(self, name: str, value: Any) -> None:
         """Print whether the gradient is right, and what was done instead.
 
-        name: dlogits, dW2, db2, dh, dz, dW1, db1, demb or dC. value: an array, a list, a tensor of PyTorch.
-        It is judged with the right gradients coming in, and else with those that were checked before it.
-        Raises UserError for another name.
+        name: dlogits, dW2, db2, dh, dz, dW1, db1, demb or dC, or one of the lecture's. value: an array, a list, a
+        tensor of PyTorch. Those that were checked before it come in, else the right ones. Raises UserError.
         """
-        if name not in LINK_OF:
-            names = ", ".join(blank.name for blank in BLANKS)
-            raise UserError(f"{name!r} is no gradient, in check; give one of {names}")
-        for given, was in self._exercise.given.items():
-            if isinstance(was, np.ndarray) and not np.array_equal(getattr(self, given, ()), was):
-                self.__dict__[given] = was.copy()
-                print(f"{given} itself was changed, which is given: begin with {given}.copy(), and take the names anew")
-        link, right = LINK_OF[name], self._exercise.right
-        arrays = {**self._exercise.given, **{f"d{key}": answer for key, answer in right.items()}}
-        verdict = judge(link, value, arrays, right[link])
-        takes = next(blank.takes for blank in BLANKS if blank.link == link)
-        own = {each: array for each, array in self._own.items() if each in takes}
-        if verdict.word == "WRONG" and own:
-            again = judge(link, value, arrays | own, local(link, arrays | own))
-            if again.word == "right":
-                verdict.sentence = f"it is right for your {' and '.join(own)}, which is not: look there first"
-                verdict.place = ""
-        print("\n".join(about_one(verdict, 2)))
-        array = usable(value, right[link])
-        if array is not None:
-            self._own[f"d{link}"] = array
+        run = self._run
+        if name not in run.link_of:
+            raise UserError(f"{name!r} is no gradient, in check; give one of {', '.join(f'd{link}' for link in NINE)}")
+        state = {**run.state, **run.look()}
+        run.note_given(state, {}, (0, "in a cell"))
+        found = run.findings[name] = run.judged(name, value, [state])
+        run.state = {**state, name: seen(value)}
+        print(about_one(found))
 
 
 def practice() -> Practice:
@@ -61,4 +52,4 @@ def practice() -> Practice:
     >>> point.check("dlogits", (point.p - point.y) / point.B)  # doctest: +ELLIPSIS
     dlogits...right...
     """
-    return Practice(exercise())
+    return Practice()

@@ -1,208 +1,153 @@
-"""A learner's file run statement by statement, and each gradient taken out when it is done.
+"""A learner's file run once, as Python runs it, and each gradient judged by what it is in the end.
 
-A gradient is done after the last statement that changes it, however it is reached: by its name, an index, a view, a
-function. That is only known when the file has run. So it is run again and again: each run notes after which statement
-each gradient last changed, and the next one replaces it there by the right value, so that a mistake does not spoil
-what comes below it. It ends when a run notes what the run before it had noted.
+After each statement of the file it is seen which gradients have changed, however they were reached: by name, an index,
+a view, a function. A gradient belongs to the last statement that changed it. Nothing is put back; the right value takes
+the place only of what was never made, so that the lines below it can run.
 """
 
 import ast
-import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import CodeType
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from trainer.core.ops import Array
-from trainer.tools.practice import execute, source
-from trainer.tools.practice.point import LINK_OF, Exercise, copied
-from trainer.tools.practice.values import Failure, failure, same_numbers, seen_through, shared, snapshot, trace
+from trainer.core.links import LINKS
+from trainer.mistakes.diagnosis import near, rounding
+from trainer.tools.practice import lecture, source
+from trainer.tools.practice.judge import Finding, is_real, judge, seen
+from trainer.tools.practice.point import ALIASES, LINK_OF, NINE, SEVEN, Point
+from trainer.tools.practice.source import Line, Program
+from trainer.tools.practice.stumbles import explained, meant_by, near_name, never_called
 
-RUNS = 12  # at most
+MISSING = "the 1/B of the mean is missing"
 
-
-@dataclass(frozen=True)
-class Program:
-    """A learner's file, ready to run."""
-
-    path: str
-    text: str
-    tree: ast.Module
-    codes: list[CodeType]  # one a statement
-    targets: list[set[str]]  # the gradients that each is seen to write
-    lecture: bool  # reads embcat, so that emb is (B, K, D)
-
-    def line(self, number: int) -> str:
-        """The text of a line."""
-        lines = self.text.splitlines()
-        return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+State = Mapping[str, Any]  # what the known names hold at a moment
 
 
-@dataclass(frozen=True)
-class Taken:
-    """A gradient as it stood when it was done."""
+@dataclass
+class Answer:
+    """What is said about a file."""
 
-    statement: int
-    value: Any  # ... where it was never given one
-    failure: Failure | None
-    together: dict[str, Any]  # all gradients that this statement finished, by link
+    findings: list[Finding]  # in the order of the chain
+    notes: list[str]
+    ended: bool  # at its last line, and no line raised
 
+    def right(self) -> int:
+        return sum(finding.word == "right" for finding in self.findings)
 
-def program(text: bytes, path: str) -> Program:
-    """The file in its statements. Raises UserError where it is no Python."""
-    tree = execute.parse(text, path)
-    codes = [execute.code(node, path) for node in tree.body]
-    targets = [source.targets(node) for node in tree.body]
-    return Program(path, text.decode("utf-8-sig", "replace"), tree, codes, targets, source.reads(tree, "embcat"))
-
-
-def settled(program: Program, exercise: Exercise, lazy: bool, begin: Callable[[int], None]) -> "Run":
-    """The run in which everything is taken out where it is done. `lazy` and `begin` as in `Run`."""
-    schedule: dict[str, int] = {}
-    for _ in range(RUNS):
-        run = Run(program, exercise, schedule, lazy)
-        for number in range(len(program.codes)):
-            begin(number)
-            run.statement(number)
-        if run.last == schedule:
-            break
-        schedule = run.last
-    return run
+    def all_right(self) -> bool:
+        return self.ended and self.right() == len(self.findings)
 
 
 class Run:
-    """One run of the file.
+    """The run of a file: what its names hold, and what is found."""
 
-    schedule: after which statement each gradient is done, as far as that is known. What a statement changes that was
-    given is put back at once, or, if `lazy`, when the next gradient is done.
-    """
+    def __init__(self, program: Program, point: Point) -> None:
+        self.program, self.point = program, point
+        self.names = source.namespace({name: value for name, value in point.items() if name[0] != "d"}, program)
+        self.names["cmp"] = self.cmp
+        links = NINE if program.reads.isdisjoint(lecture.FORWARD) else SEVEN + NINE
+        self.link_of = {name: link for name, link in LINK_OF.items() if link in links}
+        self.meant = {name: ALIASES.get(name, name) for name in self.names if ALIASES.get(name, name) in point}
+        self.findings: dict[str, Finding] = {}  # by name
+        self.moved: dict[str, str] = {}  # the given names that were changed, and by which line
+        self.failures: dict[int, str] = {}  # by line
+        self.state = self.look()
 
-    def __init__(self, program: Program, exercise: Exercise, schedule: Mapping[str, int], lazy: bool) -> None:
-        self.program, self.right, self.schedule, self.lazy = program, exercise.right, schedule, lazy
-        self.names = copied(exercise.given, program.lecture)
-        self.given = copied(self.names)
-        self.names |= {"__name__": "__main__", "__file__": program.path}
-        self.bound: dict[str, int] = {}  # the statement that last bound each gradient's name
-        self.fresh: set[str] = set()  # the names that the last statement bound
-        self.replaced: set[str] = set()
-        self.taken: dict[str, Taken] = {}  # by name
-        self.last: dict[str, int] = {}  # the statement after which each name last changed
-        self.failures: dict[str, Failure] = {}  # the first of each name, which those after it may come from
-        self.notes: dict[str, int] = {}  # a word, and the line that it is about
-        self.changed_given = False
-        np.random.seed(0)  # the same numbers in each run
-        random.seed(0)
+    def look(self) -> State:
+        return {name: seen(self.names[name]) for name in [*self.meant, *self.link_of] if name in self.names}
 
-    def statement(self, number: int) -> None:
-        """Run a statement, and see to what it did."""
-        before = {name: trace(self.names[name]) for name in LINK_OF if name in self.names}
-        values = dict(self.names)
-        failed = self.execute(number)
-        self.fresh = {name for name, value in self.names.items() if values.get(name) is not value}
-        self.note_changes(number, before, failed)
-        done = [name for name in LINK_OF if self.schedule.get(name) == number]
-        self.take(number, done, failed)
-        self.put_back(number, bool(done) or not self.lazy)
-
-    def execute(self, number: int) -> Failure | None:
-        program, line = self.program, self.program.tree.body[number].lineno
+    def statement(self, node: ast.stmt) -> None:
+        """Run a statement, and see what it did."""
+        before, lines, first, failed = self.state, self.program.lines(node), self.program.line(node), None
         try:
-            execute.run(program.codes[number], self.names)
+            source.run(source.compiled(ast.Module([node], []), self.program.path), self.names)
         except BaseException as error:  # also sys.exit()
-            failed = failure(error, program.path, program.tree, line, self.names)
-            for name in program.targets[number]:
-                self.failures.setdefault(name, failed)
-            if not program.targets[number]:
-                self.notes[f"line {failed.line}: {failed.what}; the lines below it were run"] = failed.line
-            return failed
-        return None
+            line, said = explained(error, self.program, self.names, first)
+            failed, self.failures[line[0]] = Finding("", line, "ERROR", said), said.replace("\n", "; ")
+        after = self.look()
+        self.note_given(after, lines, first)
+        for name, link in self.link_of.items():
+            if failed and name in lines:
+                self.findings[name] = replace(failed, name=f"d{link}")
+            elif name in before.keys() ^ after.keys() or differ(before.get(name), after.get(name)):
+                found = self.judged(name, after.get(name, ...), [before, after], lines.get(name, first))
+                self.findings[name] = self.held_against_before(name, found, lines)
+            if name in self.findings and after.get(name, ...) is ...:
+                self.names[name] = source.namespace(self.point, self.program)[f"d{link}"]
+        self.state = self.look()
 
-    def note_changes(self, number: int, before: Mapping[str, Any], failed: Failure | None) -> None:
-        """Which gradients are this statement's doing; those replaced that it changed in passing are put right."""
-        changed = set()
-        for name in LINK_OF.keys() & self.names.keys():
-            if name in self.fresh:
-                self.bound[name] = number
-            if trace(self.names[name]) != before.get(name):
-                changed.add(name)
-        targets = self.program.targets[number]
-        mine = owners(changed, targets, self.names, self.bound) | (targets if failed else set())
-        self.last |= dict.fromkeys(mine, number)
-        for name in self.replaced & (changed - mine):  # dh, after `dz = dh` and `dz *= ...`
-            line = self.program.tree.body[number].lineno
-            self.notes[f"line {line} changed {name} too, which is the same array; begin with {name}.copy()"] = line
-            self.names[name] = self.replacement(name)
+    def judged(self, name: str, value: Any, states: Sequence[State], line: Line = (0, "")) -> Finding:
+        """The verdict on a value, made from what there was before a statement or from what the statement made."""
+        links = LINKS | lecture.LINKS if "dnorm_logits" in self.findings else lecture.LINKS | LINKS
+        points = [self.seen_at(state, moved) for moved in ((), self.moved) for state in states]
+        wrong = {finding.name for finding in self.findings.values() if finding.word != "right"}
+        moved = {self.meant[name]: text for name, text in self.moved.items()}
+        words = re.findall(r"\.?\b[^\W\d]\w*", line[1])
+        kinds = [str(getattr(self.names.get(word), "dtype", word)) for word in words]
+        dtype = np.float32 if any(each.endswith(("float32", ".float")) for each in kinds) else np.float64
+        return judge(links[self.link_of[name]], value, line, self.point, points, wrong, moved, dtype)
 
-    def take(self, number: int, done: list[str], failed: Failure | None) -> None:
-        """Take out what is done with this statement, and leave the right values in its place."""
-        values = {name: snapshot(self.names.get(name, ...)) for name in done}
-        together = {LINK_OF[name]: value for name, value in values.items()}
-        for name in done:
-            first = self.failures.get(name, failed) if failed else None
-            self.taken[name] = Taken(number, values[name], first, together)
-        before = [self.names[name] for name in self.replaced if name in self.names]
-        self.replaced |= set(done)
-        for name in done:
-            self.replace(name, before)
+    def seen_at(self, state: State, moved: Iterable[str]) -> Point:
+        """The point with the learner's own gradients at a moment, and with what was given and has moved."""
+        own = [(finding.name, state.get(name)) for name, finding in self.findings.items()]
+        arrays = {name: np.asarray(array, np.float64) for name, array in own if is_real(array)}
+        return self.point | arrays | {self.meant[name]: state.get(name) for name in moved}
 
-    def replace(self, name: str, before: list[Any]) -> None:
-        """Bind the name, and every other name of its array, to the right values.
+    def note_given(self, after: State, lines: Mapping[str, Line], first: Line) -> None:
+        """Which given names no longer hold their numbers, in whatever shape."""
+        for name in [name for name in self.meant if name in after and differ(self.state.get(name), after[name])]:
+            value, given = after[name], np.asarray(self.point[self.meant[name]])
+            same = is_real(value) and value.size == given.size
+            if same and near(value.reshape(given.shape), given, rounding(np.float32)):
+                self.moved.pop(name, None)
+            else:
+                number, text = lines.get(name, first)
+                self.moved.setdefault(name, f", which had moved already, line {number}: {text}")
 
-        `before`: the gradients that were replaced earlier; an array that is one of them (`dz = d = dh`) keeps the
-        names that it had before this statement.
-        """
-        old, new = self.names.get(name), self.replacement(name)
-        self.names[name] = new
-        if not isinstance(old, np.ndarray | list):
-            return
-        others = self.fresh if any(shared(old, each) for each in before) else self.names.keys()
-        for other in others - self.given.keys() - self.replaced:
-            value = self.names[other]
-            if shared(value, old):
-                seen = seen_through(value, old, new)
-                self.names[other] = seen.copy() if other in LINK_OF else seen
+    def held_against_before(self, name: str, found: Finding, lines: Mapping[str, Line]) -> Finding:
+        """The finding, and that the gradient was right before this statement, where it is no longer."""
+        if found.follows or not self.findings.get(name, found).follows:
+            return found
+        number = found.line[0]
+        if lines and name not in lines:
+            what = f"line {number} changed {name}: {next(iter(lines))} and {name} are one array"
+            return replace(found, word="WRONG", fact=what, sentence=f"begin with {name}.copy()", place="")
+        return replace(found, fact=f"it was right before line {number}" + (found.fact and f"; {found.fact}"))
 
-    def replacement(self, name: str) -> Array:
-        """The right gradient, a copy of its own, in the learner's shape if that is one that it may have."""
-        answer: Array = self.right[LINK_OF[name]].copy()
-        shape = getattr(self.names.get(name), "shape", None)
-        deep = (self.given["B"], self.given["K"], self.given["D"])
-        as_given = name == "demb" and self.program.lecture and shape != answer.shape
-        if LINK_OF[name] == "emb" and (shape == deep or as_given):
-            answer = answer.reshape(deep)
-        return answer
+    def cmp(self, name: str, gradient: Any, *_: Any) -> None:
+        """The lecture's `cmp`: print the judge's line on a gradient, as it is at this moment."""
+        said = meant_by(name, self.program, 0, ()) or "no name of the chain"
+        if f"d{name}" in self.link_of:
+            found = self.judged(f"d{name}", gradient, [self.look()])
+            said = ": ".join(filter(None, [found.word, found.fact, found.sentence]))
+        print(f"{name:15} {said}")
 
-    def put_back(self, number: int, at_once: bool) -> None:
-        """Give the names that are given their values again."""
-        line = self.program.tree.body[number].lineno
-        for name, value in self.given.items():
-            if same_numbers(self.names.get(name), value):
-                continue
-            if name != "n":  # the lecture's name for B, and many a loop's
-                self.changed_given = True
-                copy = f"; begin with {name}.copy()" if isinstance(value, np.ndarray) else ""
-                self.notes[f"line {line} changed {name} itself, which is given: it was put back{copy}"] = line
-            if at_once:
-                self.names[name] = snapshot(value)
-
-    def coarse(self) -> bool:
-        """Whether something in the file is float32."""
-        kinds = (getattr(value, "dtype", None) for value in self.names.values())
-        return "float32" in self.program.text or any(str(kind).endswith("float32") for kind in kinds)
+    def answer(self) -> Answer:
+        """What is to be said, if the file ended here."""
+        last: dict[str, Finding] = {}
+        for link in SEVEN + NINE:
+            of = [self.findings[name] for name in self.link_of if name in self.findings and self.link_of[name] == link]
+            if of:  # demb counts where there is dembcat too, but if it is wrong, dembcat may have been so before
+                wrong = [finding for finding in of if finding.word != "right"]
+                last[link] = of[0] if of[0].word == "right" else min(wrong, key=lambda finding: finding.line)
+            elif link in NINE:
+                last[link] = self.judged(f"d{link}", ..., ())
+                last[link].fact = near_name(f"d{link}", self.names.keys() - self.state.keys())
+        taken = [f"d{link}" for link in ("W2", "b2", "h") if last[link].word == "right"]
+        if taken and last["logits"].sentence.endswith(MISSING):
+            said = f"{last['logits'].sentence}; it is taken in {' and '.join(taken)} instead"
+            last["logits"] = replace(last["logits"], sentence=said)
+        shown = {found.line[0] for found in last.values() if found.word == "ERROR"}
+        notes = [f"line {line}: {said}" for line, said in self.failures.items() if line not in shown]
+        notes += never_called(self.program) if any(found.word == "to do" for found in last.values()) else []
+        return Answer(list(last.values()), notes, not self.failures)
 
 
-def owners(changed: set[str], targets: set[str], names: Mapping[str, Any], bound: Mapping[str, int]) -> set[str]:
-    """Of the gradients that changed, those whose change it was.
-
-    After `dz = dh` both names are one array, and `dz *= ...` changes both. It is the change of the one that the
-    statement is seen to write, or else of the one that was bound last.
-    """
-    mine = set(changed)
-    for one in changed:
-        for other in changed - {one}:
-            this, that = ((name in targets, bound[name]) for name in (one, other))
-            if this < that and shared(names[one], names[other]):
-                mine.discard(one)
-    return mine
+def differ(x: Any, y: Any) -> bool:
+    """Whether a name holds something else than before."""
+    if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
+        return (x.shape, x.dtype, x.tobytes()) != (y.shape, y.dtype, y.tobytes())
+    return x is not y

@@ -1,0 +1,57 @@
+"""The loss in the seven steps of the well-known lecture, "becoming a backprop ninja", each a link of its own.
+
+A file that reads one of their names is given them all. They stand between logits and loss, in place of p and y.
+"""
+
+from collections.abc import Callable, Mapping
+from inspect import signature
+from typing import Any
+
+import numpy as np
+
+from trainer.core.links import Link
+from trainer.core.ops import Array
+
+EPS = 1e-20  # of the complex step
+FORWARD: dict[str, Callable[..., Array]] = {
+    "logit_maxes": lambda logits: logits.max(1, keepdims=True),  # (B, 1)
+    "norm_logits": lambda logits, logit_maxes: logits - logit_maxes,  # (B, V)
+    "counts": lambda norm_logits: np.exp(norm_logits),  # noqa: PLW0108  # (B, V)
+    "counts_sum": lambda counts: counts.sum(1, keepdims=True),  # (B, 1)
+    "counts_sum_inv": lambda counts_sum: counts_sum**-1,  # (B, 1)
+    "probs": lambda counts, counts_sum_inv: counts * counts_sum_inv,  # (B, V)
+    "logprobs": lambda probs: np.log(probs),  # noqa: PLW0108  # (B, V); the loss is the mean of -logprobs[target]
+}
+RIGHT: dict[str, Callable[..., Array]] = {
+    "logprobs": lambda y, B: -y / B,
+    "probs": lambda dlogprobs, probs: dlogprobs / probs,
+    "counts_sum_inv": lambda dprobs, counts: (dprobs * counts).sum(1, keepdims=True),
+    "counts_sum": lambda counts_sum, dcounts_sum_inv: -(counts_sum**-2) * dcounts_sum_inv,
+    "counts": lambda dprobs, counts_sum_inv, dcounts_sum: dprobs * counts_sum_inv + dcounts_sum,
+    "norm_logits": lambda dcounts, counts: dcounts * counts,
+    "logit_maxes": lambda dnorm_logits: -dnorm_logits.sum(1, keepdims=True),
+    "logits": lambda dnorm_logits, dlogit_maxes, logits, logit_maxes:
+        dnorm_logits + dlogit_maxes * (logits == logit_maxes),
+}  # fmt: skip
+LINKS = {tensor: Link(tensor, (), "(B, 1) or (B, V)", "", "", "", "", right) for tensor, right in RIGHT.items()}
+
+
+def forward(arrays: Mapping[str, Any], after: str = "") -> dict[str, Any]:
+    """The arrays and the seven steps; where `after` is named, only those after it are made anew."""
+    names, steps = dict(arrays), list(FORWARD)
+    for step in steps[steps.index(after) + 1 :] if after else steps:
+        names[step] = FORWARD[step](*(names[name] for name in signature(FORWARD[step]).parameters))
+    return names
+
+
+def gradients(arrays: Mapping[str, Any]) -> dict[str, Array]:
+    """The numerical gradient by each step: a column is nudged in all examples at once, for they do not touch."""
+    targets, found = (np.arange(arrays["B"]), arrays["Y"]), {}
+    for step in FORWARD:
+        found[step] = np.empty(arrays[step].shape)
+        for j in range(arrays[step].shape[1]):
+            nudged = arrays[step].astype(np.complex128)
+            nudged[:, j] += 1j * EPS
+            logprobs = forward({**arrays, step: nudged}, step)["logprobs"]  # (B, V)
+            found[step][:, j] = -logprobs[targets].imag / EPS / arrays["B"]
+    return found
