@@ -9,34 +9,23 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Trainer, assert_one_line
-from test_sweep_study import FAST_HEART, SEARCHED, ended, trials_of
+from conftest import start_process
+from test_sweep import load, trained, words
 
 pytestmark = pytest.mark.postgres
-
-TRIALS = 16
-SETTINGS = "train.steps=2000 train.batch_size=4 model.embedding=3 log.every=1000 log.eval_every=100 log.samples=0"
-
-
-def program(name: str) -> str:
-    """Where a program of PostgreSQL is."""
-    found = shutil.which(name) or next(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), None)
-    if found is None:
-        pytest.skip("PostgreSQL is not installed")
-    return found
 
 
 @pytest.fixture
 def server() -> Iterator[str]:
     """The URL of a PostgreSQL of our own, that of the database `sweeps`."""
     pytest.importorskip("psycopg2")
+    programs = next(Path("/usr/lib/postgresql").glob("*/bin"))
     folder = Path(tempfile.mkdtemp(prefix="sweeps-"))
     # PostgreSQL refuses to run for root; Debian's package makes a user for it.
     as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
@@ -44,12 +33,12 @@ def server() -> Iterator[str]:
         shutil.chown(folder, "postgres", "postgres")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port = str(free.getsockname()[1])
     data = str(folder / "data")
-    subprocess.run([*as_user, program("initdb"), "-D", data, "-U", "trainer", "-A", "trust"], check=True, cwd=folder)
-    options = ["-c", f"port={port}", "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
-    process = subprocess.Popen([*as_user, program("postgres"), "-D", data, *options], cwd=folder)
-    create = [program("createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "trainer", "sweeps"]
+    subprocess.run([*as_user, programs / "initdb", "-D", data, "-U", "trainer", "-A", "trust"], check=True, cwd=folder)
+    options = ["-p", port, "-h", "127.0.0.1", "-k", str(folder)]
+    process = subprocess.Popen([*as_user, programs / "postgres", "-D", data, *options], cwd=folder)
+    create = [programs / "createdb", "-h", "127.0.0.1", "-p", port, "-U", "trainer", "sweeps"]
     while subprocess.run(create, check=False, capture_output=True).returncode:
         assert process.poll() is None
         time.sleep(0.2)
@@ -59,64 +48,23 @@ def server() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
-def machine(name: str, storage: str) -> "subprocess.Popen[bytes]":
-    """The command in a folder of its own, with the same text."""
-    folder = Path(name)
-    folder.mkdir(exist_ok=True)
-    shutil.copy("text.txt", folder)
-    (folder / "small.yaml").write_text("data: {path: text.txt}\n")
-    (folder / "fast_heart.py").write_text(FAST_HEART)
-    shared = ["--trials", str(TRIALS), "--jobs", "1", "--storage", storage]
-    command = ["sweep", "--config", "small.yaml", "--name", "shared", *SEARCHED.split(), *SETTINGS.split(), *shared]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [sys.executable, "fast_heart.py", *command], cwd=folder, env=environment, stdout=pipe, stderr=pipe
-    )
-
-
-def test_four_machines_share_a_sweep(trainer: Trainer, place: Path, server: str) -> None:
-    machines = [machine(name, server) for name in ("a", "b", "c", "d")]
-    lost = machines.pop()
-    while not list(Path("d").glob("runs/shared/*/best.npz")):
-        assert lost.poll() is None, lost.communicate()
+def test_four_machines_share_a_sweep(place: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = [k / 20 for k in range(1, 17)]
+    searched = f"train.learning_rate={','.join(map(str, rates))} train.steps=3000 log.eval_every=500 --storage {server}"
+    machines = []
+    for name in "abcd":
+        shutil.copytree(place, place.parent / name)
+        monkeypatch.chdir(place.parent / name)
+        machines.append(start_process(*words(searched, jobs=1)))
+    monkeypatch.chdir(place.parent)
+    while not list(Path("d").glob("runs/small/*/best.npz")):
+        assert machines[3].poll() is None, machines[3].communicate()
         time.sleep(0.05)
-    lost_workers = Path(f"/proc/{lost.pid}/task/{lost.pid}/children").read_text().split()
-    for process in (lost.pid, *map(int, lost_workers)):  # a power cut: the workers have no time to give anything back
-        os.kill(process, 9)
-    lost.wait()
+    machines.pop().kill()
 
-    outcomes = [process.communicate() for process in machines]
-    assert [process.returncode for process in machines] == [0, 0, 0], outcomes
-    tables = [out.decode().rpartition("best ")[0] for out, _ in outcomes]
-    assert tables[0] == tables[1] == tables[2]
-    assert list(ended("shared", server)) == list(range(TRIALS))
-
-    # Every run that was finished is a trial, and the other way round: nothing was done twice, nothing is lost.
-    finished = [path for path in Path().glob("?/runs/shared/*/metrics.jsonl") if '"event": "end"' in path.read_text()]
-    counted = [trial for trial in trials_of("shared", server) if trial.state.name != "FAIL"]
-    assert len(finished) == len(counted) == TRIALS
-
-    # Alone, with SQLite, one finds the same.
-    Path("small.yaml").write_text("data: {path: text.txt}\n")
-    status, _, _ = trainer(
-        "sweep",
-        "--config",
-        "small.yaml",
-        "--name",
-        "alone",
-        *SEARCHED.split(),
-        *SETTINGS.split(),
-        "--trials",
-        str(TRIALS),
-    )
-    assert status == 0
-    assert ended("alone") == ended("shared", server)
-
-
-def test_a_server_that_does_not_answer(trainer: Trainer, place: Path) -> None:
-    pytest.importorskip("psycopg2")
-    Path("small.yaml").write_text("data: {path: text.txt}\n")
-    url = "postgresql+psycopg2://me:secret@127.0.0.1:1/sweeps"
-    outcome = trainer("sweep", "--config", "small.yaml", "train.dropout=0..0.5", "--storage", url)
-    assert_one_line(outcome, 2, "cannot reach the store", "postgresql+psycopg2://me:***@127.0.0.1:1/sweeps")
+    outcomes = [machine.communicate() for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0, 0], outcomes
+    assert outcomes[0][0] == outcomes[1][0] == outcomes[2][0]
+    assert trained("train.learning_rate") == {(rate, 42): 1 for rate in rates}  # nothing twice, nothing lost
+    states = [trial.state.name for trial in load(server).trials]
+    assert sorted(set(states) - {"PRUNED"}) == ["COMPLETE", "FAIL"]

@@ -1,22 +1,13 @@
-"""What a sweep may search, held against the configuration's own rules, and what it proposes."""
+"""What a sweep may search, held against the configuration's own rules."""
 
-import statistics
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
-import optuna
 import pytest
 from conftest import Trainer, assert_one_line
 
 from trainer.tools.sweep import ranges
-from trainer.tools.sweep.proposals import AT_RANDOM, hopeless, learns_from, propose
-from trainer.tools.sweep.ranges import Choices, Range, Span, read
-
-SPANS: dict[str, Span] = {
-    "train.learning_rate": Range(0.01, 1.0, True),
-    "model.hidden": Range(10, 1000, True),
-    "train.dropout": Range(0.0, 0.5, False),
-    "train.optimizer": Choices(("sgd", "adamw")),
-}
 
 
 @pytest.fixture
@@ -25,114 +16,85 @@ def config(place: Path) -> str:
     return "small.yaml"
 
 
+def read(config: str, *overrides: str, trials: int = 1000) -> ranges.Plan:
+    return ranges.read(Namespace(config=config, overrides=overrides, trials=trials))
+
+
 @pytest.mark.parametrize(
-    ("written", "span"),
+    ("written", "found"),
     [
-        ("train.learning_rate=0.01..1", Range(0.01, 1.0, True)),
-        ("train.learning_rate=1e-4..1e-2", Range(1e-4, 1e-2, True)),
-        ("model.hidden=100..1000", Range(100, 1000, True)),
-        ("train.steps=1e2..1e3", Range(100, 1000, True)),
-        ("train.weight_decay=0..0.1", Range(0.0, 0.1, False)),
-        ("train.warmup_steps=0..500", Range(0, 500, False)),
-        ("train.dropout=0..0.5", Range(0.0, 0.5, False)),
-        ("train.dropout=.1...5", Range(0.1, 0.5, False)),
-        ("train.optimizer=sgd,adamw", Choices(("sgd", "adamw"))),
-        ("train.batch_size=32,64,64", Choices((32, 64))),
-        ("check.enabled=true,false", Choices((True, False))),
-        ("seed=1,2,3", Choices((1, 2, 3))),
-        ("check.eps=auto,1e-3", Choices(("auto", 1e-3))),
+        ("train.learning_rate=1e-4..1", (1e-4, 1.0)),
+        ("train.steps=1e2..1e3", (100, 1000)),
+        ("train.dropout=.1...5", (0.1, 0.5)),
+        ("train.weight_decay=0..0.1", (0.0, 0.1)),
+        ("train.optimizer=sgd,adamw", ["sgd", "adamw"]),
+        ("train.batch_size=32,64,6.4e1", ["32", "6.4e1"]),  # the same value twice
+        ("check.enabled=true,false", ["true", "false"]),
+        ("check.eps=auto,1e-3", ["auto", "1e-3"]),
     ],
 )
-def test_what_is_searched(config: str, written: str, span: Span) -> None:
-    plan = read(config, [written])
-    assert plan.spans == {written.partition("=")[0]: span}
-    first = span.low if isinstance(span, Range) else span.values[0]
-    assert ranges.value_of(plan.config, written.partition("=")[0]) == first
+def test_what_is_searched(config: str, written: str, found: Any) -> None:
+    key = written.partition("=")[0]
+    plan = read(config, written, "data.path=a,b..txt", "data.split=0.7,0.2,0.1", "seed=1,2,3")
+    assert (plan.ranges | plan.lists, plan.seeds) == ({key: found}, ["1", "2", "3"])
+    assert [type(low) for low, _ in plan.ranges.values()] == ([type(found[0])] if isinstance(found, tuple) else [])
+    one = plan.config({key: found[1]}, "2")
+    assert (one.data.path, one.data.split, one.seed) == ("a,b..txt", (0.7, 0.2, 0.1), 2)
+    assert one == ranges.configuration.read(config, [f"{key}={found[1]}", *plan.fixed, "seed=2"])
+
+
+def test_combinations_come_in_an_order_drawn_by_the_seed_and_more_of_them_begin_alike(config: str) -> None:
+    lists = "model.hidden=5,6,7", "train.batch_size=1,2,3,4"
+    every = read(config, *lists).combinations
+    assert len({str(each) for each in every}) == len(every) == 12
+    assert every != sorted(every, key=str)
+    assert read(config, *lists, trials=5).combinations == every[:5]
+    assert read(config, *lists, "seed=1").combinations not in (every, read(config, *lists, "seed=2").combinations)
+    assert read(config, *lists, "train.dropout=0..0.5").combinations == []
+    assert read(config, "seed=1,2").combinations == [{}]
 
 
 @pytest.mark.parametrize(
-    "fixed", ["data.path=../texts/a,b.txt", "data.split=0.7,0.2,0.1", "data.split=[0.7, 0.2, 0.1]", "train.dropout=0.5"]
-)
-def test_text_and_lists_are_ordinary_overrides(config: str, fixed: str) -> None:
-    plan = read(config, ["model.hidden=5,6", fixed])
-    assert list(plan.spans) == ["model.hidden"]
-    assert plan.config == ranges.configuration.read(config, ["model.hidden=5", fixed])
-
-
-@pytest.mark.parametrize(
-    ("written", "words"),
+    ("words", "told"),
     [
-        ("train.learning_rate=0..1", ["train.learning_rate is 0,", "a number above 0"]),
-        ("train.dropout=0..1", ["train.dropout is 1,", "below 1"]),
-        ("model.hidden=1..2.5", ["model.hidden is 2.5,", "a whole number"]),
-        ("model.hidden=..5", ["model.hidden is ''", "a whole number"]),
+        ("train.learning_rate=0..1", ["train.learning_rate is", "0"]),
+        ("train.dropout=0..1", ["train.dropout is", "below 1"]),
+        ("model.hidden=1..2.5", ["model.hidden is", "whole number"]),
+        ("model.hidden=..5", ["model.hidden is ''"]),
         ("model.hiden=1..5", ["model.hiden", "did you mean model.hidden?"]),
-        ("train.optimizer=sgd,adam", ["train.optimizer is 'adam'", "one of sgd, adamw"]),
-        ("train.optimizer=sgd..adamw", ["a range needs two numbers"]),
-        ("check.eps=auto..1", ["a range needs two numbers"]),
-        ("train.dropout=0.5..0", ["write the smaller number first"]),
-        ("train.dropout=0.5..0.5", ["write the smaller number first"]),
+        ("train.optimizer=sgd,adam", ["train.optimizer is 'adam'", "sgd, adamw"]),
+        ("train.optimizer=sgd..adamw", ["is no range"]),
+        ("train.dropout=0.5..0", ["is no range", "the smaller first"]),
+        ("seed=1..3", ["is no range"]),
+        ("seed=1,2 seed=3", ["seed is given twice"]),
         ("train.dropout=0.5", ["nothing to search"]),
         ("train", ["'train' is no override"]),
+        ("seed=1,2 --trials 0", ["--trials is 0"]),
+        ("seed=1,2 --jobs 0", ["--jobs is 0"]),
+        ("seed=1,2 --name ../x", ["--name"]),
+        ("seed=1,2 data.path=-", ["data.path"]),
+        ("seed=1,2 data.path=none.txt", ["none.txt"]),
+        ("seed=1,2 data.split=0.9,0,0.1", ["data.split", "validation"]),
     ],
 )
-def test_impossible_ranges_are_told_in_one_line(trainer: Trainer, config: str, written: str, words: list[str]) -> None:
-    outcome = trainer("sweep", "--config", config, written)
-    assert_one_line(outcome, 2, *words)
+def test_what_cannot_be_searched_is_told_in_one_line(
+    trainer: Trainer, config: str, words: str, told: list[str]
+) -> None:
+    Path(config).write_text("" if "data.path" in words else "data: {path: text.txt}\n")
+    assert_one_line(trainer("sweep", "--config", config, *words.split()), 2, *told)
     assert not Path("runs").exists()
 
 
-def test_a_key_is_searched_once(trainer: Trainer, config: str) -> None:
-    outcome = trainer("sweep", "--config", config, "seed=1,2", "seed=3")
-    assert_one_line(outcome, 2, "seed is given twice")
-
-
-def test_values_keep_to_their_spans_and_depend_on_place_and_seed_alone() -> None:
-    first = [propose(SPANS, 42, place, []) for place in range(30)]
-    assert first == [propose(SPANS, 42, place, []) for place in range(30)]
-    assert all(0.01 <= values["train.learning_rate"] <= 1 for values in first)
-    assert all(isinstance(values["model.hidden"], int) and 10 <= values["model.hidden"] <= 1000 for values in first)
-    assert {values["train.optimizer"] for values in first} == {"sgd", "adamw"}
-    # On a logarithmic scale half of the sizes are below the geometric mean, 100; on a linear one, one in eleven.
-    assert 8 <= sum(values["model.hidden"] < 100 for values in first) <= 22
-    assert len({values["train.dropout"] for values in first}) == 30
-    assert propose(SPANS, 43, 0, []) != first[0]
-
-
-def known_trials(count: int) -> list[optuna.trial.FrozenTrial]:
-    """Trials that have ended, the better the smaller their dropout."""
-    trials = []
-    for place in range(count):
-        values = propose(SPANS, 1, place, [])
-        loss = values["train.dropout"]
-        trials.append(
-            optuna.trial.create_trial(
-                params=values,
-                distributions=ranges.distributions(SPANS),
-                value=loss,
-                intermediate_values={100: loss + 1, 500: loss},
-            )
-        )
-    return trials
-
-
-def test_what_is_known_is_used() -> None:
-    known = known_trials(30)
-    blind = [propose(SPANS, 2, place, [])["train.dropout"] for place in range(40, 60)]
-    seeing = [propose(SPANS, 2, place, known)["train.dropout"] for place in range(40, 60)]
-    assert sum(seeing) < 0.6 * sum(blind)
-
-
-def test_a_trial_learns_from_trials_that_may_have_ended() -> None:
-    assert [learns_from(place) for place in range(14)] == [0] * 14
-    assert [learns_from(place) for place in (14, 40, 200)] == [AT_RANDOM, 30, 150]
-
-
-def test_hopeless_is_what_is_worse_than_the_median_after_a_fifth_of_the_steps() -> None:
-    known = known_trials(10)
-    median = statistics.median(trial.intermediate_values[500] for trial in known)
-    assert hopeless({500: median + 0.1}, 1000, known)
-    assert not hopeless({500: median - 0.1}, 1000, known)
-    assert not hopeless({100: 9.0}, 1000, known)  # too early to tell
-    assert not hopeless({500: 9.0}, 1000, [])  # nothing to compare with
-    assert not hopeless({500: median - 0.1, 700: 9.0}, 1000, known)  # its best loss counts
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("sqlite:////no/such/folder/sweep.db", "unable to open database file"),
+        ("sweep.db", "Could not parse"),
+        ("nosuchsql://me:secret@host/sweeps", "nosuchsql"),
+        ("oracle://me:secret@host/sweeps", "No module named"),
+    ],
+)
+def test_a_store_that_cannot_be_reached(trainer: Trainer, config: str, url: str, told: str) -> None:
+    outcome = trainer("sweep", "--config", config, "seed=1,2", "--storage", url)
+    assert_one_line(outcome, 2, "the search stopped", told)
+    assert "secret" not in outcome[2]

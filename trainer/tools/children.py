@@ -1,26 +1,97 @@
-"""What every process that a command starts has to do: to end when the command has gone, however that ended."""
+"""Processes that a command starts: they end when it has gone, however that ended."""
 
+import json
 import os
 import signal
-import threading
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-PAUSE = 0.5  # seconds between two looks
+from trainer.errors import RunFailed, UserError
 
+KNOWN = {"UserError": UserError, "RunFailed": RunFailed, "MemoryError": MemoryError}
+# A signal ends such a process at once, and so does the end of the command, which holds the other end of its standard
+# input; from its first moment on, as some libraries swallow what a signal raises while they are imported. The work is
+# done in a thread, where a run leaves the signals alone.
+CHILD = """
+import os, signal, threading
 
-def end_with_parent() -> None:
-    """End this process soon after its parent has ended, even by a kill that lets nobody say so."""
-    parent = os.getppid()
-
-    def follow() -> None:
-        while os.getppid() == parent:
-            time.sleep(PAUSE)
+def work():
+    try:
+        from {module} import {name} as function
+        from {children} import attempt
+        attempt(function)
+    finally:
         os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+threading.Thread(target=work, daemon=True).start()
+os.read(0, 1)
+os._exit(1)
+"""
 
 
-def serve_parent() -> None:
-    """The same, for a process that leaves Ctrl-C, which a terminal sends to all, to its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+@contextmanager
+def ended_at_once() -> Iterator[None]:
+    """A signal ends this process at once, whatever library it is in; its children end when it has gone."""
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    previous = {number: signal.signal(number, end) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def end(number: int, frame: Any) -> None:
+    """Without the second that Python takes to put a large process in order."""
+    os.write(2, f"interrupted by signal {number}; the same command goes on\n".encode())
+    os._exit(130)
+
+
+def run_together(function: Callable[[dict[str, Any]], None], tasks: Sequence[dict[str, Any]]) -> None:
+    """Call the function for each task in a process, one core each, until all have ended; or one fails or is killed.
+
+    Raises the UserError, RunFailed or MemoryError that has ended one, and RuntimeError for any other; a kill ends this
+    process too.
+    """
+    script = CHILD.format(children=__name__, module=function.__module__, name=function.__name__)
+    processes: list[subprocess.Popen[bytes]] = []
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # they find what this process has found
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    try:
+        for number, task in enumerate(tasks, start=os.getpid()):  # so that two commands begin with different cores
+            command, pipe = [sys.executable, "-c", script, json.dumps(task)], subprocess.PIPE
+            # In a session of its own, so that Ctrl-C in a terminal reaches this process alone.
+            process = subprocess.Popen(command, env=variables, stdin=pipe, stdout=pipe, start_new_session=True)
+            processes.append(process)
+            if cores:
+                os.sched_setaffinity(process.pid, {cores[number % len(cores)]})
+        while None in (codes := [process.poll() for process in processes]) and not any(codes):
+            time.sleep(0.1)
+    finally:
+        for process in processes:
+            process.kill()
+        told = [process.communicate()[0] for process in processes]
+    for kind, message in map(json.loads, filter(None, told)):
+        raise KNOWN[kind](message) if kind in KNOWN else RuntimeError(f"{kind}: {message}")
+    if any(codes):
+        end(-min(code or 0 for code in codes), None)
+
+
+def attempt(function: Callable[[dict[str, Any]], None]) -> None:
+    """In such a process: do the task, tell the command how it failed, and end."""
+    status = 1
+    try:
+        function(json.loads(sys.argv[1]))
+        status = 0
+    except Exception as error:
+        why: BaseException = error
+        while type(why).__name__ not in KNOWN and (earlier := why.__cause__ or why.__context__):
+            why = earlier
+        print(json.dumps([type(why).__name__, str(why)]), flush=True)
+    finally:
+        os._exit(status)

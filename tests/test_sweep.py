@@ -1,0 +1,137 @@
+"""Whole sweeps: what they try, how often, and what they leave."""
+
+import math
+import re
+import sys
+from collections import Counter
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from conftest import Trainer, assert_one_line, rows, start_process
+from optuna.trial import TrialState
+from sqlalchemy import text
+
+from trainer import config as configuration
+
+QUICK = "train.steps=20 train.batch_size=4 model.embedding=3 model.hidden=5 log.eval_every=5 log.samples=0"
+
+
+def words(searched: str, trials: int = 50, jobs: int = 1) -> list[str]:
+    """The command for a small model."""
+    Path("small.yaml").write_text("data: {path: text.txt}\n")
+    fixed = [word for word in QUICK.split() if word.partition("=")[0] + "=" not in searched]
+    return ["sweep", "--config", "small.yaml", *fixed, *f"{searched} --trials {trials} --jobs {jobs}".split()]
+
+
+def load(storage: str = "sqlite:///runs/small/sweep.db") -> optuna.Study:
+    return optuna.load_study(study_name="small", storage=storage)
+
+
+def done() -> list[optuna.trial.FrozenTrial]:
+    return load().get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def trained(*keys: str) -> Counter[tuple[Any, ...]]:
+    """How often the values of these keys were trained to the end, with each seed."""
+    found: Counter[tuple[Any, ...]] = Counter()
+    for log in Path().glob("**/runs/small/*/metrics.jsonl"):
+        if rows(log.parent, "end"):
+            tree = yaml.safe_load((log.parent / "config.yaml").read_text())
+            found[(*(tree[section][name] for section, name in (key.split(".") for key in keys)), tree["seed"])] += 1
+    return found
+
+
+def test_a_sweep_from_beginning_to_end(trainer: Trainer, place: Path) -> None:
+    command = words("train.learning_rate=0.01..1 train.optimizer=sgd,adamw --no-pruning", 3, 2)
+    status, out, err = trainer(*command)
+    assert (status, err) == (0, "")
+    trials = done()
+    best = min(trials, key=lambda trial: trial.value or 0)
+    for trial in trials:
+        ((run, loss, _),) = trial.user_attrs["runs"].values()
+        assert loss == trial.value == rows(Path(run), "end")[0]["val_loss"]
+        assert {row["step"]: row["val_loss"] for row in rows(Path(run), "eval")} == trial.intermediate_values
+        own = configuration.read(Path(run, "config.yaml"))
+        assert {key: attrgetter(key)(own) for key in trial.params} == trial.params
+        assert trial != best or own == configuration.read("runs/small/best.yaml")
+        assert re.search(rf"^{trial.number} +{loss:.4f}  complete .* {run}$", out, re.MULTILINE)
+    lines = out.splitlines()
+    assert [lines[1].split()[0], lines[-1]] == [str(best.number), f"best {best.value:.4f}: runs/small/best.yaml"]
+    assert "importance" not in out
+
+    # The same command has nothing left to do; more trials go on from there; another range is another sweep.
+    assert trainer(*command)[:2] == (0, out)
+    status, out, _ = trainer(*command, "--trials", "10")
+    assert load().trials[: len(trials)] == trials
+    assert 99 <= sum(int(share) for share in re.findall(r"^importance +(\d+)%", out, re.MULTILINE)) <= 101
+    outcome = trainer(*command, "train.weight_decay=0..0.1", "train.patience=3")
+    assert_one_line(outcome, 2, "other settings", "train.patience=0", "train.patience=3", "weight_decay=(0.0, 0.1)")
+
+
+def test_each_combination_once_with_every_seed(trainer: Trainer, place: Path) -> None:
+    both = "train.learning_rate=0.05,0.1 seed=1,2"
+    for limit in (1, 2, 50):
+        status, out, _ = trainer(*words(both, limit))
+        assert (status, len(out.splitlines())) == (0, min(limit, 2) + 2)
+    assert trained("train.learning_rate") == {(rate, seed): 1 for rate in (0.05, 0.1) for seed in (1, 2)}
+    for trial in done():
+        runs = [run for run, *_ in trial.user_attrs["runs"].values()]
+        assert trial.value == sum(rows(Path(run), "end")[0]["val_loss"] for run in runs) / 2
+        assert ", ".join(runs) in out
+
+
+def test_two_commands_share_a_store(place: Path) -> None:
+    commands = [start_process(*words("train.learning_rate=0.05,0.1,0.2,0.3 model.hidden=3,4")) for _ in range(2)]
+    outcomes = [command.communicate() for command in commands]
+    assert [command.returncode for command in commands] == [0, 0], outcomes
+    assert outcomes[0][0] == outcomes[1][0]
+    counts = trained("train.learning_rate", "model.hidden")
+    assert (len(counts), set(counts.values())) == (8, {1})
+
+
+def test_values_that_are_drawn_again_are_not_trained_again(trainer: Trainer, place: Path) -> None:
+    status, out, _ = trainer(*words("model.hidden=4..5", 12))
+    assert (status, len(out.splitlines())) == (0, 4)
+    assert trained("model.hidden") == {(4, 42): 1, (5, 42): 1}
+
+
+@pytest.mark.parametrize("searched", ["train.learning_rate=0.05,0.1", "train.learning_rate=0.05..0.1"])
+def test_what_died_is_offered_again(trainer: Trainer, place: Path, searched: str) -> None:
+    """A trial gives no sign of life any more, and another never gave any."""
+    trainer(*words(searched, 1))
+    study = load()
+    (before,) = done()
+    with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
+        connection.execute(text("UPDATE trials SET state = 'RUNNING'"))
+        connection.execute(text("UPDATE trial_heartbeats SET heartbeat = '2000-01-01 00:00:00'"))
+        connection.execute(text("DELETE FROM trial_user_attributes"))
+    study.ask()
+    assert trainer(*words(searched, 1))[0] == 0
+    assert load().trials[0].state == TrialState.FAIL
+    assert [(trial.params, trial.value) for trial in done()] == [(before.params, before.value)]
+    assert list(trained("train.learning_rate").values()) == [2]
+
+
+@pytest.mark.long
+def test_the_loss_of_a_diverged_trial_is_infinite(trainer: Trainer, place: Path) -> None:
+    status, out, _ = trainer(*words("train.schedule=constant train.learning_rate=0.1,1e25"))
+    assert status == 0
+    assert {trial.params["train.learning_rate"]: trial.value for trial in done()}["1e25"] == math.inf
+    assert re.search(r"inf  diverged  +1e25  runs/small/\d", out)
+    outcome = trainer(*words("train.schedule=constant train.learning_rate=1e25,1e26 --name hopeless"))
+    assert_one_line(outcome, 1, "every trial diverged, runs/hopeless")
+
+
+def test_what_ends_a_trial_with_an_error_ends_the_sweep(trainer: Trainer, place: Path) -> None:
+    assert_one_line(trainer(*words("model.hidden=5,100000000000")), 2, "smaller")
+
+
+def test_without_optuna_one_line_says_what_to_install(
+    trainer: Trainer, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert_one_line(trainer(*words("seed=1,2")), 2, "Optuna", "pip install 'handmade-char-lm[sweep]'")
