@@ -3,8 +3,10 @@
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from trainer import config
 from trainer.runs.session import train
@@ -12,51 +14,47 @@ from trainer.runs.session import train
 LINES = ["".join(letters) for letters in itertools.product("ab", repeat=5)]  # 32 of them, all different
 
 
-def make(name, lines=LINES, checked=False, **sections):
+def make(name: str, lines: list[str] = LINES, **sections: dict[str, Any]) -> Path:
     """A small run in the working directory."""
     Path("text.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    tree = {
-        "data": {"path": "text.txt"} | sections.get("data", {}),
-        "model": {"context": 2, "embedding": 2, "hidden": 8} | sections.get("model", {}),
-        "train": {"steps": 6, "batch_size": 4} | sections.get("train", {}),
-        "check": {"enabled": checked, "every": 3},
-        "log": {"every": 1, "eval_every": 2, "samples": 5},
-    }
-    return train(config.build(tree, "test"), name, quiet=True)
+    small = {"train.steps": 6, "train.batch_size": 4, "log.every": 1, "log.eval_every": 2, "log.samples": 5}
+    sizes = {"model.context": 2, "model.embedding": 2, "model.hidden": 8, "data.path": "text.txt", "check.every": 3}
+    given = {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
+    return train(config.read({}, small | sizes | given), name, quiet=True)
 
 
-def write(folder, rows):
+def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
     """A log of such rows."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 
-def rows_of(folder):
+def rows_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def step_row(step, **more):
+def step_row(step: int, **more: Any) -> dict[str, Any]:
     ratio = {"C": 1e-3, "W1": 1e-3, "b1": None, "W2": 1e-7, "b2": 0.5}
     row = {"event": "step", "time": step * 0.5, "step": step, "loss": 3.0 - 0.01 * step, "epoch": step / 10}
     row |= {"learning_rate": 0.1, "grad_norm": 2.0, "steps_per_second": 100.0, "saturated": 0.25}
     return row | {"update_ratio": ratio, "grad_ratio": ratio} | more
 
 
-def eval_row(step, val_loss=2.5, **more):
-    rng = np.random.default_rng(step)
-    histograms = {}
-    for name in ("h", "dh", "dz"):
-        counts, edges = np.histogram(rng.standard_normal(500), 32)
-        histograms[name] = {"counts": counts.tolist(), "range": [edges[0], edges[-1]]}
-    row = {"event": "eval", "time": step * 0.5, "step": step, "train_loss": val_loss - 0.1, "val_loss": val_loss}
-    return row | {"histograms": histograms} | more
+def eval_row(step: int, val_loss: float | None = 2.5, **more: Any) -> dict[str, Any]:
+    counts, edges = np.histogram(np.random.default_rng(step).standard_normal(500), 32)
+    histogram = {"counts": counts.tolist(), "range": [edges[0], edges[-1]]}
+    row = {"event": "eval", "time": step * 0.5, "step": step, "train_loss": 2.4, "val_loss": val_loss}
+    return row | {"histograms": dict.fromkeys(("h", "dh", "dz"), histogram)} | more
 
 
-def check_row(name, step=0, passed=True, **more):
-    return {"event": "check", "time": 0.0, "step": step, "name": name, "passed": passed} | more
+def check_row(name: str, step: int = 0, passed: bool = True, error: Any = 1.0, **more: Any) -> dict[str, Any]:
+    row = {"event": "check", "time": 0.0, "step": step, "name": name, "of": None, "passed": passed, "error": error}
+    row |= {"tolerance": 4.0, "found": 1.0, "expected": 0.0, "worst": None, "count": 1, "relative": None}
+    return row | {"words": None} | more
 
 
-def gradient_row(tensor, step=0, passed=True, error=1e-9):
-    found = {"method": "central", "coordinates": 8, "max_abs_error": error, "max_rel_error": error * 10}
-    return check_row("gradient", step, passed, tensor=tensor, rtol=1e-6, atol=1e-8, **found)
+def drawn(draw: Any, *data: Any) -> tuple[Figure, str]:
+    """What a figure of the report draws, and what it adds to its caption."""
+    picture = Figure(layout="constrained")
+    return picture, draw(picture, *data)

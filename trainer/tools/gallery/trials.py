@@ -1,23 +1,24 @@
 """A training for each mistake of the table: the right backward pass, with one derivative replaced by a wrong one."""
 
-import inspect
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from functools import partial
+from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from trainer import config
-from trainer.core import checks, loop, model, numerical, ops, optim
-from trainer.core.model import Activations, Batch, Parameters, Sizes
+from trainer.core import checks, loop, model, numerical, ops
+from trainer.core.links import LINKS
+from trainer.core.model import NAMES, Batch, InnerGradients, Parameters
 from trainer.core.ops import Array
-from trainer.core.verdicts import Gradient
-from trainer.core.witness import Witness
-from trainer.mistakes.table import MISTAKES, RATIOS, Mistake
-from trainer.runs import threads
+from trainer.core.verdict import Verdict
+from trainer.mistakes.table import MISTAKES, Mistake, ratios
+from trainer.runs.starting import begin
 from trainer.text import corpus as text
-from trainer.text.batches import CHECKS, WEIGHTS, batches
+from trainer.text.batches import batches
+from trainer.tools.practice.lecture import FORWARD as LECTURE
 from trainer.tools.practice.point import given
 
 STEPS = 3000
@@ -26,29 +27,18 @@ STEPS = 3000
 CHECKED = (1, 50)
 BINS = 60  # points of a curve, each the mean of so many losses
 ADDED = 0.1  # the share of what is added, where any share is the same mistake
-
-# Each gradient from those before it, in the order of the chain.
-RIGHT: dict[str, Callable[..., Array]] = {
-    "logits": lambda p, y, B: (p - y) / B,
-    "W2": lambda h, dlogits: h.T @ dlogits,
-    "b2": lambda dlogits: dlogits.sum(axis=0),
-    "h": lambda dlogits, W2: dlogits @ W2.T,
-    "z": lambda dh, h: dh * (1 - h * h),
-    "W1": lambda emb, dz: emb.T @ dz,
-    "b1": lambda dz: dz.sum(axis=0),
-    "emb": lambda dz, W1: dz @ W1.T,
-    "C": lambda demb, X, V, D: ops.embedding_backward(demb.reshape(*X.shape, D), X, V),
-}
+CHAIN = [link for link in MISTAKES if link in LINKS]  # each after what it takes
+LONGER = {*LECTURE, *(f"d{name}" for name in LECTURE)}  # arrays of the lecture's longer chain, which are not here
 
 
 class Trial(NamedTuple):
-    """A mistake to train with: in this link the formula stands in place of the right one. No link: the right one."""
+    """A mistake to train with."""
 
-    link: str
+    link: str  # empty where all is right
     written: str
     cause: str
-    formula: Callable[..., Any]
-    added: bool = False
+    gradient: Callable[[Array, Mapping[str, Any]], Any] = lambda right, arrays: right  # in place of the right one
+    scaled: bool = False  # the right one times a number
 
 
 class Outcome(NamedTuple):
@@ -60,114 +50,63 @@ class Outcome(NamedTuple):
     others: list[str]  # the other checks that fail
 
 
-RIGHT_TRIAL = Trial("", "all right", "", lambda: None)
-
-
 def trials() -> list[Trial]:
-    """The right one, then every mistake that differs in numbers, in the order of the chain."""
-    found = [RIGHT_TRIAL]
-    for link in RIGHT:
-        factors = [(-1.0, "the sign is turned round")] if link in ("logits", "h") else []
-        if link == "logits":
-            factors += [(value(32, 27, 3), cause) for value, name, cause in RATIOS if name != "K"]
-        found += [times(link, factor, cause) for factor, cause in factors]
-        found += [of_table(link, mistake) for mistake in MISTAKES[link] if not mistake.source]
+    """The right one, then every mistake of this model that differs in numbers, in the order of the chain."""
+    found = [Trial("", "all right", "")]
+    for link in CHAIN:
+        for mistake in MISTAKES[link]:
+            if not mistake.source and not LONGER & set(signature(mistake.formula).parameters):
+                found.append(of_table(link, mistake))
+    sizes = [(-1.0, "the sign is turned round")]
+    sizes += [(float(value), cause) for value, name, cause in ratios(32, 27, 3) if name != "K"]
+    for size, cause in sizes:
+        scaled = partial(lambda right, arrays, size: size * right, size=size)
+        found.append(Trial("logits", f"{size:.4g} · the right one", cause, scaled, True))
     return found
 
 
 def of_table(link: str, mistake: Mistake) -> Trial:
-    """A row of the table."""
+    """A row of the table; of several faces of one mistake the first."""
+
+    def gradient(right: Array, arrays: Mapping[str, Any]) -> Any:
+        found = mistake.formula(**{name: arrays[name] for name in signature(mistake.formula).parameters})
+        wrong = found[0] if isinstance(found, list) else found
+        return right + ADDED * wrong if mistake.added else wrong
+
     written, _, cause = mistake.sentence.partition(": ")
-    return Trial(link, written, cause, mistake.formula, mistake.added)
+    return Trial(link, written.replace(" * ", " · "), cause, gradient)
 
 
-def times(link: str, factor: float, cause: str) -> Trial:
-    """The right gradient times a number."""
-
-    def formula(**arrays: Any) -> Array:
-        return np.asarray(factor * evaluate(RIGHT[link], arrays))
-
-    size = f"{factor:.4g}" if factor > -1 else "-1"
-    return Trial(link, f"{size} · the right one", cause, formula)
-
-
-def evaluate(formula: Callable[..., Any], arrays: dict[str, Any]) -> Array:
-    """A formula at a step; of several faces of one mistake the first."""
-    wanted = inspect.signature(formula).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in wanted.values()):
-        found = formula(**arrays)
-    else:
-        found = formula(**{name: arrays[name] for name in wanted})
-    return np.asarray(found[0] if isinstance(found, list) else found)
-
-
-def gradients(trial: Trial, sizes: Sizes, batch_size: int, dtype: str, losses: list[float]) -> loop.Gradients:
-    """The gradients of a step with the mistake in them; the loss of each batch is noted."""
-    room, g = Activations(sizes, batch_size, dtype), model.zeros(sizes, dtype)
-
-    def of_batch(p: Parameters, batch: Batch, new_watch: loop.NewWatch) -> Parameters:
-        watch = new_watch()
-        forward: dict[str, Array] = {}
-
-        def keep(name: str, value: Array) -> None:
-            watch(name, value)
-            forward[name] = value.copy()  # the model writes h over z
-
-        logits = model.forward(p, batch, room, keep)
-        losses.append(float(ops.cross_entropy(logits, batch.targets).mean(dtype=np.float64)))
-        arrays = given(p, batch, forward)
-        for link, right in RIGHT.items():
-            gradient = evaluate(right, arrays)
-            if link == trial.link:
-                wrong = evaluate(trial.formula, arrays)
-                gradient = gradient + ADDED * wrong if trial.added else wrong
-            arrays[f"d{link}"] = gradient = gradient.astype(dtype)
-            watch(f"d{link}", gradient)
-            if link in model.NAMES:
-                getattr(g, link)[...] = gradient
-        return g
-
-    return of_batch
-
-
-def train(trial: Trial, path: str, steps: int = STEPS) -> Outcome:
-    """Train with the mistake, at the ordinary sizes; `path` is the list of names. Raises UserError."""
-    settings = config.build({"data": {"path": path}, "train": {"steps": steps}}, "the gallery")
+def train(number: int, path: str, steps: int = STEPS) -> Outcome:
+    """Train with a mistake, by its place in `trials`, at the ordinary sizes on a list. Raises UserError."""
+    trial, losses, verdicts = trials()[number], list[float](), list[Verdict]()
+    settings = config.read({"data": {"path": path}, "train": {"steps": steps}})
     corpus = text.load(settings.data, settings.model.context)
-    shape = settings.model
-    sizes = Sizes(len(corpus.vocabulary), shape.context, shape.embedding, shape.hidden)
-    p = model.initial(sizes, shape.dtype, np.random.default_rng([settings.seed, WEIGHTS]))
-    losses: list[float] = []
-    wrong: list[str] = []
-    others: list[str] = []
-    made = loop.steps(
-        settings.train, sizes, p, optim.initial_state(settings.train, p), 0, batches(corpus, settings, 0),
-        gradients(trial, sizes, settings.train.batch_size, shape.dtype, losses),
-        lambda step: step in CHECKED,
-    )  # fmt: skip
-    with np.errstate(all="ignore"), ThreadPoolExecutor(1) as pool:
-        for step in made:
-            if step.witness and math.isfinite(step.witness.loss):
-                links, more = failed(step.witness, settings)
-                wrong = wrong or links
-                others += [name for name in more if name not in others]
-        val_loss = threads.mean_loss(p, sizes, corpus, text.evenly(corpus, "val", 20000), pool)
-    return Outcome(means(losses), val_loss, wrong, others)
+    start = begin(settings, corpus)
+    p, by_hand = start.parameters, dict[str, Array]()  # the gradients of the newest step
 
+    def gradients(p: Parameters, g: Parameters, batch: Batch) -> list[loop.Pass]:
+        a = model.forward(p, batch)
+        losses.append(float(ops.cross_entropy(a.logits, batch.targets).mean(dtype=np.float64)))
+        arrays = given(p, batch, a)
+        for link in CHAIN:
+            right = LINKS[link].right(**{name: arrays[name] for name in LINKS[link].takes})
+            found = trial.gradient(right, arrays) if link == trial.link else right
+            arrays[f"d{link}"] = by_hand[link] = np.asarray(found, p.flat.dtype)
+        for name in NAMES:
+            getattr(g, name)[...] = by_hand[name]
+        return [loop.Pass(a, InnerGradients(*(by_hand[name] for name in model.INNER)))]
 
-def failed(witness: Witness, settings: config.Config) -> tuple[list[str], list[str]]:
-    """The links whose gradients fail at a step, and the other checks that do."""
-    at = numerical.point(witness.before, witness.batch, witness.sizes)
-    rng = np.random.default_rng([settings.seed, CHECKS])
-    verdicts = [
-        checks.sum_to_zero(witness.gradients["logits"]),
-        *checks.check_gradients(at, witness.gradients, settings.check, settings.model.dtype, rng),
-    ]
-    failures = [verdict for verdict in verdicts if not verdict.passed]
-    wrong = [verdict.tensor for verdict in failures if isinstance(verdict, Gradient)]
-    return wrong, [verdict.name for verdict in failures if not isinstance(verdict, Gradient)]
-
-
-def means(losses: Sequence[float]) -> list[float]:
-    """The losses in equal stretches, each one's mean."""
-    return [math.fsum(stretch) / len(stretch) for stretch in np.array_split(np.array(losses), BINS) if len(stretch)]
+    with np.errstate(all="ignore"):
+        drawn = batches(corpus, settings, 0)
+        for step in loop.steps(settings.train, p, start.state, 0, drawn, gradients, CHECKED.__contains__):
+            if step.before and math.isfinite(losses[-1]):
+                at, rng = numerical.point(step.before.p, step.batch), np.random.default_rng(0)
+                verdicts.append(checks.sum_to_zero(by_hand["logits"]))
+                verdicts += checks.check_gradients(at, by_hand, settings.check, settings.model.dtype, rng)
+        val = Batch(*text.windows(corpus, text.sample_positions(corpus, "val", 20_000, 0), p.sizes.K))
+        val_loss = float(ops.cross_entropy(model.forward(p, val).logits, val.targets).mean(dtype=np.float64))
+    failed = dict.fromkeys((verdict.name, verdict.of) for verdict in verdicts if not verdict.passed)
+    wrong = [str(of) for name, of in failed if name == "gradient"]
+    means = [float(np.mean(stretch)) for stretch in np.array_split(np.array(losses), BINS)]
+    return Outcome(means, val_loss, wrong, [name for name, _ in failed if name != "gradient"])

@@ -1,9 +1,11 @@
-"""compare.html: several runs beside each other, sorted by their validation loss."""
+"""Several runs beside each other, sorted by their validation loss: the table of the terminal, and compare.html."""
 
+import json
 import os
 from collections.abc import Sequence
 from html import escape
-from itertools import islice
+from itertools import product
+from math import inf
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -11,151 +13,116 @@ from typing import Any
 import numpy as np
 
 from trainer import config
-from trainer.core.ops import Array
 from trainer.errors import printable
-from trainer.tools.report import order, table, verdict
-from trainer.tools.report.figures import COLOURS, figure, label_ends, marker, plain, smooth, thin
-from trainer.tools.report.page import fill, problems
-from trainer.tools.report.run import Run
+from trainer.tools.report.figures import COLOURS, along_steps, curve, figure, legend
+from trainer.tools.report.markup import fill, table
+from trainer.tools.report.run import DIVERGED, Run, is_finite, severity, verdict
 
-FEW = 5  # keys that find room beside the results
-MOST = 24  # curves that can be told apart by their labels
-VALIDATION = "In nats. Look for the lowest end. Runs with one and the same curve share it: their dashes stand in turns."
-BATCHES = "The mean of each thirtieth of the batches. Look for a run that is slower from the beginning, or restless."
-DASH = 4.0  # points
+STYLES = ("-", "--", ":", "-.")  # with six colours, 24 curves that can be told apart
+FEW = 4  # keys whose values name a curve
+APART = "Not all are of one text, and losses can only be compared within one."
 
 
-def common_folder(folders: Sequence[Path]) -> Path:
-    """The deepest folder in which all of these lie."""
-    return Path(os.path.commonpath([folder.absolute().parent for folder in folders]))
+def results(run: Run) -> dict[str, str]:
+    """A run in a few words; a run without an end shows its best evaluation."""
+    losses = [run.best.get(f"{split}_loss") for split in ("train", "val", "test")]
+    train, val, test = (f"{loss:.4f}" if is_finite(loss) else "-" for loss in losses)
+    speed = run.numbers("step", "steps_per_second")
+    words = {"good": "✓ right", "bad": "✗ wrong", "unknown": "-"}[verdict(run)[0]]
+    return {
+        "gradients": "diverged" if DIVERGED in run.last_words else words,
+        "steps": f"{run.steps_done}" + ("" if run.of("end") or not run.config else f"/{run.config.train.steps}"),
+        "train": train,
+        "validation": val,
+        "test": test,
+        "steps/s": f"{np.nanmedian(speed):.0f}" if np.isfinite(speed).any() else "-",
+        "error / tolerance": f"{max(map(severity, run.gradients)):.2g}" if run.gradients else "-",  # of gradients
+    }
 
 
-def short_names(runs: Sequence[Run]) -> list[str]:
-    """Of each path what tells the runs apart."""
-    common = common_folder([run.folder for run in runs])
-    return [printable(str(run.folder.absolute().relative_to(common))) for run in runs]
+def ranked(runs: Sequence[Run]) -> list[Run]:
+    """The lowest validation loss first; those without one last."""
 
+    def loss(run: Run) -> float:
+        value = run.best.get("val_loss")
+        return value if is_finite(value) else inf
 
-def comparison(groups: Sequence[Sequence[Run]], reload: bool = False) -> str:
-    """The page, a part for each group of runs on one text, in the order in which they are given."""
-    runs = [run for group in groups for run in group]
-    names = short_names(runs)
-    parts = [f"<h1>{len(runs)} runs compared</h1>"]
-    if len(groups) > 1:
-        parts.append(f"<p>{len(groups)} texts. {order.APART}</p>")
-    left = iter(names)
-    for group in groups:
-        heading = f"<h2>{escape(order.text_of(group))}</h2>" if len(groups) > 1 else ""
-        parts += [heading, *of_one_text(group, list(islice(left, len(group))))]
-    parts += [f"<h3>{escape(name)}</h3>{problems(run)}" for run, name in zip(runs, names, strict=True) if run.problems]
-    return fill(f"{len(runs)} runs: {common_folder([run.folder for run in runs]).name}", "\n".join(parts), reload)
-
-
-def of_one_text(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
-    """Which is best, a table, and the curves of runs whose losses can be compared."""
-    figures: list[str] = []
-    labels = curve_names(runs, names)
-    overlay(figures, runs, labels, "Validation loss", VALIDATION, "eval", "val_loss")
-    overlay(figures, runs, labels, "Batch loss", BATCHES, "step", "loss")
-    curves = f'<h3>Curves</h3><section class="tall">{"".join(figures)}</section>'
-    results = table.html(*columns(runs, names))
-    return [f"<p>{escape(leader(runs, names))}</p>", results, settings(runs, names), curves]
-
-
-def leader(runs: Sequence[Run], names: Sequence[str]) -> str:
-    """Which is best, and which are not to be trusted."""
-    losses = [run.best.get("val_loss") for run in runs]
-    sentences = []
-    if losses[0] is not None:
-        sentences.append(f"Lowest validation loss: {names[0]}, {losses[0]:.4f} nats.")
-    wrong = [name for run, name in zip(runs, names, strict=True) if verdict.sentence(run)[0] == "bad"]
-    if wrong:
-        sentences.append(f"A check failed, or training diverged, in {', '.join(wrong)}.")
-    return " ".join(sentences)
-
-
-def columns(runs: Sequence[Run], names: Sequence[str]) -> tuple[list[str], list[list[object]]]:
-    """Heads and rows: the name, the keys in which the configurations differ if they are few, then the results."""
-    keys = differing(runs)
-    keys = keys if len(keys) <= FEW else []
-    heads = ["run", *keys, *table.HEADS[1:], "verdict"]
-    rows = []
-    for run, name in zip(runs, names, strict=True):
-        settings = [value_of(run, key) for key in keys]
-        word = {"good": "✓ right", "bad": "✗ wrong", "unknown": "not checked"}[verdict.sentence(run)[0]]
-        rows.append([name, *settings, *table.summary(run)[1:], "diverged" if run.diverged else word])
-    said = [k for k in range(len(heads)) if any(row[k] != "-" for row in rows)]
-    return [heads[k] for k in said], [[row[k] for k in said] for row in rows]
-
-
-def settings(runs: Sequence[Run], names: Sequence[str]) -> str:
-    """Where the configurations differ in many keys, a table of its own: a row for each key, a column for each run."""
-    keys = differing(runs)
-    if len(keys) <= FEW:
-        return ""
-    rows = [[key, *(value_of(run, key) for run in runs)] for key in keys]
-    return f"<h3>Configurations, where they differ</h3>{table.html(['key', *names], rows, 'across')}"
-
-
-def curve_names(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
-    """What tells the runs apart in few words: 'hidden 100, learning_rate 0.3', or their names where that does not."""
-    keys = differing(runs)
-    if not keys or len(keys) > 2:
-        return list(names)
-    said = [", ".join(f"{key.rpartition('.')[2]} {value_of(run, key)}" for key in keys) for run in runs]
-    return [
-        f"{words} ({name[-6:]})" if said.count(words) > 1 else words for words, name in zip(said, names, strict=True)
-    ]
+    return sorted(runs, key=loss)
 
 
 def value_of(run: Run, key: str) -> str:
-    return printable(table.written(attrgetter(key)(run.config))) if run.config else "-"
+    """A setting as a configuration file has it, numbers to four digits: true, 0.1, [0.8, 0.1, 0.1]."""
+    if run.config is None:
+        return "-"
+    value = attrgetter(key)(run.config)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def of_several_texts(runs: Sequence[Run]) -> bool:
+    return len({run.checkpoint.fingerprint for run in runs if run.checkpoint}) > 1
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
-    """The keys of the configuration in which the runs differ."""
-    return [key for key in config.KEYS if len({value_of(run, key) for run in runs}) > 1]
+    """The keys of the configuration in which the runs differ, but for those of the log."""
+    keys = [key for key in config.KEYS if not key.startswith("log.")]
+    return [key for key in keys if len({value_of(run, key) for run in runs}) > 1]
 
 
-def overlay(
-    parts: list[str], runs: Sequence[Run], names: Sequence[str], title: str, caption: str, event: str, key: str
-) -> None:
-    """A curve for each run, named at its end; curves that are the same are drawn in turns."""
-    drawn = []
-    for run, name in list(zip(runs, names, strict=True))[:MOST]:
-        x, y = run.numbers(event, "step"), run.numbers(event, key)
+def rows_of(runs: Sequence[Run], names: Sequence[str]) -> list[list[str]]:
+    """A table with its heads: names, the values that differ, results; without columns in which nothing stands."""
+    keys = differing(runs)
+    rows = [["run", *keys, *results(runs[0])]]
+    for run, name in zip(runs, names, strict=True):
+        rows.append([name, *(value_of(run, key) for key in keys), *results(run).values()])
+    said = [k for k in range(len(rows[0])) if any(row[k] != "-" for row in rows[1:])]
+    return [[row[k] for k in said] for row in rows]
+
+
+def common_folder(runs: Sequence[Run]) -> Path:
+    """The deepest folder in which all of these lie."""
+    return Path(os.path.commonpath([run.folder.absolute().parent for run in runs]))
+
+
+def comparison(runs: Sequence[Run], reload: bool = False) -> str:
+    """The page: which run is best, the table, and the curves of validation."""
+    common = common_folder(runs)
+    names = [printable(str(run.folder.absolute().relative_to(common))) for run in runs]
+    wrong = [name for run, name in zip(runs, names, strict=True) if verdict(run)[0] == "bad"]
+    said = [f"Lowest validation loss: {names[0]}, {results(runs[0])['validation']} nats."]
+    if wrong:
+        said.append(f"A check failed, or training diverged, in {', '.join(wrong)}.")
+    if of_several_texts(runs):
+        said.append(APART)
+    said += [f"{printable(problem)}." for run in runs for problem in run.problems]
+    heads, *rows = rows_of(runs, names)
+    curves = figure("Validation loss", overlay, runs, names, height=max(3.1, 0.5 + 0.16 * len(runs)))
+    title = f"{len(runs)} runs: {printable(common.name)}"
+    body = f"<h1>{escape(title)}</h1><p>{escape(' '.join(said))}</p>{table(heads, rows)}<section>{curves}</section>"
+    return fill(title, body, reload)
+
+
+def overlay(picture: Any, runs: Sequence[Run], names: Sequence[str]) -> str:
+    """A curve for each run, at a scale of the better half: what diverges, or is much longer, runs out of it."""
+    axes, drawn, keys = picture.subplots(), [], differing(runs)
+    named = len(keys) in range(1, FEW + 1)  # by their values
+    for run, name, (style, colour) in zip(runs, names, product(STYLES, COLOURS), strict=False):
+        x, y = run.numbers("eval", "step"), run.numbers("eval", "val_loss")
+        label = ", ".join(value_of(run, key) for key in keys) if named else name
         if np.isfinite(y).any():
-            drawn.append((name, *(smooth(x, y) if key == "loss" and len(x) > 60 else thin(x, y))))
-    if not drawn:
-        return
-    if len(runs) > MOST:
-        caption += f" The first {MOST} of {len(runs)} are drawn."
-    with figure(parts, title, caption, height=max(3.1, 0.17 * len(drawn)), width=5.2) as picture:
-        axes = picture.subplots()
-        labels = []
-        for k, (name, x, y) in enumerate(drawn):
-            colour, style = COLOURS[k % len(COLOURS)], line_style(k, drawn)
-            axes.plot(x, y, color=colour, linestyle=style, linewidth=1.3, marker=marker(x))
-            labels.append((float(y[np.isfinite(y)][-1]), name, colour))
-        axes.set(xlabel="step")
-        limit(axes, [y for _, _, y in drawn])
-        plain(axes)
-        label_ends(axes, labels, gap=min(0.075, 0.98 / len(labels)))
-
-
-def line_style(k: int, drawn: Sequence[tuple[str, Array, Array]]) -> Any:
-    """A whole line, or of curves that are the same, dashes that leave room for the others'."""
-    x, y = drawn[k][1:]
-    same = [i for i, (_, a, b) in enumerate(drawn) if np.array_equal(a, x) and np.array_equal(b, y, equal_nan=True)]
-    if len(same) == 1:
-        return "-"
-    return (DASH * same.index(k), (DASH, DASH * (len(same) - 1)))
-
-
-def limit(axes: Any, curves: Sequence[Array]) -> None:
-    """Leave out what towers above the rest: the beginning, and runs that diverged."""
-    values = np.concatenate(curves)
-    values = values[np.isfinite(values)]
-    low, high = values.min(), np.percentile(values, 97, method="higher")
+            drawn.append((x, curve(axes, x, y, f"{label}:", ".4g", color=colour, linestyle=style)))
+    if all(len(y) < 2 for _, y in drawn):
+        raise ValueError("no run has two evaluations; the table has what there is")
+    ends = [x[-1] for x, _ in drawn]
+    right = max(end for end in ends if end <= 2 * np.median(ends))
+    half = drawn[: (len(drawn) + 1) // 2]  # the runs are sorted
+    low, high = min(np.nanmin(y) for _, y in drawn), max(np.nanmax(y[1:], initial=-inf) for _, y in half)
     pad = 0.05 * (high - low) or 0.01
-    axes.set_ylim(low - pad, high + pad)
+    axes.set(ylim=(low - pad, high + pad), xlim=(0, 1.02 * right))
+    along_steps(axes)
+    title = ",\n".join(key.rpartition(".")[2] for key in keys) if named else None
+    legend(picture, title)
+    outside = sum(bool(np.nanmax(y[1:], initial=-inf) > high or x[-1] > right) for x, y in drawn)
+    words = f"{len(drawn)} of {len(runs)} are drawn. " if len(drawn) < len(runs) else ""
+    return words + (f"Of these {outside} run out of the scale, which is that of the better half." if outside else "")

@@ -1,155 +1,97 @@
 """Figures by matplotlib, as SVG in the page's own text colour and font, whatever the user's matplotlib is set to."""
 
 import io
-import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 
 from trainer.core.ops import Array
-from trainer.tools.report.table import short
+from trainer.tools.report.captions import CAPTIONS
 
-INK = "#010203"  # stands for the page's own text colour in a figure
-COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-)  # Okabe and Ito's, fit for the colour-blind
-BY_NAME = dict(zip(("C", "W1", "b1", "W2", "b2"), COLOURS, strict=False))
+INK = "#010203"  # stands for the page's own text colour in a picture
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's, for the colour-blind
 STYLE: dict[str, Any] = {
-    "text.usetex": False, "svg.fonttype": "none", "font.size": 9.5, "axes.grid": True, "grid.alpha": 0.14,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK, "axes.labelcolor": INK,
-    "grid.color": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK, "legend.frameon": False,
-    "path.simplify": True, "lines.linewidth": 1.4,
+    "svg.fonttype": "none", "svg.hashsalt": "page", "font.size": 9.5, "legend.fontsize": 8.5, "legend.frameon": False,
+    "legend.handlelength": 1.6, "lines.linewidth": 1.4, "axes.grid": True, "grid.alpha": 0.14, "axes.spines.top": False,
+    "axes.spines.right": False, **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "grid.color", "text.color"), INK),
+    "xtick.color": INK, "ytick.color": INK,
 }  # fmt: skip
-MOST_POINTS = 400  # of a curve
-FEW_POINTS = 25
+POINTS = 400  # of a curve, at most
+FEW = 25  # points, which are seen as dots
 
 
-def matplotlib() -> Any:
-    """The package; a backend named in the environment is none of ours, and a wrong one would keep it from loading."""
-    backend = os.environ.pop("MPLBACKEND", None)
+def figure(title: str, draw: Callable[..., str], *data: Any, height: float = 3.1) -> str:
+    """A figure of the page: its title, its caption, and the picture that `draw(picture, *data)` makes.
+
+    What `draw` returns joins the caption. What it raises stands in the place of the picture.
+    """
     try:
-        import matplotlib
-        import matplotlib.figure
-    finally:
-        if backend is not None:
-            os.environ["MPLBACKEND"] = backend
-    return matplotlib
+        inside, words = svg(draw, *data, size=(5.2, height))
+    except Exception as error:  # rows without what belongs in them: the other figures are right
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}, {error}"
+        inside, words = f'<p class="undrawn">Not drawn: {escape(reason)}</p>', ""
+    return framed(title, f"{CAPTIONS[title]} {words}", inside)
 
 
-@contextmanager
-def figure(parts: list[str], title: str, caption: str, height: float = 3.1, width: float = 5.2) -> Iterator[Any]:
-    """A matplotlib Figure to draw on, in inches; then its SVG joins the parts of the page, with title and caption."""
-    mpl, out = matplotlib(), io.StringIO()
-    defaults = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith(("backend", "toolbar"))}
-    with mpl.rc_context({**defaults, **STYLE}), warnings.catch_warnings():
+def svg(draw: Callable[..., str], *data: Any, size: tuple[float, float]) -> tuple[str, str]:
+    """A picture in inches as SVG, and what was returned by `draw(picture, *data)`, which drew it."""
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    out = io.StringIO()
+    with style.context(["default", STYLE]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a character that the font lacks: the browser has other fonts
-        picture = mpl.figure.Figure((width, height), layout="constrained")
-        yield picture
-        picture.savefig(out, format="svg", transparent=True)
-    parts.append(framed(title, caption, clean(out.getvalue())))
-
-
-def clean(svg: str) -> str:
-    """What a page needs of an SVG file."""
-    svg = re.sub(r'(?s)^.*?(?=<svg)|<metadata.*?data>| id="\w+_\d+"', "", svg)
-    return svg.replace(INK, "currentColor")
+        picture = Figure(size, layout="constrained")
+        words = draw(picture, *data)
+        picture.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    found = re.sub(r'(?s)^.*?(?=<svg)|<metadata.*?data>| id="\w+_\d+"', "", out.getvalue())
+    return found.replace(INK, "currentColor"), words
 
 
 def framed(title: str, caption: str, inside: str, kind: str = "") -> str:
-    """A figure of the page: what it is, what to look for, and the picture."""
+    """What belongs around a picture."""
     return f'<figure class="{kind}"><figcaption><b>{escape(title)}.</b> {escape(caption)}</figcaption>{inside}</figure>'
 
 
-def plain(axes: Any) -> None:
-    """A few ticks with thousands told apart, and powers of ten as they are typed."""
-    together = axes.get_shared_x_axes().get_siblings(axes)
-    ends = {float(x) for each in together for x in each.dataLim.intervalx if np.isfinite(x)}
-    if len(ends) == 1:  # all that is drawn stands at one step
-        axes.set_xticks(list(ends))
-    else:
-        axes.locator_params(axis="x", nbins=5, integer=True)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.margins(x=0.02)
-    if axes.get_yscale() == "log":
-        axes.yaxis.set_major_formatter(lambda value, _: short(value))
-        axes.yaxis.set_minor_formatter(lambda value, _: "")
+def along_steps(axes: Any) -> None:
+    """Steps across, at a few ticks."""
+    axes.set_xlabel("step")
+    axes.locator_params(axis="x", nbins=5, integer=True)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
-def marker(x: Array) -> str:
-    """A dot at each point where they are few: a line through one point is not seen."""
-    return "." if len(x) < FEW_POINTS else ""
+def curve(axes: Any, x: Array, y: Array, name: str, form: str = "", **look: Any) -> Array:
+    """A curve of at most 400 points, each the mean of a block; with a form its name has the last one. Gives them.
 
-
-def thin(x: Array, y: Array) -> tuple[Array, Array]:
-    """At most 400 points, each the mean of a block."""
-    return means(x, y, MOST_POINTS)
-
-
-def thin_to_largest(x: Array, y: Array) -> tuple[Array, Array]:
-    """At most 400 points, each the largest of a block, so that no spike is lost."""
-    starts = block_starts(len(x), MOST_POINTS)
-    return x[starts], np.fmax.reduceat(y, starts) if len(y) else y
-
-
-def smooth(x: Array, y: Array) -> tuple[Array, Array]:
-    """The mean of each thirtieth."""
-    return means(x, y, 30)
-
-
-def means(x: Array, y: Array, parts: int) -> tuple[Array, Array]:
-    """The mean of each of so many blocks."""
-    starts = block_starts(len(x), parts)
-    if not len(starts):
-        return x, y
+    None where y has no number.
+    """
+    if not np.isfinite(y).any():
+        return np.zeros(0)
+    starts = np.unique(np.linspace(0, len(x), min(len(x), POINTS), endpoint=False).astype(int))
     sizes = np.diff(starts, append=len(x))
-    return np.add.reduceat(x, starts) / sizes, np.add.reduceat(y, starts) / sizes
+    drawn: Array = np.add.reduceat(y, starts) / sizes
+    last = f" {drawn[np.isfinite(drawn)][-1]:{form}}" if form else ""
+    marker = "." if len(drawn) < FEW else ""
+    axes.plot(np.add.reduceat(x, starts) / sizes, drawn, label=name + last, marker=marker, **look)
+    return drawn
 
 
-def block_starts(n: int, parts: int) -> Array:
-    """Where each of at most so many blocks of n numbers begins."""
-    return np.unique(np.linspace(0, n, min(n, parts), endpoint=False).astype(int))
+def legend(picture: Any, title: str | None = None) -> None:
+    """The names of the curves beside them."""
+    for text in picture.legend(loc="outside right upper", title=title).get_texts():
+        text.set_parse_math(False)
 
 
-def label_ends(axes: Any, labels: Sequence[tuple[float, str, str]], gap: float = 0.06) -> None:
-    """Words at the right of the axes, each at its height (value, text, colour), moved apart where they would meet."""
-    heights = [height_of(axes, value) for value, _, _ in labels]
-    order = sorted(range(len(labels)), key=heights.__getitem__)
-    placed = spread([heights[k] for k in order], gap)
-    for k, height in zip(order, placed, strict=True):
-        _, text, colour = labels[k]
-        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
-        axes.annotate(
-            text, (1.0, heights[k]), (1.05, height), xycoords="axes fraction", va="center", fontsize=8.5, color=colour,
-            parse_math=False, arrowprops=line | {"relpos": (0, 0.5)},
-        )  # fmt: skip
-
-
-def height_of(axes: Any, value: float) -> float:
-    """Where a value stands in the axes, from 0 below to 1 above; what lies outside stands at the edge."""
-    bottom, top = axes.get_ylim()
-    if axes.get_yscale() == "log":
-        value, bottom, top = np.log([max(value, 1e-300), bottom, top])
-    return float(min(1.0, max(0.0, (value - bottom) / (top - bottom))))
-
-
-def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Ascending heights moved apart to stand at least `gap` from each other, around where they were."""
-    placed: list[float] = []
-    for height in heights:  # up, away from the one below
-        lowest = placed[-1] + gap if placed else height
-        placed.append(max(height, lowest))
-    highest = 1.0
-    for k in reversed(range(len(placed))):  # down, where that went over the top
-        placed[k] = min(placed[k], highest)
-        highest = placed[k] - gap
-    return placed
+def heat(axes: Any, image: Array, rows: Sequence[str], columns: Sequence[str] = ()) -> None:
+    """An image of (rows, columns) cells with the names of rows, and of columns where they have any."""
+    axes.imshow(image, aspect="auto", interpolation="none")
+    axes.set_yticks(range(len(rows)), rows, family="monospace", parse_math=False)
+    if columns:
+        axes.set_xticks(range(len(columns)), columns, family="monospace", parse_math=False)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)

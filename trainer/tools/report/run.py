@@ -1,38 +1,23 @@
-"""A run as the report sees it: its files read, whether it goes on, and how it ended."""
+"""A run as the report sees it: its files read, whether it goes on, how it ended, and what can be said of that."""
 
 import math
-import os
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, TypeGuard
+from typing import Any, TypeGuard
 
-from trainer import config, regular
+import numpy as np
+
+from trainer import files
 from trainer.config import Config
+from trainer.core.links import ORDER
 from trainer.core.ops import Array
 from trainer.errors import UserError
-from trainer.runs.checkpoint import load
-from trainer.runs.folder import find_checkpoint
-from trainer.runs.metrics import Log, Row, read
-from trainer.tools.report.rows import numbers
-
-try:
-    import fcntl
-except ImportError:  # Windows: a run that goes on is told from one that was cut off by nobody
-    fcntl = None  # type: ignore[assignment]
-
+from trainer.runs import metrics
+from trainer.runs.checkpoint import Checkpoint, load
+from trainer.runs.metrics import Row
 
 DATE = len("2026-01-01 12:00:00 ")  # at the beginning of a line of train.log
-ENDED = ("stopped by an error", "stopped at once", "interrupted")  # so begins the last line of a run without an end
-FAILED = "a check failed"  # said of a step, then a colon and the reason
-
-
-class TextOf(NamedTuple):
-    """The text of a run, so far as losses can be compared on it alone."""
-
-    mode: str
-    characters: int  # in the vocabulary
-    fingerprint: str
+DIVERGED = "training diverged"  # so says its last line
 
 
 @dataclass
@@ -40,109 +25,122 @@ class Run:
     """A run folder."""
 
     folder: Path
-    config: Config | None  # None if its file cannot be read
-    log: Log
-    story: list[str]  # the lines of train.log, without their times
+    rows: list[Row]
+    checkpoint: Checkpoint | None  # the best one, or the newest; None if it cannot be read
+    last_words: str  # the last line of train.log
     running: bool
-    problems: list[str] = field(default_factory=list)  # what could not be read or drawn, a sentence each
+    problems: list[str] = field(default_factory=list)  # what could not be read, a sentence each
 
     @property
     def name(self) -> str:
         """The last two parts of its path, as in names/20260101-120000."""
         return "/".join(self.folder.absolute().parts[-2:])
 
-    def rows(self, event: str) -> list[Row]:
-        return [row for row in self.log.rows if row["event"] == event]
+    @property
+    def config(self) -> Config | None:
+        return self.checkpoint.config if self.checkpoint else None
 
-    def checks(self, name: str) -> list[Row]:
-        return [row for row in self.rows("check") if row["name"] == name]
+    def of(self, event: str) -> list[Row]:
+        return [row for row in self.rows if row["event"] == event]
 
     def numbers(self, event: str, key: str) -> Array:
         """A column of an event (rows,), nan where there is no number."""
-        return numbers(self.rows(event), key)
+        return metrics.numbers(self.of(event), key)
 
     @property
-    def end(self) -> Row | None:
-        """The row that a run writes when it has made its last step."""
-        ends = self.rows("end")
-        return ends[-1] if ends else None
-
-    @property
-    def diverged(self) -> str:
-        """What was no longer finite, and where; empty if nothing."""
-        last = self.story[-1] if self.story else ""
-        return last if last.startswith("training diverged") else ""
-
-    @property
-    def ended_by(self) -> str:
-        """What its log says last of a run that was stopped before its end; empty if nothing, as after a kill."""
-        last = self.story[-1] if self.story else ""
-        return last if last.startswith(ENDED) else ""
-
-    @property
-    def blame(self) -> str:
-        """What the first check that failed said; empty if none did."""
-        said = [line.partition(FAILED)[2] for line in self.story if FAILED in line]
-        return said[0].partition(": ")[2] if said else ""
-
-    @property
-    def steps_done(self) -> int:
-        """As far as the log tells."""
-        seen = [row["step"] for row in self.rows("eval") + self.rows("end")]
-        seen += [row["step"] + 1 for row in self.rows("step")]
-        return int(max(seen, default=0))
-
-    @cached_property
-    def text(self) -> TextOf | None:
-        """As the checkpoint has it, which knows its bytes; None if that cannot be read."""
-        try:
-            checkpoint = load(find_checkpoint(str(self.folder)))
-        except UserError:
-            return None
-        return TextOf(checkpoint.config.data.mode, len(checkpoint.vocabulary), checkpoint.fingerprint)
+    def gradients(self) -> list[Row]:
+        """The rows of the gradient check."""
+        return [row for row in self.of("check") if row.get("name") == "gradient"]
 
     @property
     def best(self) -> Row:
         """The `end` row, or else the evaluation with the lowest validation loss; empty if there is none."""
-        if self.end:
-            return self.end
-        known = [row for row in self.rows("eval") if is_finite(row.get("val_loss"))]
-        return min(known, key=lambda row: row["val_loss"], default={})
+        losses = self.numbers("eval", "val_loss")
+        evaluation = self.of("eval")[np.nanargmin(losses)] if np.isfinite(losses).any() else {}
+        return (self.of("end") or [evaluation])[-1]
 
-
-def is_finite(value: float | None) -> TypeGuard[float]:
-    return value is not None and math.isfinite(value)
+    @property
+    def steps_done(self) -> int:
+        """As far as the log tells."""
+        steps = [row["step"] + (row["event"] == "step") for row in self.rows if row["event"] in ("step", "eval", "end")]
+        return max(steps, default=0)
 
 
 def open_run(folder: Path) -> Run:
     """Read a run. Raises UserError if it has no log; what else is missing is a problem that the page states."""
-    log = read(folder)
-    run = Run(folder, None, log, story(folder), is_running(folder))
+    rows = [row for row in metrics.read(folder) if row["event"] == "start" or isinstance(row.get("step"), int)]
+    lines = files.text(folder / "train.log").splitlines()
+    run = Run(folder, rows, None, lines[-1][DATE:] if lines else "", is_running(folder))
+    best = folder / "best.npz"
     try:
-        run.config = config.read(folder / "config.yaml")
+        run.checkpoint = load(best if best.exists() else folder / "checkpoint.npz")
     except UserError as error:
         run.problems.append(str(error))
-    if log.left_out:
-        count = len(log.left_out)
-        lines = "1 line" if count == 1 else f"{count} lines"
-        run.problems.append(f"{lines} of metrics.jsonl left out, no rows of this program: {log.left_out[0]}")
     return run
 
 
-def story(folder: Path) -> list[str]:
-    """The lines of train.log without their dates and times."""
-    return [line[DATE:] for line in regular.text(folder / "train.log").splitlines()]
-
-
 def is_running(folder: Path) -> bool:
-    """Whether another process holds the run: `runs.files.held` locks its folder."""
-    if fcntl is None:
-        return False
-    number = os.open(folder, os.O_RDONLY)
+    """Whether another process writes the run."""
     try:
-        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+        with files.held(folder):
+            return False
+    except UserError:
         return True
-    finally:
-        os.close(number)
-    return False
+
+
+def is_finite(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def looked_at(row: Row) -> str:
+    """What a check was of: 'dz', 'forward h', 'sum to zero'."""
+    name, of = str(row.get("name")).replace("_", " "), row.get("of")
+    return name if of is None else f"d{of}" if name == "gradient" else f"{name} {of}"
+
+
+def severity(row: Row) -> float:
+    """The error over its tolerance: at most 1 if the check passed, and more if it failed, whatever the row lacks."""
+    error, tolerance = metrics.numbers([row], "error")[0], metrics.numbers([row], "tolerance")[0]
+    ratio = float(error / tolerance) if tolerance else math.inf
+    if row.get("passed"):
+        return min(ratio, 1.0) if error > 0 else 0.0
+    return ratio if ratio > 1 else math.inf
+
+
+def verdict(run: Run) -> tuple[str, str]:
+    """good, bad or unknown, and what can be said of the run in one sentence."""
+    failed = [row for row in run.of("check") if not row.get("passed") and row.get("name") != "initial_loss"]
+    if failed:
+        step = min(row["step"] for row in failed)
+        first = [row for row in failed if row["step"] == step]
+        said = [str(row["words"]) for row in first if row.get("words")]
+        words = said[0] if said else f"{', '.join(map(looked_at, first))} out of tolerance"
+        return "bad", f"A check failed at step {step:,}: {words}"
+    if DIVERGED in run.last_words:
+        return "bad", f"It diverged; its log ends with: {run.last_words}"
+    if not run.gradients:
+        nine = ", ".join(f"d{name}" for name in ORDER)
+        advice = "with --check each is held against a numerical one"
+        return "unknown", f"The nine gradients of this run ({nine}) were not checked; {advice}."
+    written = len({row["step"] for row in run.gradients})
+    counted = run.best.get("checks", {}).get("gradient", {"run": 0})["run"] // len(ORDER)
+    steps = max(written, counted)  # not all are written, and none is counted before the end
+    agree = f"All nine gradients agree with numerical ones, at {steps:,} of {steps:,} checked steps"
+    return "good", f"{agree}; the largest error is {max(map(severity, run.gradients)):.2g} of its tolerance."
+
+
+def progress(run: Run) -> str:
+    """How far the run is, and what the validation loss says about it."""
+    steps = f"{run.steps_done:,}" + (f" of {run.config.train.steps:,}" if run.config else "")
+    where = f"The run made {steps} steps."
+    if run.running:
+        where = f"The run goes on, at step {steps}."
+    elif not run.of("end"):
+        where = f"The run has no end: it stopped after {steps} steps. Its log ends with: {run.last_words}"
+    losses = run.numbers("eval", "val_loss")
+    at, known = run.numbers("eval", "step")[np.isfinite(losses)], losses[np.isfinite(losses)]
+    if len(known) < 2:
+        return where
+    lowest, last = known.min(), known[-1]
+    rises = f", and has risen to {last:.4f} since: it learns its text by heart" if last > lowest + 0.01 else ""
+    return f"{where} Validation is lowest at step {int(at[known.argmin()]):,}, {lowest:.4f} nats{rises}."
