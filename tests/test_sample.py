@@ -1,18 +1,21 @@
-"""What is sampled is what the model says: the likeliest at temperature 0, the softmax's shares at 1."""
+"""What is sampled is what the model says: the likeliest at temperature 0, its shares at 1; and of which run."""
 
+import os
 from collections import Counter
-from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from conftest import SELDOM, Trainer, folder, trained
 
 from trainer.config import Config, Data, Model
 from trainer.core import model, ops
-from trainer.core.model import Activations, Batch, Sizes
+from trainer.core.model import Batch, Sizes
 from trainer.core.ops import Array
-from trainer.errors import UserError
-from trainer.runs.checkpoint import Checkpoint
-from trainer.runs.sampling import TOGETHER, choose, sample, stream
+from trainer.runs.checkpoint import Checkpoint, load
+from trainer.runs.folder import find
+from trainer.runs.sampling import TOGETHER, sample
 
 LINES, STREAM = "\nabcdé漢🚀", "\n abcdé漢🚀"
 
@@ -28,8 +31,7 @@ def checkpoint(mode: str, seed: int = 0, opening: str = "") -> Checkpoint:
 
 def probabilities(c: Checkpoint, context: list[int]) -> Array:
     """The model's softmax after a context: (V,)."""
-    room = Activations(c.sizes, 1, np.float32)
-    logits = model.forward(c.parameters, Batch(np.array([context]), np.array([0])), room)
+    logits = model.forward(c.parameters, Batch(np.array([context]), np.array([0]))).logits
     return np.asarray(ops.softmax(logits[0]), np.float64)
 
 
@@ -44,107 +46,7 @@ def greedy(c: Checkpoint, context: list[int], length: int) -> str:
     return text
 
 
-def texts(c: Checkpoint, n: int, **settings: object) -> list[str]:
-    return list(sample(c, n, **settings))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"top_k": 1}, {"temperature": 1e-60}])
-def test_the_likeliest_characters_only(seed: int, settings: dict[str, float]) -> None:
-    c = checkpoint("lines", seed)
-    assert texts(c, 3, length=20, **settings) == [greedy(c, [0, 0, 0], 20)] * 3
-    assert texts(c, 1, prompt="ab", length=20, **settings) == ["ab" + greedy(c, [0, 1, 2], 20)]
-    c = checkpoint("stream", seed, "a b")
-    assert texts(c, 2, length=20, **settings) == [greedy(c, [2, 1, 3], 20)] * 2
-
-
-def test_some_of_these_models_write_more_than_an_end() -> None:
-    written = [greedy(checkpoint("lines", seed), [0, 0, 0], 20) for seed in range(6)]
-    assert len({len(text) for text in written}) > 2
-
-
-def test_the_shares_of_characters_are_the_softmaxs() -> None:
-    n, c = 20_000, checkpoint("lines")
-    for settings, expected in [
-        ({}, probabilities(c, [0, 0, 0])),
-        ({"prompt": "dab"}, probabilities(c, [4, 1, 2])),
-        ({"temperature": 2.0}, probabilities(c, [0, 0, 0]) ** 0.5),
-        ({"temperature": 0.5}, probabilities(c, [0, 0, 0]) ** 2),
-        ({"top_k": 3}, np.where((p := probabilities(c, [0, 0, 0])) >= np.sort(p)[-3], p, 0)),
-    ]:
-        expected = n * expected / expected.sum()  # noqa: PLW2901
-        prompt = str(settings.get("prompt", ""))
-        first = Counter(text.removeprefix(prompt) for text in texts(c, n, length=1, **settings))
-        found = np.array([first[character.strip("\n")] for character in c.vocabulary])
-        assert found.sum() == n
-        assert not found[expected == 0].any()
-        chi_square = ((found - expected)[expected > 0] ** 2 / expected[expected > 0]).sum()
-        # Its mean is the number of free shares, at most 7; it exceeds 35 once in 90,000 seeds.
-        assert chi_square < 35
-
-
-def test_later_characters_follow_their_own_context() -> None:
-    n, c = 20_000, checkpoint("lines")
-    two = Counter(texts(c, n, length=2, seed=3))
-    first = probabilities(c, [0, 0, 0])
-    for i, a in enumerate(LINES[1:], 1):
-        then = probabilities(c, [0, 0, i])
-        for j, b in enumerate(LINES):
-            expected = n * first[i] * then[j]
-            # Poisson: five deviations, for 64 pairs, and 5 more for the tails of the rare ones.
-            assert abs(two[a + b.strip("\n")] - expected) < 5 * expected**0.5 + 5
-
-
-@pytest.mark.parametrize("mode", ["lines", "stream"])
-@pytest.mark.parametrize("settings", [{}, {"prompt": "dab"}, {"temperature": 0.7, "top_k": 3}, {"temperature": 0.0}])
-def test_the_same_seed_gives_the_same_texts(mode: str, settings: dict[str, object]) -> None:
-    c = checkpoint(mode, opening="abc")
-    n = 600  # more than one group
-    once = texts(c, n, seed=5, length=10, **settings)
-    assert once == texts(c, n, seed=5, length=10, **settings)
-    if settings.get("temperature") != 0:
-        assert once != texts(c, n, seed=6, length=10, **settings)
-        assert len(set(once[:TOGETHER]) ^ set(once[TOGETHER:])) > 10  # groups differ
-    assert len(once) == n
-    for k in (1, 5):
-        one = "".join(stream(c, seed=k, length=30, **settings))  # type: ignore[arg-type]
-        assert [one] == texts(c, 1, seed=k, length=30, **settings)
-
-
-def test_lines_end_at_the_boundary_or_at_the_length() -> None:
-    c = checkpoint("lines")
-    found = texts(c, 3000, length=6)
-    assert {len(text) for text in found} == set(range(7))
-    assert not any("\n" in text for text in found)
-    assert set("".join(found)) == set(LINES[1:])
-
-
-def test_samples_that_ended_are_not_computed_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    c, rows = checkpoint("lines"), []
-    forward = model.forward
-
-    def counting(p: model.Parameters, batch: Batch, room: Activations) -> Array:
-        assert len(batch.contexts) == len(room.logits)
-        rows.append(len(batch.contexts))
-        return forward(p, batch, room)
-
-    monkeypatch.setattr(model, "forward", counting)
-    found = texts(c, 200, length=50)
-    longest = max(map(len, found))
-    assert rows == [sum(len(text) >= k for text in found) for k in range(min(longest + 1, 50))]
-
-
-def test_a_stream_has_the_length_asked_for() -> None:
-    c = checkpoint("stream", opening="abc")
-    assert {len(text) for text in texts(c, 20, length=40)} == {40}
-    assert {len(text) for text in texts(c, 20, length=40, prompt="dd")} == {42}
-    assert [len(text) for text in texts(c, 2)] == [500, 500]
-    assert any("\n" in text for text in texts(c, 2))
-    assert max(len(text) for text in texts(checkpoint("lines", 1), 50)) <= 100
-    assert texts(c, 3, length=0, prompt="a") == ["a", "a", "a"]
-    assert texts(c, 0) == []
-
-
 @pytest.mark.parametrize(
     ("mode", "prompt", "context"),
     [
@@ -154,57 +56,131 @@ def test_a_stream_has_the_length_asked_for() -> None:
         ("lines", "é漢🚀", [5, 6, 7]),
         ("stream", "", [3, 2, 4]),  # the opening of the text
         ("stream", "a", [2, 4, 2]),
-        ("stream", "ca", [4, 4, 2]),
         ("stream", "b\nca", [0, 4, 2]),
     ],
 )
-def test_the_context_a_prompt_makes(
-    mode: str, prompt: str, context: list[int], monkeypatch: pytest.MonkeyPatch
+def test_the_likeliest_characters_after_the_context_that_a_prompt_makes(
+    mode: str, prompt: str, context: list[int], settings: dict[str, Any]
 ) -> None:
-    seen: list[Array] = []
-    forward: Callable[..., Array] = model.forward
-
-    def spying(p: model.Parameters, batch: Batch, room: Activations) -> Array:
-        seen.append(batch.contexts.copy())
-        return forward(p, batch, room)
-
-    monkeypatch.setattr(model, "forward", spying)
-    (text,) = texts(checkpoint(mode, opening="bac"), 1, prompt=prompt, length=1)
-    assert [s.tolist() for s in seen] == [[context]]
-    assert text.startswith(prompt)
+    for seed in range(4):
+        c = checkpoint(mode, seed, "bac")
+        assert sample(c, 3, prompt, length=20, **settings) == [prompt + greedy(c, context, 20)] * 3
 
 
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({"prompt": "axb"}, "the prompt has 'x', which is not in the vocabulary"),
-        ({"prompt": "aжb"}, "the prompt has 'ж', which is not in the vocabulary"),
-        ({"prompt": "a\nb"}, "the prompt has a line break"),
-        ({"temperature": -0.1}, "--temperature is -0.1"),
-        ({"temperature": float("nan")}, "--temperature is nan"),
-        ({"temperature": float("inf")}, "--temperature is inf"),
-        ({"top_k": -1}, "--top-k is -1"),
-        ({"length": -1}, "--length is -1"),
-        ({"seed": -1}, "--seed is -1"),
-        ({"n": -1}, "-n is -1"),
-    ],
-)
-def test_impossible_settings(settings: dict[str, object], says: str) -> None:
-    with pytest.raises(UserError, match=says):
-        sample(checkpoint("lines"), **settings)  # type: ignore[arg-type]
-    if "n" not in settings:
-        with pytest.raises(UserError, match=says):
-            next(stream(checkpoint("lines"), **settings))  # type: ignore[arg-type]
+def test_the_shares_of_characters_are_the_softmaxs() -> None:
+    n, c = 20_000, checkpoint("lines")
+    first = probabilities(c, [0, 0, 0])
+    for settings, shares in [
+        ({}, first),
+        ({"prompt": "dab"}, probabilities(c, [4, 1, 2])),
+        ({"temperature": 2.0}, first**0.5),
+        ({"temperature": 0.5}, first**2),
+        ({"temperature": 1e30}, np.ones(8)),
+        ({"top_k": 3}, np.where(first >= np.sort(first)[-3], first, 0)),
+        ({"top_k": 1000}, first),
+    ]:
+        expected = n * shares / shares.sum()
+        prompt = str(settings.get("prompt", ""))
+        drawn = Counter(text.removeprefix(prompt) for text in sample(c, n, length=1, **settings))  # type: ignore[arg-type]
+        found = np.array([drawn[character.strip("\n")] for character in c.vocabulary])
+        assert found.sum() == n
+        assert not found[expected == 0].any()
+        chi_square = ((found - expected)[expected > 0] ** 2 / expected[expected > 0]).sum()
+        # Its mean is the number of free shares, at most 7; it exceeds 35 once in 90,000 seeds.
+        assert chi_square < 35
 
 
-def test_top_k_of_the_whole_vocabulary_is_no_limit() -> None:
-    c = checkpoint("lines")
-    assert texts(c, 50, top_k=len(LINES)) == texts(c, 50, top_k=1000) == texts(c, 50)
+def test_later_characters_follow_their_own_context() -> None:
+    n, c = 20_000, checkpoint("lines")
+    two = Counter(sample(c, n, length=2, seed=3))
+    first = probabilities(c, [0, 0, 0])
+    for i, a in enumerate(LINES[1:], 1):
+        then = probabilities(c, [0, 0, i])
+        for j, b in enumerate(LINES):
+            expected = n * first[i] * then[j]
+            # Poisson: five deviations, for 64 pairs, and 5 more for the tails of the rare ones.
+            assert abs(two[a + b.strip("\n")] - expected) < 5 * expected**0.5 + 5
 
 
-def test_choose_is_sure_of_certain_characters() -> None:
-    rng = np.random.default_rng(0)
-    logits = np.full((1000, 3), -2e4, np.float32)
-    logits[np.arange(1000), np.arange(1000) % 3] = 0
-    assert (choose(logits, rng, 1.0, 0) == np.arange(1000) % 3).all()
-    assert (choose(logits, rng, 1e6, 1) == np.arange(1000) % 3).all()
+@pytest.mark.parametrize(("mode", "lengths", "most"), [("lines", {5, 6, 7, 8, 9}, 100), ("stream", {9}, 500)])
+def test_the_same_seed_gives_the_same_texts_of_the_length_that_is_asked_for(
+    mode: str, lengths: set[int], most: int
+) -> None:
+    c = checkpoint(mode, opening="abc")
+    once, again, other = (sample(c, 600, "dab", 0.7, 3, 6, seed) for seed in (5, 5, 6))
+    assert once == again != other
+    assert len(set(once[:TOGETHER]) ^ set(once[TOGETHER:])) > 10  # groups differ
+    assert {len(text) for text in once} == lengths  # lines may end sooner
+    assert (sample(c, 2, "a", length=0), sample(c, 0)) == (["a", "a"], [])
+    assert max(len(*sample(checkpoint(mode, k, "abc"), 1, temperature=0)) for k in range(4)) == most
+
+
+# The command, and which run it is about
+
+
+@pytest.mark.usefixtures("place")
+def test_the_newest_run_with_best_parameters_is_meant_and_told(trainer: Trainer) -> None:
+    times = {"begun": 400, "one": 100, "second": 300, "third": 200}
+    for name, time in times.items():
+        trained(name, f"seed={len(name)} train.learning_rate=3 train.schedule=constant")
+        for file in folder(name).glob("*.npz"):
+            os.utime(file, (time, time))
+    begun, one, second, _ = map(folder, times)
+    (begun / "best.npz").unlink()
+    one = one.rename(one.with_name("zzz-my-first"))
+    assert (find(None), find("runs"), find("runs/one")) == (begun, begun, one)  # to go on with
+    best = load(second / "best.npz")
+    of_best = f"best validation loss {best.best_loss:.4f} at step {best.step}\n"
+    expected, newest = (trainer("sample", str(second / file))[1] for file in ("best.npz", "checkpoint.npz"))
+    assert expected != newest  # at so high a rate
+    for words, told, out in (
+        (["sample"], f"{second}/best.npz, step {best.step}, {of_best}", expected),
+        (["sample", "runs"], f"{second}/best.npz, step {best.step}, {of_best}", expected),
+        (["sample", str(second)], "", expected),
+        (["sample", "--last"], f"{second}/checkpoint.npz, step 24, {of_best}", newest),
+    ):
+        assert trainer(*words) == (0, out, told)
+    assert trainer("score", "text.txt")[2] == f"{second}/best.npz, step {best.step}, {of_best}"
+
+
+@pytest.mark.usefixtures("place")
+def test_sample_prints_lines_and_nothing_else_and_reads_the_checkpoint_alone(trainer: Trainer) -> None:
+    trained("run")
+    words = ("-n", "50", "--seed", "3", "--prompt", "ab")
+    fifty = trainer("sample", str(folder("run")), *words)
+    (folder("run") / "best.npz").rename("elsewhere.npz")
+    for path in (Path("text.txt"), Path("small.yaml"), *folder("run").iterdir()):
+        path.unlink()
+    assert trainer("sample", "elsewhere.npz", *words) == fifty
+    assert (fifty[0], fifty[2]) == (0, "")
+    assert all(line.startswith("ab") and set(line) <= set("abcdefgh") for line in fifty[1].splitlines())
+    assert len(set(fifty[1].splitlines())) > 10
+    assert [trainer("sample", "elsewhere.npz", *n)[1].count("\n") for n in ([], ["-n", "1"], ["-n", "0"])] == [20, 1, 0]
+
+
+@pytest.mark.usefixtures("place")
+def test_only_new_ones_and_each_once(trainer: Trainer) -> None:
+    text = ["abc", "abd", "bcd", "bce", "cde", "cdf", "def", "deg", "efg", "efh"]
+    Path("text.txt").write_text("\n".join(text))
+    trained("run", f"train.steps=300 train.learning_rate=1 {SELDOM}")
+    plain = trainer("sample", "-n", "200")[1].splitlines()
+    assert set(plain) & set(text)
+    assert len(set(plain)) < 200
+    status, out, _ = trainer("sample", "--new", "-n", "25", "--length", "6")
+    new = out.splitlines()
+    assert (status, len(new), len(set(new))) == (0, 25, 25)
+    assert not set(new) & set(text)
+    assert max(map(len, new)) < 6  # those of six characters were cut
+    _, out, err = trainer("sample", "--new", "-n", "25", "--prompt", "a", "--top-k", "1")
+    assert all(line.startswith("a") and line not in text for line in out.splitlines())
+    assert f"only {len(out.splitlines())} new ones among 2,500 samples" in err
+
+
+@pytest.mark.usefixtures("place")
+def test_what_is_hard_to_type(trainer: Trainer) -> None:
+    Path("text.txt").write_text("-n 5\n--prompt\n-ab\n\\n\n" * 5 + "".join(f"-{k}\n" for k in range(30)))
+    trained("run", "data.mode=stream")
+    prompts = {prompt: prompt for prompt in ("-", "-n", "--prompt", "-ab", "-5")}
+    for typed, meant in (prompts | {r"b\n": "b\n", r"\\n": r"\n"}).items():
+        status, out, _ = trainer("sample", "-n", "1", "--prompt", typed)
+        assert (status, out[: len(meant)]) == (0, meant)

@@ -1,125 +1,82 @@
 """Run folders, runs/NAME/YYYYMMDD-HHMMSS: making one, and finding the one that is meant."""
 
-import math
 import os
+import re
 import time
 from pathlib import Path
-from stat import S_ISDIR
 
-from trainer import regular
-from trainer.errors import UserError
-from trainer.runs.files import naming
+import numpy as np
+
+from trainer.errors import UserError, say
+from trainer.files import absolute, naming
+from trainer.runs.checkpoint import Checkpoint, load
 
 RUNS = Path("runs")
-FAILED = ("training diverged at step", "a check failed at step", "a check failed during the run")  # so says its log
 
 
 def create(name: str) -> Path:
-    """An empty folder runs/NAME/YYYYMMDD-HHMMSS that no other run has."""
-    with naming(RUNS / name):
-        (RUNS / name).mkdir(parents=True, exist_ok=True)
+    """An empty folder runs/NAME/YYYYMMDD-HHMMSS that no other run has. Raises UserError."""
+    parent, began = RUNS / check_name(name), time.time()
+    with naming(parent):
         while True:
-            folder = RUNS / name / time.strftime("%Y%m%d-%H%M%S")
+            folder = parent / time.strftime("%Y%m%d-%H%M%S", time.localtime(began))
             try:
-                folder.mkdir()
+                folder.mkdir(parents=True)
                 return folder
             except FileExistsError:
-                time.sleep(0.1)  # until the next second
+                began += 1  # a sweep begins several runs within a second
 
 
 def check_name(name: str) -> str:
     """The name, if it is one plain folder name under runs/. Raises UserError."""
-    plain = name.isprintable() and not set(name) & set("/\\") and not name.startswith(".")
-    if not plain or not 0 < len(name) <= 100:
+    if not (re.fullmatch(r"[^./\\][^/\\]{0,99}", name) and name.isprintable()):
         raise UserError(f"--name {name!a} is no folder name, under {RUNS.absolute()}; use letters, digits, - and _")
     return name
 
 
-def find(run: str | None) -> Path:
-    """The run folder that is meant: itself, or the newest in a folder of runs, by the time of its last state."""
-    return newest(candidates(run))
-
-
-def find_trained(run: str | None) -> Path:
-    """The same, but of several runs the newest that has trained and neither failed nor diverged, if there is one."""
-    folders = candidates(run)
-    return newest([folder for folder in folders if has_trained(folder) and not has_failed(folder)] or folders)
-
-
-def candidates(run: str | None) -> list[Path]:
-    """The run that is named, or all those in the folder. Raises UserError if there is none."""
-    start = RUNS if run is None else Path(run)
-    try:
-        is_folder = S_ISDIR(regular.mode(start))
-    except (FileNotFoundError, NotADirectoryError):
-        what = "no run yet" if run is None else "no such run"
-        raise UserError(f"{what}, {start.absolute()}; train first, or give the path of a run") from None
-    except OSError as error:
-        raise closed(start, error) from None
-    if run is None and not is_folder:
-        raise UserError(f"{start.absolute()} is no folder; runs are kept in a folder of that name, move the file away")
-    if not is_folder:
-        return [start.parent]
-    if os.path.exists(start / "checkpoint.npz"):
-        return [start]
-    found = holding("checkpoint.npz", start)
+def all_runs(start: Path, file: str = "checkpoint.npz") -> list[Path]:
+    """The run folders in a folder, itself or below it, that hold such a file. Raises UserError if none does."""
+    there = os.path.isdir(start)
+    found = sorted(each.parent for each in start.rglob(file)) if there else []
     if not found:
-        raise UserError(f"no run in this folder, {start.absolute()}; train first, or give the path of a run")
+        what = f"no run with a {file} in this folder" if there else "no such run"
+        raise UserError(f"{what}, {absolute(start)}; train first, or give the path of a run")
     return found
 
 
-def holding(file: str, start: Path) -> list[Path]:
-    """The folders below one that hold such a file. Raises UserError if none does, of those that can be looked into."""
-    errors: list[OSError] = []
-    found = [Path(base) for base, _, files in os.walk(start, onerror=errors.append) if file in files]
-    denied = [error for error in errors if not isinstance(error, (FileNotFoundError, NotADirectoryError))]
-    if denied and not found:
-        raise closed(Path(denied[0].filename), denied[0])
-    return sorted(found)
+def find(run: str | Path | None, file: str = "checkpoint.npz") -> Path:
+    """The run folder that is meant: itself, or of those in a folder the one whose file is newest."""
+    start = Path(run or RUNS).expanduser()
+    if os.path.isfile(start):
+        return start.parent
+    return max(all_runs(start, file), key=lambda folder: ((folder / file).stat().st_mtime, folder))
 
 
-def closed(place: Path, error: OSError) -> UserError:
-    what = f"cannot look for runs ({error.strerror})"
-    return UserError(f"{what}, {place.absolute()}; give the path of one, or permission")
-
-
-def newest(folders: list[Path]) -> Path:
-    """By time, whatever they are called."""
-    return (
-        folders[0]
-        if len(folders) == 1
-        else max(folders, key=lambda folder: (time_of(folder / "checkpoint.npz"), folder.name))
-    )
-
-
-def time_of(file: Path) -> float:
-    """When a file was written; one that is gone, or must not be looked at, is older than all others."""
-    try:
-        return os.path.getmtime(file)
-    except OSError:
-        return -math.inf
-
-
-def has_trained(folder: Path) -> bool:
-    """Whether a run came as far as an evaluation."""
-    return os.path.exists(folder / "best.npz")
-
-
-def has_failed(folder: Path) -> bool:
-    """Whether the last line of a run's log says that it failed."""
-    lines = regular.text(folder / "train.log").splitlines()
-    return bool(lines) and any(words in lines[-1] for words in FAILED)
-
-
-def find_checkpoint(run: str | None, last: bool = False) -> Path:
+def find_checkpoint(run: str | Path | None, last: bool = False) -> Path:
     """The checkpoint that is meant: a file itself, else the run's best one, or with `last` its newest."""
-    if run is not None and os.path.isfile(run):
-        return Path(run)
-    folder = find_trained(run)
-    best = folder / "best.npz"
-    return best if os.path.exists(best) and not last else folder / "checkpoint.npz"
+    start = Path(run or RUNS).expanduser()
+    if os.path.isfile(start):
+        return start
+    return find(run, "best.npz") / ("checkpoint.npz" if last else "best.npz")
 
 
-def is_named(run: str | None) -> bool:
-    """Whether RUN is one run, and not a folder in which one has to be found."""
-    return run is not None and (os.path.isfile(run) or os.path.exists(Path(run) / "checkpoint.npz"))
+def open_run(run: str | Path | None, last: bool = False) -> tuple[Checkpoint, Path]:
+    """The checkpoint that is meant and its file, told on standard error where RUN is not one run itself.
+
+    Raises UserError if there is none, or its parameters are not finite.
+    """
+    path = find_checkpoint(run, last)
+    checkpoint = load(path)
+    if not np.isfinite(checkpoint.parameters.flat).all():
+        raise UserError(f"the parameters are not finite, {absolute(path)}; give another run or checkpoint")
+    if run is None or Path(run).expanduser() not in (path, path.parent):
+        best = ""
+        if checkpoint.best_loss is not None:
+            best = f", best validation loss {checkpoint.best_loss:.4f} at step {checkpoint.best_step:,}"
+        say(f"{path}, step {checkpoint.step:,}{best}")
+    return checkpoint, path
+
+
+def checkpoint_of(given: Checkpoint | str | Path) -> Checkpoint:
+    """A checkpoint, or that of a run or of a file."""
+    return given if isinstance(given, Checkpoint) else open_run(given)[0]

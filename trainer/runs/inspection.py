@@ -1,167 +1,157 @@
 """Which steps are checked, and what becomes of the verdicts: rows, tallies, a warning, the end of the run."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
+from trainer import config as configuration
 from trainer import referee
-from trainer.config import Config
-from trainer.core import checks, loop
-from trainer.core.model import Parameters
-from trainer.core.numerical import Mapper
-from trainer.core.ops import Array
-from trainer.core.verdicts import Gradient, Verdict
+from trainer.config import Check, Config
+from trainer.core import checks, loop, model, ops, tolerances
+from trainer.core.model import Batch, Parameters
+from trainer.core.verdict import Verdict
 from trainer.core.witness import Witness
 from trainer.errors import RunFailed
-from trainer.mistakes import blame
-from trainer.referee import dropout, evaluation, start, sums
-from trainer.runs import cost, threads
-from trainer.runs.blas import one_thread
+from trainer.referee.forward import start_warnings
+from trainer.referee.gradients import check_sum
+from trainer.referee.spread import Spread
+from trainer.runs import threads
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.journal import Journal
-from trainer.runs.starting import begin, check_initial_loss, gradients_of
+from trainer.runs.starting import OwnBackward, begin
 from trainer.text import corpus as text
 from trainer.text.batches import CHECKS, batches
 from trainer.text.corpus import Corpus
 
 WRITTEN = 100  # checked steps whose verdicts are all written
-LARGEST = 1e308  # JSON has no infinity
-# Random numbers for one purpose each, apart from those of training.
-OF_STEP, OF_BLOCK, OF_EVALUATION, OF_COST, OF_FIRST = range(5)
+OF_STEP, OF_BLOCK = range(2)  # random numbers for one purpose each, apart from those of training
+WARNING = "initial_loss"  # out of tolerance it is no failure
 
 
+@dataclass
 class Inspector:
     """Makes the checks of a run."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, corpus: Corpus, journal: Journal, mapper: Mapper, own: Mapping[str, str]
-    ) -> None:
-        self.config, self.tallies, self.corpus = checkpoint.config, checkpoint.checks, corpus
-        self.seen: dict[int, int] = {}  # the batches and masks of earlier steps
-        self.journal, self.mapper = journal, mapper
-        self.told = False  # what the checks will cost
-        self.own = own  # where each link is written, if the backward pass is the user's own
-        self.place = lru_cache(2)(self.draw_place)  # it is asked for at every step
+    checkpoint: Checkpoint
+    corpus: Corpus
+    own: OwnBackward | None
+    journal: Journal
+    pool: ThreadPoolExecutor
+
+    def __post_init__(self) -> None:
+        self.config, self.tallies = self.checkpoint.config, self.checkpoint.checks
+        self.seen = Spread(self.corpus)  # what earlier steps drew
+        seed, every = self.config.seed, self.config.check.every
+        # Where in a block of steps its checked one stands: asked at every step, so that the last answers are kept.
+        place = lambda block: np.random.default_rng([seed, CHECKS, OF_BLOCK, block]).integers(every) if block else 0
+        self.place = lru_cache(2)(place)
 
     def due(self, step: int) -> bool:
         """Whether a step is checked: step 0, then one step drawn at random in each block of check.every."""
-        check = self.config.check
-        if not check.enabled:
-            return False
-        block, place = divmod(step, check.every)
-        return place == self.place(block)
+        block, place = divmod(step, self.config.check.every)
+        return self.config.check.enabled and place == self.place(block)
 
-    def draw_place(self, block: int) -> int:
-        """Where in a block of check.every steps its checked one stands."""
-        every = self.config.check.every
-        return 0 if block == 0 or every == 1 else int(self.random(OF_BLOCK, block).integers(every))
-
-    def random(self, purpose: int, number: int = 0) -> np.random.Generator:
-        """Random numbers for one step, block or evaluation."""
-        return np.random.default_rng([self.config.seed, CHECKS, purpose, number])
-
-    def examine_sum(self, witness: Witness) -> None:
-        """Of a step that is not due, check that p - y sums to zero, in every run."""
-        self.judge([checks.sum_to_zero(witness.gradients["logits"])], witness.step)
+    def checked(self) -> int:
+        """How many steps have been checked."""
+        return int(self.tallies.get("descent", {}).get("run", 0))
 
     def examine(self, witness: Witness) -> None:
-        """Check a step that is due; raise RunFailed for what fails, unless it is to warn."""
-        if witness.step == 0:
-            self.warn(0, start.warnings(witness))
-        if not self.told and not dropout.misshapen(witness):
-            self.told = True
-            self.journal.say(cost.sentence(witness, self.config, self.random(OF_COST)))
-        rng = self.random(OF_STEP, witness.step)
-        verdicts = referee.examine(witness, self.corpus, self.config, rng, self.seen, self.mapper)
-        remarks = witness.changed
-        if not all(verdict.passed for verdict in verdicts):
-            remarks = sums.remarks(witness)
-        instead = blame.what_was_done(verdicts, witness, self.mapper)
-        self.judge(verdicts, witness.step, remarks, instead)
+        """Check a step that is due, of another one that p - y sums to zero, and of the very first its loss."""
+        step, check = witness.number, self.config.check
+        if step == 0:
+            first = initial_loss(check, witness.before, witness.batch)
+            self.journal.say(f"first loss  {first.found:.4f} nats; log V = {first.expected:.4f}")
+            if not self.checkpoint.source:  # other parameters know something from the first step on
+                self.judge([first], 0)
+                for words in start_warnings(witness):
+                    self.journal.say(f"warning: {words}")
+        if self.due(step):
+            began, rng = time.monotonic(), np.random.default_rng([self.config.seed, CHECKS, OF_STEP, step])
+            mapper, lines = threads.mapper(self.pool, self.checkpoint.threads), self.own.lines if self.own else {}
+            verdicts = referee.examine(witness, self.corpus, self.config, rng, self.seen, mapper, lines)
+            if self.checked() == 1:  # the first is slower: memory and caches are cold
+                seconds = time.monotonic() - began
+                whole = tqdm.format_interval(math.ceil(seconds * self.config.train.steps / check.every))
+                cheaper = " or check.coordinates=directions" if check.coordinates == "all" else ""
+                each = f"checks take about {seconds:.2g} s a step, {whole} for this run"
+                self.journal.say(f"{each}; cheaper: check.every={check.every * 10}{cheaper}")
+            self.judge(verdicts, step)
+        elif math.isfinite(witness.loss):  # else training diverges
+            self.judge([check_sum(witness, self.own.lines if self.own else {})], step)
 
-    def evaluate(self, p: Parameters, split: str, mean_loss: Callable[[Array], float], step: int) -> None:
-        """Check what evaluation shows, in a checked run."""
-        if self.config.check.enabled:
-            rng = self.random(OF_EVALUATION, step)
-            verdict = evaluation.examine(p, self.corpus, split, self.config.model.context, mean_loss, rng)
-            self.judge([verdict], step)
-
-    def judge(self, verdicts: Sequence[Verdict], step: int, remarks: Sequence[str] = (), instead: str = "") -> None:
-        """Log and count verdicts, warn, and raise RunFailed if one failed, unless it is to warn."""
-        whole = self.is_written_whole(step)
+    def judge(self, verdicts: Sequence[Verdict], step: int) -> None:
+        """Count verdicts and log them; the first that failed is a failure, what else has words a warning."""
+        block = range(step - step % self.config.log.every, step)
+        whole = self.checked() < WRITTEN or not any(map(self.due, block))
         for verdict in verdicts:
-            worst_so_far = self.count(verdict, step)
+            tally = self.tallies.setdefault(verdict.name, {"run": 0, "failed": 0, "worst": -1.0})
+            tally["run"] += 1
+            tally["failed"] += not verdict.passed
+            severity = float(np.nan_to_num(verdict.severity, nan=1e308))  # JSON has no infinity
+            worst_so_far = severity > tally["worst"]
+            if worst_so_far:
+                tally |= {"worst": severity, "where": f"step {step}" + (f", {verdict.of}" if verdict.of else "")}
             if whole or worst_so_far or not verdict.passed:
                 self.journal.row("check", step=step, **verdict.row())
-        warning = blame.warning(verdicts, self.config)
-        self.warn(step, [warning] if warning else [])
-        broken = blame.blame(verdicts, self.config, remarks, instead, self.own)
-        if broken and self.config.check.on_failure == "stop":
-            raise RunFailed(f"a check failed at step {step}: {broken}")
-        if broken:
-            self.warn(step, [f"a check failed: {broken}"])
+        failed = [each for each in verdicts if not each.passed and each.name != WARNING]
+        if failed:
+            self.fail(step, failed[0].words or str(failed[0]))
+        elif words := [each.words for each in verdicts if each.words]:
+            self.journal.say(f"warning: step {step}: {words[0]}")
 
-    def warn(self, step: int, sentences: Sequence[str]) -> None:
-        for sentence in sentences:
-            self.journal.say(f"warning: step {step}: {sentence}")
+    def fail(self, step: int, words: str) -> None:
+        """Raise RunFailed, or say so where a failed check is to warn."""
+        if self.config.check.on_failure == "stop":
+            raise RunFailed(f"step {step}: {words}")
+        self.journal.say(f"warning: step {step}: {words}")
 
-    def is_written_whole(self, step: int) -> bool:
-        """Whether all verdicts of a step are written; of the others only the failed and the worst ones are."""
-        every = self.config.log.every
-        checked_before = self.tallies.get("update", {}).get("run", 0)
-        first_in_block = not any(self.due(earlier) for earlier in range(step - step % every, step))
-        return checked_before < WRITTEN or first_in_block
-
-    def count(self, verdict: Verdict, step: int) -> bool:
-        """Add to the tally of its kind; whether it is the worst so far."""
-        tally = self.tallies.setdefault(verdict.name, {"run": 0, "failed": 0, "worst": -math.inf, "where": ""})
-        tally["run"] += 1
-        tally["failed"] += not verdict.passed
-        severity = verdict.severity if math.isfinite(verdict.severity) else LARGEST
-        worst = bool(severity > tally["worst"])
-        if worst:
-            tally["worst"] = severity
-            tally["where"] = f"step {step}, {verdict.tensor}" if isinstance(verdict, Gradient) else f"step {step}"
-        return worst
+    def require_sound(self) -> None:
+        """Raise RunFailed if a check of the run has failed, or none was made although they were asked for."""
+        if any(tally["failed"] for name, tally in self.tallies.items() if name != WARNING):
+            where = self.journal.folder / "metrics.jsonl"
+            raise RunFailed(f"a check failed during the run, {where}; see its rows with passed: false")
+        if self.config.check.enabled and not self.checked():
+            raise RunFailed("check.enabled is true, and not one step of the run was checked")
 
 
-def check(config: Config) -> list[Verdict]:
-    """Make all checks of the first step; nothing is written.
+def initial_loss(check: Check, p: Parameters, batch: Batch) -> Verdict:
+    """The loss of the first batch beside log V."""
+    activations, V, atol = model.forward(p, batch), p.sizes.V, check.initial_loss_atol
+    losses = ops.cross_entropy(activations.logits, batch.targets)  # (B,)
+    if atol == "auto":
+        atol = tolerances.initial_loss(activations.h, batch.targets, V)
+    verdict = checks.initial_loss(float(losses.mean(dtype=np.float64)), V, float(atol))
+    words = "the first loss is not close to log V: the output weights are too large at the start"
+    return verdict if verdict.passed else replace(verdict, words=words)
 
-    The biases are random, for at zero they would hide mistakes in which they have a part.
 
-    Parameters
-    ----------
-    config
-        What `trainer.read_config` gives; its section `check` says how the numerical gradients are taken.
+def check(config: Config | str | Path | dict[str, Any]) -> list[Verdict]:
+    """Make all checks of the first step, at random biases, which at zero would hide mistakes; nothing is written.
 
-    Returns
-    -------
-    list of Verdict
-        One for each check, with `name`, `passed` and the numbers compared; `pandas.DataFrame` takes the list as it is.
+    config: as for `trainer.train`. A verdict for each check has `name`, `of`, `passed` and the numbers compared;
+    `pandas.DataFrame` takes the list as it is. Raises UserError for what the user can mend.
 
-    Raises
-    ------
-    UserError
-        For what the user can mend, as `trainer.train`.
-
-    Examples
-    --------
     >>> verdicts = trainer.check(config)
-    >>> [verdict.tensor for verdict in verdicts if verdict.name == "gradient" and verdict.passed]
+    >>> [verdict.of for verdict in verdicts if verdict.name == "gradient" and verdict.passed]
     ['logits', 'h', 'z', 'emb', 'W2', 'b2', 'W1', 'b1', 'C']
     """
+    config = configuration.read(config)
     corpus = text.load(config.data, config.model.context)
-    checkpoint = begin(config, corpus)
-    workers = threads.workers(max(threads.cores(), checkpoint.threads))
-    with np.errstate(all="ignore"), one_thread(), workers as pool:
-        first_loss = check_initial_loss(checkpoint, corpus)
-        p, sizes, rng = checkpoint.parameters, checkpoint.sizes, np.random.default_rng([config.seed, CHECKS, OF_FIRST])
-        p.b1[...], p.b2[...] = rng.standard_normal(sizes.H), rng.standard_normal(sizes.V)
-        batch = next(batches(corpus, config, 0))
-        gradients = gradients_of(checkpoint, pool)
-        witness = loop.watched_step(config.train, sizes, p, checkpoint.state, 0, batch, gradients)
-        mapper = threads.mapper(pool, checkpoint.threads)
-        return [first_loss, *referee.examine(witness, corpus, config, rng, {}, mapper)]
+    checkpoint, batch = begin(config, corpus), next(batches(corpus, config, 0))
+    p, rng = checkpoint.parameters, np.random.default_rng([config.seed, CHECKS])
+    with np.errstate(all="ignore"), threads.one_thread(), threads.workers(threads.cores()) as pool:
+        at_start = initial_loss(config.check, p, batch)
+        p.b1[...], p.b2[...] = rng.standard_normal(p.b1.shape), rng.standard_normal(p.b2.shape)
+        gradients = partial(threads.gradients, checkpoint.threads, pool)
+        step = next(loop.steps(config.train, p, checkpoint.state, 0, iter([batch]), gradients, lambda _: True))
+        assert step.before
+        witness, mapper = Witness(step, step.before), threads.mapper(pool, checkpoint.threads)
+        return [at_start, *referee.examine(witness, corpus, config, rng, Spread(corpus), mapper)]

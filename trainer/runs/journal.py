@@ -1,6 +1,5 @@
 """metrics.jsonl, train.log and the progress bar of a run."""
 
-import errno
 import json
 import os
 import sys
@@ -8,53 +7,49 @@ import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
 from trainer import config as configuration
-from trainer.errors import RunFailed, UserError, printable
+from trainer.config import Config
+from trainer.errors import UserError, printable
+from trainer.files import naming, write_whole
 from trainer.runs.checkpoint import Checkpoint
-from trainer.runs.files import naming, refuse_what_is_in_the_way, write_whole
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # in a notebook without ipywidgets: a bar of characters will do
     from tqdm.auto import tqdm
 
-ENDED_BY = {MemoryError: "not enough memory", KeyboardInterrupt: "interrupted"}  # where the exception has no words
-SILENCE = 10  # seconds between two lines of progress where no bar can be drawn
+SILENCE = 10  # seconds without a word after which progress is told where no bar can be drawn
 
 
-def in_notebook() -> bool:
-    """Whether what is printed goes to a notebook, which can draw a bar though it is no terminal."""
-    return type(sys.stderr).__module__.startswith("ipykernel")
+def as_yaml(config: Config) -> str:
+    """What config.yaml holds."""
+    return str(yaml.safe_dump(configuration.to_dict(config), sort_keys=False, allow_unicode=True))
 
 
 class Journal:
     """The files and the bar that tell of a run, held by one process."""
 
     def __init__(self, folder: Path, checkpoint: Checkpoint, quiet: bool) -> None:
-        self.folder, self.checkpoint, self.quiet = folder, checkpoint, quiet
+        self.folder, self.quiet = folder, quiet
         self.began = time.monotonic() - checkpoint.seconds
-        for file in ("metrics.jsonl", "train.log"):
-            refuse_what_is_in_the_way(folder / file)
         with naming(folder):
-            self.metrics = open(folder / "metrics.jsonl", "a+b", buffering=0)  # noqa: SIM115
+            self.metrics = open(folder / "metrics.jsonl", "a+b")  # noqa: SIM115
             self.metrics.seek(0)
             # Rows after the checkpoint are written again, and so is a row that a crash cut short.
-            size = os.fstat(self.metrics.fileno()).st_size
-            kept = self.metrics.read(min(checkpoint.metrics_length, size))
-            self.length = kept.rfind(b"\n") + 1
-            self.metrics.truncate(self.length)
+            kept = self.metrics.read(checkpoint.metrics_length)
+            self.metrics.seek(kept.rfind(b"\n") + 1)
+            self.metrics.truncate()
             self.log = open(folder / "train.log", "a", buffering=1, encoding="utf-8")  # noqa: SIM115
-        text = yaml.safe_dump(configuration.to_dict(checkpoint.config), sort_keys=False, allow_unicode=True)
-        write_whole(folder / "config.yaml", text.encode())
-        steps = checkpoint.config.train.steps
-        hidden = quiet or not (sys.stderr.isatty() or in_notebook())
-        self.bar = tqdm(
-            total=steps, initial=checkpoint.step, unit="step", disable=hidden, dynamic_ncols=True, leave=False
-        )
-        self.told = time.monotonic()  # when a line was last written where there is no bar
+        write_whole(folder / "config.yaml", as_yaml(checkpoint.config).encode())
+        notebook = type(sys.stderr).__module__.startswith("ipykernel")  # which can draw a bar though it is no terminal
+        hidden = quiet or not (sys.stderr.isatty() or notebook)
+        steps, done = checkpoint.config.train.steps, checkpoint.step
+        self.bar = tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True, leave=False, disable=hidden)
+        self.pause = SILENCE if hidden else 0.1  # seconds between two signs of progress
+        self.told = time.monotonic()  # when the last came
 
     def __enter__(self) -> "Journal":
         return self
@@ -63,9 +58,8 @@ class Journal:
         self.bar.close()
         with suppress(UserError, OSError):  # a full disk is told by the error that is on its way
             if error is not None:
-                words = str(error) or ENDED_BY.get(type(error), type(error).__name__)
-                known = isinstance(error, (RunFailed, KeyboardInterrupt))  # these say themselves what ended
-                self.write_log(words if known else f"stopped by an error at step {self.checkpoint.step}: {words}")
+                self.quiet = True  # who catches the error shows it
+                self.say(f"ended: {str(error) or type(error).__name__}")
         for file in (self.metrics, self.log):
             with suppress(OSError):
                 file.close()
@@ -74,44 +68,36 @@ class Journal:
         """Seconds of training so far, those before a resumption included."""
         return time.monotonic() - self.began
 
-    def sync(self) -> None:
-        """The rows so far are on the disk, before a checkpoint counts on them."""
-        with naming(self.folder / "metrics.jsonl"):
-            os.fsync(self.metrics.fileno())
-
     def row(self, event: str, **values: Any) -> None:
         """One row, one write."""
         everything = {"event": event, "time": self.seconds(), **values}
         row = json.loads(json.dumps(everything), parse_constant=lambda _: None)  # JSON has no nan
-        line = json.dumps(row).encode() + b"\n"
         with naming(self.folder / "metrics.jsonl"):
-            if self.metrics.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self.length += len(line)
+            self.metrics.write(json.dumps(row).encode() + b"\n")
+            self.metrics.flush()
 
-    def write_log(self, line: str) -> None:
+    def sync(self) -> int:
+        """The length of metrics.jsonl; its rows are on the disk before a checkpoint counts on them."""
+        with naming(self.folder / "metrics.jsonl"):
+            os.fsync(self.metrics.fileno())
+            return self.metrics.tell()
+
+    def say(self, line: str, file: TextIO | None = None) -> None:
+        """A line of the story, for people, on standard error or on another file."""
+        line, self.told = printable(line), time.monotonic()
         with naming(self.folder / "train.log"):
-            self.log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + printable(line) + "\n")
-
-    def say(self, line: str) -> None:
-        """A line of the story, for people."""
-        self.write_log(line)
+            self.log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + line + "\n")
         if not self.quiet:
-            tqdm.write(printable(line), file=sys.stderr)
+            tqdm.write(line, file=file or sys.stderr)
 
     def progress(self, step: int, note: str) -> None:
-        """Move the bar; where there is none, write a line now and then."""
-        if not self.bar.disable:
-            self.bar.set_postfix_str(note, refresh=False)
-            self.bar.update(step - self.bar.n)
-        elif not self.quiet and time.monotonic() - self.told > SILENCE:
-            self.told = time.monotonic()
+        """Move the bar; where there is none, write a line if nothing was said for long."""
+        now = time.monotonic()
+        if self.quiet or now - self.told < self.pause:
+            return
+        self.told = now
+        if self.bar.disable:
             tqdm.write(f"step {step} of {self.bar.total}: {note}", file=sys.stderr)
-
-    def conclude(self, lines: list[str]) -> None:
-        """The results, on standard output."""
-        self.bar.close()
-        for line in lines:
-            self.write_log(line)
-            if not self.quiet:
-                print(printable(line))
+        else:
+            self.bar.n = step
+            self.bar.set_postfix_str(note)

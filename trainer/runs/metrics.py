@@ -1,156 +1,115 @@
-"""Read metrics.jsonl, believing nothing: every row is held against what its event may say."""
+"""The log of a run, metrics.jsonl: what a step gives to it, and read again row by row and as columns."""
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from trainer import regular
+import numpy as np
+
+from trainer import files
+from trainer.core import loop
 from trainer.core.model import NAMES
-from trainer.errors import UserError
-from trainer.runs.rows import BINS
+from trainer.core.ops import Array
+from trainer.core.witness import Witness
+from trainer.runs.folder import find
+from trainer.text.corpus import Corpus
 
 Row = dict[str, Any]
-LARGEST = 2**53  # a whole number up to here is one number in float64 too
-DEEPEST = 8  # values within values; ours are four deep
 
 
-class Log(NamedTuple):
-    """The rows of a run, and a sentence for each line that is none."""
-
-    rows: list[Row]
-    left_out: list[str]
+# Writing
 
 
-def is_number(value: Any) -> bool:
-    """A number, or null, which stands for one that is not finite."""
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and abs_fits(value))
+def step_row(witness: Witness, corpus: Corpus) -> Row:
+    """The numbers of a `step` row. Losses are in nats; ratios are those of norms."""
+    update_ratio, grad_ratio = {}, {}
+    for name in NAMES:
+        before, after, g = (getattr(each, name) for each in (witness.before, witness.after, witness.g))
+        size = float(np.linalg.norm(before)) or math.nan  # a bias is zero at first
+        update_ratio[name] = float(np.linalg.norm(after - before)) / size
+        grad_ratio[name] = float(np.linalg.norm(g)) / size
+    start, end = corpus.splits["train"]
+    return {
+        "step": witness.number,
+        "loss": witness.loss,
+        "epoch": witness.number * len(witness.batch.targets) / (end - start),
+        "learning_rate": witness.rate,
+        "grad_norm": float(np.linalg.norm(witness.g.flat)),
+        "update_ratio": update_ratio,
+        "grad_ratio": grad_ratio,
+        "saturated": float(np.mean(abs(witness.forward["tanh"]) > 0.99)),
+    }
 
 
-def abs_fits(value: float) -> bool:
-    """A whole number may be too large for a float; an infinite float is one."""
-    return isinstance(value, float) or abs(value) <= LARGEST
+def histograms(step: loop.Step) -> dict[str, Row]:
+    """Of h, dh and dz, for an `eval` row: 32 counts and their range, which holds zero and is never empty."""
+    parts = {
+        "h": [each.activations.h for each in step.passes],
+        "dh": [each.inner.dh for each in step.passes],
+        "dz": [each.inner.dz for each in step.passes],
+    }
+    found = {}
+    for name, arrays in parts.items():
+        values = np.concatenate(arrays).astype(np.float64)  # (B, H)
+        counts, edges = np.histogram(values, 32, (values.min(initial=0), values.max(initial=1e-300)))
+        found[name] = {"counts": counts.tolist(), "range": [float(edges[0]), float(edges[-1])]}
+    return found
 
 
-def is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+# Reading
 
 
-def is_text(value: Any) -> bool:
-    """A text; half of a surrogate pair is none, and can be written nowhere."""
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-def is_by_name(value: Any) -> bool:
-    """A number for each parameter."""
-    return isinstance(value, dict) and set(value) <= set(NAMES) and all(map(is_number, value.values()))
-
-
-def is_histograms(value: Any) -> bool:
-    """{"h": {"counts": [32 numbers], "range": [low, high]}, "dh": ..., "dz": ...}."""
-    return isinstance(value, dict) and set(value) <= {"h", "dh", "dz"} and all(map(is_histogram, value.values()))
-
-
-def is_histogram(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("counts"), list)
-        and isinstance(value.get("range"), list)
-        and len(value["counts"]) == BINS
-        and len(value["range"]) == 2
-        and all(map(is_count, value["counts"]))
-        and all(map(is_number, value["range"]))
-    )
-
-
-def is_tallies(value: Any) -> bool:
-    """{NAME: {"run": ..., "failed": ..., "worst": ...}}."""
-    return isinstance(value, dict) and all(
-        isinstance(tally, dict) and is_count(tally.get("run")) and is_count(tally.get("failed"))
-        and is_number(tally.get("worst"))
-        for tally in value.values()
-    )  # fmt: skip
-
-
-Rule = Callable[[Any], bool]
-NUMBERS = (
-    "time", "loss", "epoch", "learning_rate", "grad_norm", "steps_per_second", "saturated",
-    "train_loss", "val_loss", "test_loss", "best_step", "seconds",
-    "value", "expected", "wrong", "kept", "bound", "shown", "max_abs_error", "max_rel_error", "rtol", "atol",
-    "by_hand", "numerical", "predicted", "actual", "ratio", "loss_before", "loss_after",
-)  # fmt: skip
-RULES: dict[str, Rule] = {
-    **dict.fromkeys(NUMBERS, is_number),
-    "event": is_text,
-    "step": is_count,
-    "update_ratio": is_by_name,
-    "grad_ratio": is_by_name,
-    "histograms": is_histograms,
-    "checks": is_tallies,
-    "name": is_text,
-    "passed": lambda value: isinstance(value, bool),
-    "tensor": is_text,
-    "place": is_text,
-    "split": is_text,
-}
-NEEDED = {
-    "start": (),
-    "step": ("step",),
-    "eval": ("step",),
-    "check": ("step", "name", "passed"),
-    "end": ("step",),
-}  # the keys without which a row says nothing
-PLACES = {"gradient": "tensor", "forward": "tensor", "dropout": "place", "evaluation": "split"}  # what a check was of
-
-
-def fault(row: Any) -> str | None:
-    """What is wrong with a row, None if nothing is. An event of another version of this program is none of ours."""
-    if not isinstance(row, dict) or not is_text(row.get("event")):
-        return "it is no object with an event"
-    if not is_shallow(row, DEEPEST):
-        return "it holds values within values, too many deep"
-    for key, value in row.items():
-        if key in RULES and not RULES[key](value):
-            return f"{key} is {json.dumps(value)[:40]}"
-    needed = list(NEEDED.get(row["event"], ()))
-    if row["event"] == "check" and row.get("name") in PLACES:
-        needed.append(PLACES[row["name"]])
-    missing = [key for key in needed if key not in row]
-    return f"{row['event']} without {missing[0]}" if missing else None
-
-
-def is_shallow(value: Any, most: int) -> bool:
-    """Whether at most so many lists and objects lie within each other."""
-    if not isinstance(value, (dict, list)):
-        return True
-    inside = value.values() if isinstance(value, dict) else value
-    return most > 0 and all(is_shallow(each, most - 1) for each in inside)
-
-
-def parse(line: bytes) -> Any:
-    """The value in a line, None if it is no JSON."""
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-
-
-def read(folder: Path) -> Log:
-    """The rows of a run; a last line without its end is being written and does not count.
+def read(folder: Path) -> list[Row]:
+    """The rows of a run. What is no object with an event is left out, and a last line without its end.
 
     Raises UserError if the file cannot be read.
     """
-    path = folder / "metrics.jsonl"
-    try:
-        data = regular.read(path)
-    except OSError as error:
-        raise UserError(f"cannot read the metrics, {path.absolute()}: {error.strerror}; give a run folder") from None
-    log = Log([], [])
-    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
-        row = parse(line)
-        wrong = fault(row)
-        if wrong is None:
-            log.rows.append(row)
-        else:
-            log.left_out.append(f"line {number}: {wrong}")
-    return log
+    data = files.read(folder / "metrics.jsonl", "the metrics", "give a run folder")
+    rows = []
+    for line in data.split(b"\n")[:-1]:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("event"), str):
+            rows.append(row)
+    return rows
+
+
+def metrics(run: str | Path) -> dict[str, dict[str, list[Any]]]:
+    """The log of a run, or of the newest in a folder of runs, as columns of one length, ready for pandas.
+
+    They stand by event, `start`, `step`, `eval`, `end`, and for the checks by name, `gradient` and so on. Nested keys
+    are joined by dots. Times are in seconds of training, losses in nats per character. Raises UserError if there is no
+    such run, or its log cannot be read.
+
+    >>> trainer.metrics(run)["eval"]["step"][-1]
+    20
+    >>> [key for key in trainer.metrics(run)["step"] if key.startswith("update_ratio")][:2]
+    ['update_ratio.C', 'update_ratio.W1']
+    """
+    by_event: dict[str, list[Row]] = {}
+    for row in read(find(run)):
+        event = row.pop("event")
+        by_event.setdefault(str(row.get("name")) if event == "check" else event, []).append(flatten(row))
+    tables = {}
+    for event, rows in by_event.items():
+        keys = dict.fromkeys(key for row in rows for key in row)
+        tables[event] = {key: [row.get(key) for row in rows] for key in keys}
+    return tables
+
+
+def flatten(row: Row, before: str = "") -> Row:
+    """{"a": {"b": 1}} becomes {"a.b": 1}."""
+    flat: Row = {}
+    for key, value in row.items():
+        flat |= flatten(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
+    return flat
+
+
+def numbers(rows: Iterable[Row], key: str) -> Array:
+    """One column of numbers (rows,), nan where there is none; the key may be `update_ratio.C`."""
+    values = [flatten(row).get(key) for row in rows]
+    return np.array([value if isinstance(value, int | float) else np.nan for value in values], np.float64)

@@ -1,150 +1,250 @@
-"""A training from beginning to end: start it or go on with it, and end it well whatever happens."""
+"""A training from beginning to end: start it or go on with it, step by step, and end it well whatever happens."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from trainer.config import Config
-from trainer.errors import Interrupted
-from trainer.runs import blas, threads
+from trainer import config as configuration
+from trainer.core import loop
+from trainer.core.model import Batch, Parameters
+from trainer.core.witness import Witness
+from trainer.errors import Diverged, Interrupted, RunFailed, quoted
+from trainer.files import held
+from trainer.mistakes import blame
+from trainer.referee import evaluation
 from trainer.runs import checkpoint as checkpoints
-from trainer.runs.checkpoint import Checkpoint
-from trainer.runs.files import held
-from trainer.runs.folder import check_name, create, find, find_checkpoint
-from trainer.runs.journal import Journal
-from trainer.runs.listening import OnEval, Session
-from trainer.runs.resuming import apply_overrides, is_whole, same_backward, same_text, warn_if_edited
-from trainer.runs.signals import interruptible, lost
-from trainer.runs.starting import OwnBackward, begin, check_memory, record
+from trainer.runs import metrics, summary, threads
+from trainer.runs.folder import create, find
+from trainer.runs.inspection import Inspector
+from trainer.runs.journal import SILENCE, Journal
+from trainer.runs.resuming import Overrides, reopen, same_text
+from trainer.runs.sampling import sample
+from trainer.runs.signals import interruptible
+from trainer.runs.starting import OwnBackward, begin, own_backward
 from trainer.text import corpus as text
-from trainer.text.corpus import Corpus
+from trainer.text.batches import ahead, batches
+
+OnEval = Callable[[int, float, float], bool | None]  # step, training and validation loss; False stops the run
 
 
 def train(
-    config: Config, name: str = "notebook", quiet: bool = False, on_eval: OnEval | None = None,
-    source: str | Path | None = None, backward: OwnBackward | None = None,
+    config: configuration.Config | str | Path | Mapping[str, Any], name: str = "notebook", quiet: bool = False,
+    on_eval: OnEval | None = None, source: str | Path | None = None, backward: str | Path | None = None,
 ) -> Path:  # fmt: skip
-    """Train a model from the start, or from the parameters of another run.
+    """Train a model from the start; returns the run's folder, runs/NAME/YYYYMMDD-HHMMSS.
 
-    Parameters
-    ----------
-    config
-        What `trainer.read_config` gives.
-    name
-        The folder under `runs/` in which the run gets a folder of its own.
-    quiet
-        Print nothing, and draw no bar; the files of the run are written all the same.
-    on_eval
-        Called after each evaluation with the step and the losses of training and validation, in nats per character
-        (nan without a validation split). It may return False to stop the run.
-    source
-        A run or a checkpoint file whose parameters the training begins with. Characters that it does not know begin as
-        in any run; its sizes must be those of the configuration.
-    backward
-        A backward pass in place of the model's, as `python -m trainer --backward FILE` reads it.
+    config: what `read_config` gives, or what it takes. `quiet` prints nothing. `on_eval` is called after each
+    evaluation with the step and the losses of training and validation, in nats per character (nan without a validation
+    split), and may return False to stop. `source` is a run whose parameters the training begins with; `backward` a file
+    with a backward pass in place of the model's. Raises UserError for what the user can mend, RunFailed if a check
+    failed or training diverged, Interrupted after Ctrl-C, SIGTERM or SIGHUP, with the state saved.
 
-    Returns
-    -------
-    Path
-        The run's folder, `runs/NAME/YYYYMMDD-HHMMSS`.
-
-    Raises
-    ------
-    UserError
-        For what the user can mend: a text, a name, a full disk.
-    RunFailed
-        If a check failed or training diverged.
-    Interrupted
-        After Ctrl-C, SIGTERM or SIGHUP; the state is saved, and the exception's `run` is the folder.
-
-    Examples
-    --------
     >>> run = trainer.train(config, name="example", quiet=True)
     >>> sorted(path.name for path in run.iterdir())
     ['best.npz', 'checkpoint.npz', 'config.yaml', 'metrics.jsonl', 'samples.txt', 'train.log']
     """
-    check_name(name)
+    config = configuration.read(config)
+    own = own_backward(backward)
     corpus = text.load(config.data, config.model.context)
-    if source is None:
-        checkpoint = begin(config, corpus)
-    else:
-        file = find_checkpoint(str(source))
-        other = checkpoints.load(file)
-        checkpoint = begin(config, corpus, other)
-        checkpoint.source = f"{file.absolute()}, step {other.step}"
-    record(checkpoint, backward)
+    checkpoint = begin(config, corpus, source, own)
     folder = create(name)
     with held(folder):
-        return carry_out(folder, checkpoint, corpus, quiet, on_eval, backward, fresh=True)
+        Session(folder, checkpoint, corpus, own, quiet, on_eval).run()
+    return folder
 
 
 def resume(
-    run: str | Path, overrides: Sequence[str] = (), quiet: bool = False, on_eval: OnEval | None = None,
-    backward: OwnBackward | None = None,
+    run: str | Path, overrides: Overrides = (), quiet: bool = False, on_eval: OnEval | None = None,
+    backward: str | Path | None = None,
 ) -> Path:  # fmt: skip
-    """Go on with a run from its newest checkpoint, bit for bit as if it had never stopped.
+    """Go on with a run, or the newest in a folder of runs, bit for bit as if it had never stopped; returns its folder.
 
-    Parameters
-    ----------
-    run
-        The run's folder, or a folder of runs, of which the newest is meant.
-    overrides
-        `train.steps=N` for another number of steps, where `train.schedule` is constant; `data.path=FILE` for a text
-        that has moved.
-    quiet, on_eval, backward
-        As for `trainer.train`; a run that was trained with a backward pass of its own needs it again.
+    overrides: `train.steps=N` where `train.schedule` is constant, `data.path=FILE` for a text that has moved. The rest
+    is as for `trainer.train`; a run with a backward pass of its own needs it again, and its text may not have changed.
 
-    Returns
-    -------
-    Path
-        The run's folder.
-
-    Raises
-    ------
-    UserError
-        If there is no such run, or its text has changed, or an override cannot be; else as `trainer.train`.
-
-    Examples
-    --------
     >>> trainer.resume(run, quiet=True) == run  # it has ended before: its last lines are written again
     True
     """
-    folder = find(str(run))
+    folder, own = find(run), own_backward(backward)
     with held(folder):
-        checkpoint = checkpoints.load(folder / "checkpoint.npz")
-        warn_if_edited(checkpoint, folder)
-        apply_overrides(checkpoint, overrides, folder)
-        same_backward(checkpoint, backward, folder)
-        check_memory(checkpoint.config, checkpoint.sizes)
-        if not is_whole(folder / "best.npz"):
-            checkpoint.best_loss = None  # the next evaluation writes it again
-        return carry_out(folder, checkpoint, same_text(checkpoint, folder), quiet, on_eval, backward, fresh=False)
-
-
-def carry_out(
-    folder: Path, checkpoint: Checkpoint, corpus: Corpus, quiet: bool, on_eval: OnEval | None,
-    backward: OwnBackward | None, fresh: bool,
-) -> Path:  # fmt: skip
-    """Train to the last step, or to the first signal."""
-    with (
-        np.errstate(all="ignore"),
-        Journal(folder, checkpoint, quiet) as journal,
-        interruptible(journal.say) as signals,
-        blas.one_thread() as products,
-        threads.workers(max(threads.cores(), checkpoint.threads)) as pool,
-    ):
-        session = Session(checkpoint, corpus, journal, signals, pool, on_eval, backward)
-        try:
-            session.begin(fresh, products)
-            steps = session.steps()
-            while not session.stopped and (step := next(steps, None)):
-                session.hear(step)
-            if session.stopped:
-                journal.say(session.stopped)
-            session.finish()
-        except Interrupted:  # it is a KeyboardInterrupt too, and says all that there is to say
-            raise
-        except KeyboardInterrupt:  # a second signal, or one that a thread of the caller raised
-            raise KeyboardInterrupt(lost(checkpoint.step, session.saved, folder)) from None
+        checkpoint = reopen(folder, overrides, own)
+        Session(folder, checkpoint, same_text(checkpoint), own, quiet, on_eval).run()
     return folder
+
+
+@dataclass
+class Session:
+    """One run, from what it says first to what it sums up."""
+
+    folder: Path
+    checkpoint: checkpoints.Checkpoint
+    corpus: text.Corpus
+    own: OwnBackward | None
+    quiet: bool
+    on_eval: OnEval | None
+
+    def __post_init__(self) -> None:
+        self.config = self.checkpoint.config
+        best = [] if "val" in self.corpus.splits else ["best.npz"]  # else the newest state is the best
+        self.newest = [*best, "checkpoint.npz"]
+        self.logged = self.checkpoint.step, self.checkpoint.seconds  # where and when the last `step` row was written
+        self.stopped = summary.without_progress(self.checkpoint)  # why the run ends before its last step
+        self.in_own_lines = False  # of a learner, which may never end
+
+    def run(self) -> None:
+        """Train to the last step, or to the first signal. Raises UserError, RunFailed, Interrupted."""
+        with (
+            np.errstate(all="ignore"),
+            Journal(self.folder, self.checkpoint, self.quiet) as self.journal,
+            interruptible(self.journal.say, lambda: self.in_own_lines) as self.asked,
+            threads.one_thread() as products,
+            threads.workers(threads.cores()) as self.pool,
+        ):
+            self.inspector = Inspector(self.checkpoint, self.corpus, self.own, self.journal, self.pool)
+            steps = self.steps()
+            try:
+                self.begin(products)
+                while not self.stopped and (step := next(steps, None)):
+                    self.hear(step)
+                self.finish()
+            except RunFailed as error:
+                error.run = self.folder
+                raise
+
+    def begin(self, products: str) -> None:
+        """What is said first; step 0 on disk. `products` is what multiplies matrices."""
+        checkpoint, say, before = self.checkpoint, self.journal.say, self.checkpoint.blas
+        checkpoint.blas = products
+        if before not in ("", products):
+            say(f"the last bits of results may differ: {before} has computed them, {products} goes on")
+        if checkpoint.metrics_length:
+            say(f"resuming {self.folder} at step {checkpoint.step} of {self.config.train.steps}")
+        else:
+            summary.introduce(self.journal, checkpoint, self.corpus)
+        if self.own and self.config.check.enabled and (words := self.own.complaint()):  # biases of zero hide some
+            self.inspector.fail(checkpoint.step, words)
+        self.save(self.newest)
+
+    def steps(self) -> Iterator[loop.Step]:
+        """The loop, from where the run stands."""
+        checkpoint, count, pool = self.checkpoint, self.checkpoint.threads, self.pool
+        drawn = batches(self.corpus, self.config, checkpoint.step)
+        gradients = self.own_gradients if self.own else partial(threads.gradients, count, pool)
+        in_parts = partial(threads.in_parts, count, pool, len(checkpoint.parameters.flat))
+        looked_at = lambda step: step % self.config.log.every == 0 or self.inspector.due(step)
+        try:
+            yield from loop.steps(
+                self.config.train, checkpoint.parameters, checkpoint.state, checkpoint.step,
+                ahead(drawn, pool) if count > 1 else drawn, gradients, looked_at, in_parts,
+            )  # fmt: skip
+        except ValueError as error:  # at a step an operation wrote into what it may only read
+            words = blame.wrote_into(error)
+            if words is None:
+                raise
+            raise RunFailed(f"step {checkpoint.step}: {words}") from None
+
+    def own_gradients(self, p: Parameters, g: Parameters, batch: Batch) -> Sequence[loop.Pass]:
+        """A learner's backward pass: a signal ends it at once, and the step is not made."""
+        assert self.own
+        self.in_own_lines = True
+        try:
+            passes = self.own.gradients(p, g, batch)
+        except KeyboardInterrupt:
+            self.in_own_lines = False  # the same signal, delivered twice, does not end the saving
+            self.save(self.newest)
+            raise self.interrupted() from None
+        self.in_own_lines = False
+        return passes
+
+    def interrupted(self) -> Interrupted:
+        """What ends the run after a signal, its state saved."""
+        own = f" --backward {quoted(self.own.path)}" if self.own else ""
+        how = f"go on with: python -m trainer --resume {quoted(self.folder)}{own}"
+        return Interrupted(f"interrupted at step {self.checkpoint.step}, state saved; {how}", self.folder)
+
+    def hear(self, step: loop.Step) -> None:
+        """A step has been made: check it, log it, evaluate, save, and stop where that is asked for."""
+        log, checkpoint = self.config.log, self.checkpoint
+        checkpoint.step = made = step.number + 1
+        last = made == self.config.train.steps
+        if step.before:
+            self.look(Witness(step, step.before))
+        if last or made % log.eval_every == 0:
+            self.validate(step)
+        if last or made % log.checkpoint_every == 0 or self.asked or self.stopped:
+            self.save(self.newest)
+        if self.asked and not last:
+            raise self.interrupted()
+
+    def look(self, witness: Witness) -> None:
+        """Check a step and log it. The checks speak before anything is called divergence."""
+        self.inspector.examine(witness)
+        self.require(math.isfinite(witness.loss), "the loss is not finite")
+        self.require(np.isfinite(witness.g.flat).all(), "a gradient is not finite")
+        made, (before, then), now = self.checkpoint.step, self.logged, self.journal.seconds()
+        if witness.number % self.config.log.every == 0:
+            pace = (made - before) / max(now - then, 1e-9)
+            self.journal.row("step", **metrics.step_row(witness, self.corpus), steps_per_second=pace)
+            self.logged = made, now
+        self.journal.progress(made, f"loss {witness.loss:.3f}")
+
+    def validate(self, step: loop.Step) -> None:
+        """The losses of training and validation; the best parameters so far are kept."""
+        checkpoint, began = self.checkpoint, self.journal.seconds()
+        splits = sorted(self.corpus.splits.keys() - {"test"})
+        checkpoint.losses = self.evaluate(checkpoint.parameters, splits, self.config.log.eval_examples)
+        train_loss, val_loss = checkpoint.losses["train"], checkpoint.losses.get("val", math.nan)
+        self.require(train_loss < 100 * math.log(checkpoint.sizes.V), f"the training loss is {train_loss:.4g}")
+        row = {"train_loss": train_loss, "val_loss": val_loss, "histograms": metrics.histograms(step)}
+        self.journal.row("eval", step=checkpoint.step, **row)
+        told = ", ".join(f"{split} {loss:.4f}" for split, loss in checkpoint.losses.items())
+        self.journal.say(f"step {checkpoint.step}: {told} nats per character")
+        if (seconds := self.journal.seconds() - began) > SILENCE:
+            self.journal.say(f"evaluating took {seconds:.0f} s, which a smaller log.eval_examples shortens")
+        if val_loss < (checkpoint.best_loss or math.inf):
+            checkpoint.best_loss, checkpoint.best_step = val_loss, checkpoint.step
+            self.save(["best.npz"])
+        self.stopped = summary.without_progress(self.checkpoint)
+        if self.on_eval and self.on_eval(checkpoint.step, train_loss, val_loss) is False:
+            self.stopped = "stopped by on_eval"
+
+    def evaluate(self, p: Parameters, splits: Iterable[str], most: int) -> dict[str, float]:
+        """The mean loss of each split in nats, over at most so many places, which are the same for a run."""
+        found, step = {}, self.checkpoint.step
+        for split in splits:
+            positions = text.sample_positions(self.corpus, split, most, self.config.data.split_seed)
+            tell = lambda words, split=split: self.journal.progress(step, f"evaluating {split}, {words}")
+            losses = threads.losses(p, self.corpus, positions, self.pool, tell)
+            shown = found[split] = float(losses.mean(dtype=np.float64))
+            if self.config.check.enabled and math.isfinite(shown):  # else training diverges
+                given = p, self.corpus, split, positions, losses, shown, np.random.default_rng(step)
+                self.inspector.judge([evaluation.examine(*given)], step)
+        return found
+
+    def save(self, files: Sequence[str]) -> None:
+        """Write the state into these files of the run's folder."""
+        checkpoint = self.checkpoint
+        self.require(np.isfinite(checkpoint.parameters.flat).all(), "a parameter is not finite")
+        checkpoint.metrics_length, checkpoint.seconds = self.journal.sync(), self.journal.seconds()
+        for file in files:
+            checkpoints.save(self.folder / file, checkpoint)
+
+    def require(self, sound: bool | np.bool, what: str) -> None:
+        """Raise Diverged if the numbers of a training are not sound."""
+        if not sound:
+            raise Diverged(summary.diverged(self.checkpoint, what, self.folder, self.own))
+
+    def finish(self) -> None:
+        """The losses of the best parameters, the checks, samples. Raises RunFailed if a check had failed."""
+        if self.stopped:
+            self.journal.say(self.stopped)
+        best = checkpoints.load(self.folder / "best.npz")
+        losses = self.evaluate(best.parameters, self.corpus.splits, summary.MOST)
+        texts = sample(best, self.config.log.samples, seed=self.config.seed)
+        summary.conclude(self.journal, self.checkpoint, best, self.corpus, losses, texts)
+        self.inspector.require_sound()

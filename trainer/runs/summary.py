@@ -1,38 +1,33 @@
-"""What a run says for people, at its beginning and at its end."""
+"""What a run says at its beginning and at its end: the rows `start` and `end`, why it ended, and for people."""
 
 import math
 import platform
-from typing import Any
+import sys
+from pathlib import Path
 
 import numpy as np
 
 from trainer import __version__
-from trainer.core.model import NAMES
-from trainer.core.verdicts import InitialLoss
+from trainer.config import RATES
+from trainer.core import optim
 from trainer.errors import quoted
-from trainer.runs.blas import Blas
+from trainer.files import write_whole
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.journal import Journal
+from trainer.runs.starting import OwnBackward
+from trainer.runs.terminal import aligned
 from trainer.text.corpus import LENGTHS, SPLITS, Corpus, standing
-from trainer.text.oddities import show
+from trainer.text.oddities import legible, show
 
+MOST = 1_000_000  # examples of a split that the losses at the end look at
 RULE = "-" * 20 + "\n"  # between running texts in a file
+Losses = dict[str, float]  # by split, in nats per character
 
 
-def tell_products(journal: Journal, checkpoint: Checkpoint, products: Blas) -> None:
-    """Note which library multiplies matrices, and say where that can be felt."""
-    before, checkpoint.blas = checkpoint.blas, str(products)
-    if products.warning:
-        journal.say(f"warning: {products.warning}")
-    if before not in ("", checkpoint.blas):
-        journal.say(f"the last bits of results may differ: {before} has computed them, {checkpoint.blas} goes on")
-
-
-def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus, first_loss: InitialLoss) -> None:
+def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus) -> None:
     """The `start` row, and what is about to happen, before it does."""
-    config, p, sizes = checkpoint.config, checkpoint.parameters, checkpoint.sizes
-    bounds = {split: corpus.splits.get(split, (0, 0)) for split in SPLITS}
-    examples = {split: end - begin for split, (begin, end) in bounds.items()}
+    config, p, sizes, say = checkpoint.config, checkpoint.parameters, checkpoint.sizes, journal.say
+    examples = dict.fromkeys(SPLITS, 0) | {split: end - start for split, (start, end) in corpus.splits.items()}
     journal.row(
         "start",
         version=__version__,
@@ -45,124 +40,128 @@ def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus, first_lo
         parameters=sizes.parameters(),
         lines=corpus.line_count,
         distinct_lines=corpus.distinct_lines,
-        backward=checkpoint.backward["path"] if checkpoint.backward else None,
+        backward=checkpoint.backward,
         examples=examples,
     )
-    characters = show(corpus.vocabulary[corpus.lines :])
-    files = ", ".join([config.data.path] if isinstance(config.data.path, str) else config.data.path)
+    counts = f", {corpus.line_count:,} lines, {corpus.distinct_lines:,} distinct" if corpus.lines else ""
     ends = ", with the end of a line" if corpus.lines else ""
-    shapes = ", ".join(f"{name} {'x'.join(map(str, getattr(p, name).shape))}" for name in NAMES)
-    journal.say(f"run         {journal.folder}")
-    journal.say(f"text        {files}: {len(corpus.ids) - corpus.lines:,} characters{line_counts(corpus)}")
-    journal.say(f"vocabulary  {sizes.V}{ends}: {characters}")
-    journal.say("examples    " + ", ".join(f"{split} {n:,}" for split, n in examples.items()))
-    journal.say(f"parameters  {sizes.parameters():,}: {shapes}; {config.model.dtype}, threads: {checkpoint.threads}")
+    say(f"run         {journal.folder}")
+    say(f"text        {', '.join(checkpoint.places)}: {len(corpus.ids) - corpus.lines:,} characters{counts}")
+    say(f"vocabulary  {sizes.V}{ends}: {show(corpus.vocabulary[corpus.lines :])}")
+    say("examples    " + ", ".join(f"{split} {n:,}" for split, n in examples.items()))
+    say(f"parameters  {sizes.parameters():,}: {p}; threads: {checkpoint.threads}")
     if checkpoint.source:
-        journal.say(f"begins with  {checkpoint.source}")
-    journal.say(f"first loss  {first_loss.value:.4f} nats; log V = {first_loss.expected:.4f}")
-    if corpus.warning:
-        journal.say(f"warning: in the text {corpus.warning}")
-    steps, warmup = config.train.steps, config.train.warmup_steps
-    if warmup >= steps:
-        why = f"train.warmup_steps is {warmup} and train.steps {steps}"
-        journal.say(f"warning: {why}: the learning rate ends while it still rises; give fewer warmup_steps")
+        say(f"begins with {checkpoint.source}")
+    for words in filter(None, (*corpus.warnings, corpus.unseen)):
+        say(f"warning: {words}")
+    if checkpoint.backward and not config.check.enabled:
+        say(f"warning: {checkpoint.backward} is not checked, which --check does")
+    if config.train.warmup_steps >= config.train.steps:
+        warmup = f"train.warmup_steps is {config.train.warmup_steps} and train.steps {config.train.steps}"
+        say(f"warning: {warmup}: the learning rate ends while it still rises")
 
 
-def line_counts(corpus: Corpus) -> str:
-    """How many lines a list has."""
-    if not corpus.lines:
-        return ""
-    return f", {corpus.line_count:,} lines, {corpus.distinct_lines:,} distinct"
+def without_progress(checkpoint: Checkpoint) -> str:
+    """Why to stop after train.patience evaluations without a better validation loss; else nothing."""
+    step, best, config = checkpoint.step, checkpoint.best_step, checkpoint.config
+    patience, every = config.train.patience, config.log.eval_every
+    if patience and best and (step - best) // every >= patience:
+        return f"stopped at step {step}: no better validation loss since step {best}, train.patience is {patience}"
+    return ""
+
+
+def diverged(checkpoint: Checkpoint, what: str, folder: Path, own: OwnBackward | None) -> str:
+    """That a training diverged, and what may help."""
+    train, step = checkpoint.config.train, checkpoint.step
+    advice = f"try train.learning_rate={train.learning_rate / 10:g}, train.warmup_steps or less train.weight_decay"
+    if own and not checkpoint.config.check.enabled:
+        advice += f", and --check: {own.path} was not checked"
+    rate, good = optim.learning_rate(train, step - 1), folder / "checkpoint.npz"
+    happened = f"training diverged at step {step}: {what}, at learning rate {rate:g}"
+    return f"{happened}; the last good state is {good}; {advice}"
 
 
 def conclude(
-    journal: Journal, checkpoint: Checkpoint, best: Checkpoint, corpus: Corpus, losses: dict[str, float],
-    last_val_loss: float | None, texts: list[str],
-) -> None:  # fmt: skip
-    """The `end` row, and for people the losses of the best parameters, the checks, samples, and how to go on."""
+    journal: Journal, checkpoint: Checkpoint, best: Checkpoint, corpus: Corpus, losses: Losses, texts: list[str]
+) -> None:
+    """samples.txt, the `end` row, and for people the losses of the best parameters, the checks and the samples."""
     tallies = checkpoint.checks
-    counted = {name: {key: tally[key] for key in ("run", "failed", "worst")} for name, tally in tallies.items()}
+    write_whole(journal.folder / "samples.txt", samples_file(texts, corpus.lines).encode())
     journal.row(
         "end",
         step=checkpoint.step,
         **{f"{split}_loss": losses.get(split) for split in SPLITS},
         best_step=best.step,
-        seconds=checkpoint.seconds,
-        checks=counted,
+        seconds=journal.seconds(),
+        checks={name: {key: tally[key] for key in ("run", "failed", "worst")} for name, tally in tallies.items()},
     )
-    more = f"for more samples: python -m trainer sample {quoted(journal.folder)}"
-    journal.conclude(
-        [
-            f"losses of the best step, {best.step}, on whole splits, after {checkpoint.seconds:.1f} s:",
-            *loss_lines(losses),
-            *remarks(journal, best, losses, last_val_loss),
-            "check           run  failed  worst",
-            *(tally_line(name, tally) for name, tally in tallies.items()),
-            *(["samples:"] if texts else []),
-            *sample_lines(texts, corpus),
-            f"written to {journal.folder}",
-            more,
-        ]
-    )
-
-
-def loss_lines(losses: dict[str, float]) -> list[str]:
-    """A line for each split, in nats and bits."""
-    names = {"train": "train", "val": "validation", "test": "test"}
-    return [
-        f"  {names[split]:<11} {loss:.4f} nats, {loss / math.log(2):.4f} bits per character"
-        for split, loss in losses.items()
+    counts = [
+        (name, str(tally["run"]), str(tally["failed"]), f"{tally['worst']:.2e}", tally["where"])
+        for name, tally in tallies.items()
     ]
+    for line in (
+        f"losses of the best step, {best.step}, after {journal.seconds():.1f} s:",
+        *(f"  {split:<5} {of_split(split, loss, best, corpus)}" for split, loss in losses.items()),
+        *(f"  {words}" for words in (corpus.unseen, remark(best, checkpoint, corpus, losses)) if words),
+        *aligned([("check", "run", "failed", "worst", "at"), *counts]),
+        *(["samples:"] if texts else []),
+        *sample_lines(texts, corpus),
+        f"written to {journal.folder}",
+        f"for more samples: python -m trainer sample {quoted(journal.folder)}",
+    ):
+        journal.say(line, sys.stdout)
 
 
-def tally_line(name: str, tally: dict[str, Any]) -> str:
-    """How often a kind of check was made and failed, and the worst of it."""
-    counts = f"{tally['run']:>5} {tally['failed']:>7}"
-    return f"  {name:<12} {counts}  {tally['worst']:.2e} at {tally['where']}"
+def of_split(split: str, loss: float, best: Checkpoint, corpus: Corpus) -> str:
+    """The loss of a split, in nats and bits, and what it is of."""
+    start, end = corpus.splits[split]
+    line = f"{loss:.4f} nats, {loss / math.log(2):.4f} bits per character"
+    if end - start > MOST:
+        line += f", of {MOST:,} examples"
+    few = best.config.log.eval_examples
+    if split == "val" and few < min(end - start, MOST):
+        line += f"; {best.best_loss:.4f} of the {few:,} by which the step was chosen"
+    return line
 
 
-def without_progress(checkpoint: Checkpoint) -> str:
-    """Why to stop after train.patience evaluations without a better validation loss; else nothing."""
-    patience, every = checkpoint.config.train.patience, checkpoint.config.log.eval_every
-    evaluations = checkpoint.step // every - checkpoint.best_step // every
-    if not patience or checkpoint.best_loss is None or evaluations < patience:
-        return ""
-    since = f"no better validation loss since step {checkpoint.best_step}"
-    return f"stopped at step {checkpoint.step}: {since}, train.patience is {patience}"
-
-
-def remarks(journal: Journal, best: Checkpoint, losses: dict[str, float], last_val_loss: float | None) -> list[str]:
-    """What the losses say to someone who has not seen many."""
-    found = []
-    log_V = math.log(best.sizes.V)
-    val_loss = losses.get("val", 0.0)
-    if val_loss > log_V:
-        found.append(f"  the validation loss is above log V = {log_V:.4f}: worse than knowing nothing")
-    if last_val_loss is not None and best.best_loss is not None and last_val_loss > 1.02 * best.best_loss:
-        rose = f"validation rose from step {best.step} on, to {last_val_loss:.4f}: little text for so long a training"
-        newest = f"python -m trainer sample {quoted(journal.folder)} --last"
-        found.append(f"  {rose}; samples of the newest state: {newest}")
-    return found
-
-
-def samples_file(texts: list[str], lines: bool) -> str:
-    """The samples: of a list a line each; running texts with a rule between them."""
-    return "".join(text + "\n" for text in texts) if lines else RULE.join(text + "\n" for text in texts)
+def remark(best: Checkpoint, newest: Checkpoint, corpus: Corpus, losses: Losses) -> str:
+    """What the losses of the best and of the newest parameters say to someone who has not seen many, if anything."""
+    log_V, train = math.log(best.sizes.V), best.config.train
+    start, end = corpus.splits["train"]
+    shares = np.unique(corpus.ids[start:end], return_counts=True)[1] / (end - start)
+    counting = -float(shares @ np.log(shares))  # the loss of a model that knows how often each character occurs
+    train_loss, val_loss = newest.losses["train"], newest.losses.get("val", 0.0)
+    usual = " and ".join(f"{rate:g} with {name}" for name, rate in RATES.items())
+    advice = f"try another train.learning_rate than {train.learning_rate:g}; usual are {usual}"
+    if train_loss > 1.05 * log_V:
+        return f"the training loss is above log V = {log_V:.4f}: worse than knowing nothing; {advice}"
+    if train_loss > 0.98 * counting:
+        than = "worse than" if train_loss > counting else "hardly better than"
+        return f"{than} counting the characters, {counting:.4f} nats: train for longer, or {advice}"
+    if best.best_loss is not None and val_loss > 1.02 * best.best_loss:
+        rose = f"from step {best.step} on validation rose to {val_loss:.4f} and training"
+        if train_loss > best.losses["train"]:
+            return f"{rose} to {train_loss:.4f}; {advice}"
+        return f"{rose} fell to {train_loss:.4f}: little text for so long a training; --last samples the newest state"
+    if losses.get("val", 0.0) > log_V:
+        return f"the validation loss is above log V = {log_V:.4f}: is that text of another kind?"
+    return ""
 
 
 def sample_lines(texts: list[str], corpus: Corpus) -> list[str]:
     """The samples as a terminal shows them; those of a list with a word on where they stand."""
-    if corpus.lines:
-        marked = zip(texts, marks(texts, corpus, LENGTHS["lines"]), strict=True)
-        return [f"  {text}  ({mark})" for text, mark in marked]
-    return [f"  {line}" for text in texts for line in (text + "\n").split("\n")][:-1]
+    if not corpus.lines:
+        return [f"  {legible(line)}" for line in samples_file(texts, False).split("\n")[:-1]]
+    found = marks(texts, corpus, LENGTHS["lines"])
+    return [f"  {legible(text)}  ({mark})" for text, mark in zip(texts, found, strict=True)]
+
+
+def samples_file(texts: list[str], lines: bool) -> str:
+    """The samples: of a list a line each; running texts with a rule between them."""
+    return ("" if lines else RULE).join(text + "\n" for text in texts)
 
 
 def marks(texts: list[str], corpus: Corpus, length: int) -> list[str]:
     """For each line whether it is new or where it stands; one as long as `length` was cut before its end."""
-    words = {"": "new", "train": "in the training text"}
-    known = "in the validation or test text"
-    return [
-        "cut" if len(text) >= length else words.get(split, known)
-        for text, split in zip(texts, standing(texts, corpus), strict=True)
-    ]
+    found = [f"in the {split} split" if split else "new" for split in standing(texts, corpus)]
+    return ["cut" if len(text) >= length else mark for text, mark in zip(texts, found, strict=True)]

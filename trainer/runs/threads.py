@@ -1,29 +1,27 @@
-"""A batch in parts: the gradients of one step on one thread or on several, and losses of many examples."""
+"""Threads: a step that is shared by several, losses of many examples, and a BLAS that is kept to one thread.
 
-import math
+A BLAS that splits each product once more fights our threads for the cores, and adds in another order, so that the last
+bits of a result depend on how many threads it has.
+"""
+
+import ctypes
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from trainer.core import model, ops
-from trainer.core.loop import NewWatch
-from trainer.core.model import Activations, Batch, Parameters, Sizes, Watch
+from trainer.core.loop import Move, Pass
+from trainer.core.model import Batch, Parameters, Sizes
 from trainer.core.ops import Array
 from trainer.text import corpus as text
 from trainer.text.corpus import Corpus
-
-
-class Part(NamedTuple):
-    """What a thread takes of the batch, and its own arrays."""
-
-    rows: slice
-    room: Activations
-    g: Parameters
 
 
 def cores() -> int:
@@ -41,62 +39,6 @@ def choose_threads(sizes: Sizes, batch_size: int) -> int:
     return max(1, min(cores(), batch_size // 64))
 
 
-def split_batch(sizes: Sizes, batch_size: int, dtype: str, threads: int) -> list[Part]:
-    """The batch in so many parts of nearly equal size."""
-    ends = [batch_size * k // threads for k in range(threads + 1)]
-    return [
-        Part(slice(start, end), Activations(sizes, end - start, dtype), model.zeros(sizes, dtype))
-        for start, end in pairwise(ends)
-    ]
-
-
-def mapper(pool: Executor, threads: int) -> Callable[..., Iterable[Any]]:
-    """`map`, on the threads of the pool where a step is large enough to gain by threads."""
-    return pool.map if threads > 1 else map
-
-
-def gradients(parts: Sequence[Part], pool: Executor, p: Parameters, batch: Batch, new_watch: NewWatch) -> Parameters:
-    """Forward and backward, a thread for each part; the parts' gradients are added up in those of the first part."""
-    share = 1 / len(batch.targets)
-    first, *others = parts
-    if not others:
-        forward_and_backward(p, batch, first, share, new_watch())
-        return first.g
-    own_watch = new_watch()
-    running = [pool.submit(forward_and_backward, p, batch.rows(part.rows), part, share, new_watch()) for part in others]
-    forward_and_backward(p, batch.rows(first.rows), first, share, own_watch)
-    for part, future in zip(others, running, strict=True):
-        future.result()
-        np.add(first.g.flat, part.g.flat, out=first.g.flat)
-    return first.g
-
-
-def forward_and_backward(p: Parameters, batch: Batch, part: Part, share: float, watch: Watch) -> None:
-    """The gradients of a part of the batch."""
-    model.forward(p, batch, part.room, watch)
-    model.backward(p, batch, part.room, part.g, share, watch)
-
-
-def mean_loss(p: Parameters, sizes: Sizes, corpus: Corpus, positions: Array, pool: Executor) -> float:
-    """The mean loss at some positions of the text, in nats, without dropout; nan for no position."""
-    if not len(positions):
-        return math.nan
-    size = max(1, min(1024, (1 << 22) // (sizes.H + sizes.V + sizes.K * sizes.D)))  # examples that go together
-
-    def total(first: int) -> float:
-        losses = example_losses(p, sizes, corpus, positions[first : first + size])
-        return float(losses.sum(dtype=np.float64))
-
-    return math.fsum(pool.map(total, range(0, len(positions), size))) / len(positions)
-
-
-def example_losses(p: Parameters, sizes: Sizes, corpus: Corpus, positions: Array) -> Array:
-    """The loss at each position of the text, in nats, without dropout: (n,) -> (n,)."""
-    batch = Batch(*text.windows(corpus, positions, sizes.K))
-    logits = model.forward(p, batch, Activations(sizes, len(positions), p.flat.dtype))
-    return ops.cross_entropy(logits, batch.targets)
-
-
 @contextmanager
 def workers(count: int) -> Iterator[ThreadPoolExecutor]:
     """Threads that compute in silence; what they have not begun when the block ends is dropped."""
@@ -105,3 +47,117 @@ def workers(count: int) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def mapper(pool: Executor, threads: int) -> Callable[..., Iterable[Any]]:
+    """`map`, on the threads of the pool where a step is large enough to gain by threads."""
+    return pool.map if threads > 1 else map
+
+
+# A step
+
+
+def gradients(threads: int, pool: Executor, p: Parameters, g: Parameters, batch: Batch) -> list[Pass]:
+    """Forward and backward, a thread for each part of the batch; the gradients of the parts are added up in g."""
+    share = 1 / len(batch.targets)
+    if threads == 1:
+        return [forward_and_backward(p, g, batch, share)]
+    own = [g, *(Parameters(p.sizes, np.empty_like(g.flat)) for _ in range(threads - 1))]
+
+    def part(k: int, rows: slice) -> Pass:
+        return forward_and_backward(p, own[k], batch.rows(rows), share)
+
+    passes = together(pool, part, enumerate(cut(len(batch.targets), threads)))
+    for each in own[1:]:
+        g.flat += each.flat
+    return passes
+
+
+def forward_and_backward(p: Parameters, g: Parameters, batch: Batch, share: float) -> Pass:
+    """The gradients of a part of the batch, into g."""
+    activations = model.forward(p, batch)
+    return Pass(activations, model.backward(p, batch, activations, g, share))
+
+
+def in_parts(threads: int, pool: Executor, size: int, move: Move) -> None:
+    """Move a flat vector of that size, a thread for each part of it."""
+    together(pool, move, ([part] for part in cut(size, threads)))
+
+
+def cut(size: int, parts: int) -> list[slice]:
+    """A length in so many parts of nearly equal size."""
+    ends = [size * k // parts for k in range(parts + 1)]
+    return [slice(start, end) for start, end in pairwise(ends)]
+
+
+def together(pool: Executor, function: Callable[..., Any], calls: Iterable[Sequence[Any]]) -> list[Any]:
+    """The results of several calls: the first is made by this thread, each other one by one of the pool."""
+    first, *others = calls
+    running = [pool.submit(function, *each) for each in others]
+    return [function(*first), *(each.result() for each in running)]
+
+
+# Losses
+
+
+def losses(
+    p: Parameters, corpus: Corpus, positions: Array, pool: Executor, tell: Callable[[str], None] = lambda words: None
+) -> Array:
+    """The loss at each position of the text, in nats, without dropout: (n,) -> (n,). `tell` hears how far it is."""
+    V, K, D, H = p.sizes
+    size = max(1, min(1024, (1 << 22) // (H + V + K * D)))  # their activations stay small
+
+    def some(first: int) -> Array:
+        batch = Batch(*text.windows(corpus, positions[first : first + size], K))
+        return ops.cross_entropy(model.forward(p, batch).logits, batch.targets)
+
+    found: list[Array] = []
+    for each in pool.map(some, range(0, len(positions), size)):
+        found.append(each)
+        tell(f"{len(found) * size:,} of {len(positions):,}")
+    return np.concatenate(found)
+
+
+# The BLAS
+
+LOCK = threading.Lock()
+BEFORE: list[int] = []  # the threads that each block found: a setting of the whole process, where runs may overlap
+
+
+@contextmanager
+def one_thread() -> Iterator[str]:
+    """Keep the BLAS to one thread until the last of the blocks that asked for it ends. Gives what is in force."""
+    built: Any = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    name, library = f"{built.get('name', 'unknown')} {built.get('version', '')}".strip(), openblas()
+    if library is None:
+        yield f"{name}, threads: unknown"
+        return
+    get_threads, set_threads, get_core = library
+    with LOCK:
+        BEFORE.append(get_threads())
+        set_threads(1)
+    try:
+        yield f"{name} {get_core().decode()}, threads: 1"
+    finally:
+        with LOCK:
+            set_threads(BEFORE.pop())
+
+
+def openblas() -> tuple[Callable[[], int], Callable[[int], None], Callable[[], bytes]] | None:
+    """Get and set the threads of the OpenBLAS that NumPy is linked with, and the kind of processor it computes for.
+
+    None if it is another BLAS. A symbol that is looked up in NumPy's extension module is found in the libraries that it
+    has loaded, on Linux and macOS; builds differ in what they put before and after each name.
+    """
+    library = ctypes.CDLL(import_module("numpy._core._multiarray_umath").__file__)
+    for before, after in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
+        try:
+            get_threads, set_threads, get_core = (
+                library[f"{before}openblas_{name}{after}"]
+                for name in ("get_num_threads", "set_num_threads", "get_corename")
+            )
+        except AttributeError:
+            continue
+        set_threads.argtypes, set_threads.restype, get_core.restype = [ctypes.c_int], None, ctypes.c_char_p
+        return get_threads, set_threads, get_core
+    return None

@@ -3,42 +3,33 @@
 import difflib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TextIO
 
-from trainer import __version__
-from trainer.errors import Interrupted, RunFailed, UserError, printable, quoted
-from trainer.runs.signals import ended_by_signals
-from trainer.tools.commands import COMMANDS, train_command
+from trainer.errors import RunFailed, UserError, printable, quoted
+from trainer.tools.commands import COMMANDS
 
-Command = Callable[[Sequence[str]], int | None]
 ANY_VALUE = ("--logits", "--prompt", "--context", "--target")  # their values may begin with a minus
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed, as by `>&-`
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        for word in given:
-            refuse_undecoded(word)
-        command, words = chosen(given)
-        with ended_by_signals():
-            status = command(joined(words))
-            sys.stdout.flush()
-        return status or 0
+        name, words = chosen(list(sys.argv[1:] if arguments is None else arguments))
+        status = COMMANDS[name].run(name, joined(words))
+        sys.stdout.flush()
+        return status
     except UserError as error:
         status, message = 2, f"error: {error}"
     except MemoryError:
         status, message = 2, "error: not enough memory, for this model and batch; give smaller sizes"
     except RunFailed as error:
         status, message = 1, f"failed: {error}"
-    except Interrupted as error:
-        status, message = 130, f"go on with: python -m trainer --resume {quoted(error.run)}"
-    except KeyboardInterrupt as error:
+    except KeyboardInterrupt as error:  # Interrupted is one
         status, message = 130, str(error) or "interrupted"
     except OSError as error:
         discard(sys.stdout)
@@ -52,53 +43,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def refuse_undecoded(word: str) -> None:
-    """Raise UserError for a word whose bytes Python did not take for characters."""
-    if not any("\ud800" <= c <= "\udfff" for c in word):
-        return
-    try:
-        shown = os.fsencode(word).decode()
-    except UnicodeError:
-        raise UserError(f"{word!a} is not UTF-8, on the command line; write it in UTF-8") from None
-    why = f"is not {sys.getfilesystemencoding()}, which is all that this locale reads"
-    raise UserError(f"{shown!r} {why}, on the command line; write PYTHONUTF8=1 before the command")
-
-
-def chosen(given: list[str]) -> tuple[Command, list[str]]:
-    """The command that is meant, and the words that are left for it. Raises UserError for a first word that is none."""
-    if not given:
-        return train_command, given
-    first, rest = given[0], given[1:]
-    if first in ("--version", "version"):
-        return show_version, rest
-    if first == "help" and rest[:1] and rest[0] in COMMANDS:
-        return COMMANDS[rest[0]], ["--help"]
+def chosen(given: list[str]) -> tuple[str, list[str]]:
+    """The name of the command that is meant, and the words that are left for it. Raises UserError for none."""
+    first, *rest = given or [""]
     if first == "help":
-        return train_command, ["--help"]
+        return (rest[0] if rest[:1] and rest[0] in COMMANDS else ""), ["--help"]
     if first in COMMANDS:
-        return COMMANDS[first], rest
+        return first, rest
     if first.startswith("-") or "=" in first:
-        return train_command, given
-    raise UserError(f"{first!r} is no command, on the command line; {meant(first)}")
+        return "", given
+    raise UserError(f"{first!a} is no command, on the command line; {meant(first)}")
 
 
 def meant(word: str) -> str:
     """What someone probably wanted who wrote this as the first word."""
-    near = difflib.get_close_matches(word, COMMANDS, 1)
-    if near:
+    if near := difflib.get_close_matches(word, COMMANDS, 1):
         return f"did you mean {near[0]}?"
-    if word.endswith((".yaml", ".yml")) or word in ("train", "run", "fit"):
-        file = quoted(word) if word.endswith("ml") else "configs/names.yaml"
-        return f"to train, write: python -m trainer --config {file}"
     if os.path.isdir(word) or word.endswith(".npz"):
         return f"to go on with a run, write --resume {quoted(word)}; to sample from it, sample {quoted(word)}"
-    if os.path.exists(word) or word.endswith(".txt"):
-        return f"to train on a text, write: python -m trainer --config configs/names.yaml data.path={quoted(word)}"
-    return f"the commands are {', '.join(COMMANDS)}; to train, write --config FILE"
-
-
-def show_version(words: Sequence[str]) -> None:
-    print(f"trainer {__version__}")
+    if word.endswith((".yaml", ".yml")):
+        return f"to train, write: python -m trainer --config {quoted(word)}"
+    text = f" data.path={quoted(word)}" if os.path.exists(word) else ""
+    names = ", ".join(filter(None, COMMANDS))
+    return f"the commands are {names}; to train, write: python -m trainer --config configs/names.yaml{text}"
 
 
 def joined(words: Sequence[str]) -> list[str]:
@@ -109,7 +76,7 @@ def joined(words: Sequence[str]) -> list[str]:
             result[-1] += f"={word}"
         else:
             result.append(word)
-    return [word.replace("=--", r"=\--") if word.endswith("=--") else word for word in result]  # it drops a bare --
+    return result
 
 
 def refused(error: OSError) -> str:
