@@ -1,110 +1,96 @@
 """What is measured of this package: each function gives plain numbers, and runs in a process of its own."""
 
-import os
-import pty
 import resource
 import statistics
-import sys
 import tempfile
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from trainer import config as configuration
-from trainer.config import Config
-from trainer.core import checks, loop, model, numerical
-from trainer.core.loop import Step
+from trainer.config import Check, Config
+from trainer.core import checks, numerical
+from trainer.core.numerical import Point
+from trainer.core.ops import Array
 from trainer.core.witness import Witness
 from trainer.runs import threads
-from trainer.runs.checkpoint import Checkpoint
+from trainer.runs.inspection import Inspector
 from trainer.runs.journal import Journal
-from trainer.runs.listening import Session
 from trainer.runs.sampling import sample
-from trainer.runs.signals import Signals
-from trainer.runs.starting import begin, gradients_of
+from trainer.runs.session import Session
+from trainer.runs.signals import interruptible
+from trainer.runs.starting import begin
 from trainer.text import corpus as text
-from trainer.text.batches import ahead, batches
-from trainer.text.corpus import Corpus
 
-NAMES = Path(__file__).parents[2] / "data" / "names.txt"
+ROOT = Path(__file__).parents[2]
+NAMES = ROOT / "data" / "names.txt"
 
 
-def configure(shape: tuple[int, ...], optimizer: str = "sgd", mode: str = "lines", path: object = NAMES) -> Config:
+def configure(shape: tuple[int, ...], path: object = NAMES, mode: str = "lines") -> Config:
     """The defaults at a shape (V, K, D, H, B); V is the text's."""
     _, K, D, H, B = shape
-    tree = {
+    return configuration.read({
         "data": {"path": str(path), "mode": mode},
         "model": {"context": K, "embedding": D, "hidden": H},
-        "train": {"batch_size": B, "optimizer": optimizer, "learning_rate": 1e-3 if optimizer == "adamw" else 0.1},
-    }
-    return configuration.build(tree, "the benchmark")
+        "train": {"batch_size": B},
+    })  # fmt: skip
 
 
-class Training:
-    """A training before its first step, without a folder."""
-
-    def __init__(self, config: Config, pool: Executor) -> None:
-        self.corpus: Corpus = text.load(config.data, config.model.context)
-        self.checkpoint: Checkpoint = begin(config, self.corpus)
-        self.config, self.pool = config, pool
-
-    def steps(self, watched: Callable[[int], bool] = lambda step: False) -> Iterator[Step]:
-        """The training loop alone: no logging, no checks, no evaluation."""
-        c = self.checkpoint
-        drawn = batches(self.corpus, self.config, 0)
-        if c.threads > 1:
-            drawn = ahead(drawn, self.pool)
-        gradients = gradients_of(c, self.pool)
-        return loop.steps(self.config.train, c.sizes, c.parameters, c.state, 0, drawn, gradients, watched)
-
-    def first(self) -> tuple[Witness, numerical.Point]:
-        """The first step, and where it stands in float64."""
-        witness = next(self.steps(lambda step: True)).witness
-        assert witness
-        return witness, numerical.point(witness.before, witness.batch, witness.sizes)
-
-
-POOL = ThreadPoolExecutor(max(2, threads.cores()), initializer=np.seterr, initargs=("ignore",))
+@contextmanager
+def training(config: Config) -> Iterator[Session]:
+    """A training before its first step, in a folder that is deleted."""
+    corpus = text.load(config.data, config.model.context)
+    checkpoint = begin(config, corpus)
+    with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
+        session = Session(Path(folder), checkpoint, corpus, None, quiet=True, on_eval=None)
+        with (
+            Journal(session.folder, checkpoint, session.quiet) as session.journal,
+            interruptible(session.journal.say) as session.asked,
+            threads.workers(threads.cores()) as session.pool,
+        ):
+            session.inspector = Inspector(checkpoint, corpus, None, session.journal, session.pool)
+            yield session
 
 
 def rate(steps: Callable[[int], object], seconds: float = 2.0) -> float:
-    """Steps per second of a function that makes so many steps, warmed up."""
+    """Steps per second of a function that makes so many steps, in hundreds, warmed up."""
     steps(100)
-    n = 100
-    while True:
-        began = time.perf_counter()
-        steps(n)
-        took = time.perf_counter() - began
-        if n > 100 or took > seconds:
-            return n / took
-        n = 100 * (1 + round(seconds / took))
+    began = time.perf_counter()
+    steps(100)
+    n = 100 * (1 + round(seconds / (time.perf_counter() - began)))
+    began = time.perf_counter()
+    steps(n)
+    return n / (time.perf_counter() - began)
 
 
-def peak() -> float:
-    """The most memory that this process has held, in MB (10**6 bytes)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+def loop(config: Config) -> float:
+    """Steps per second of the whole loop, with its batches; nothing is looked at but step 0."""
+    with training(replace(config, log=replace(config.log, every=1 << 50))) as session:
+        steps = session.steps()
+        return rate(lambda n: deque(islice(steps, n), maxlen=0))
 
 
-def training(shape: tuple[int, ...], optimizer: str = "sgd") -> float:
-    """Steps per second of the whole loop."""
-    steps = Training(configure(shape, optimizer), POOL).steps()
-    return rate(lambda n: deque(islice(steps, n), maxlen=0))
+def steps(shape: tuple[int, ...]) -> float:
+    return loop(configure(shape))
+
+
+def names_best() -> float:
+    return loop(configuration.read(ROOT / "configs" / "names-best.yaml", {"data.path": NAMES}))
 
 
 def products(shape: tuple[int, ...]) -> float:
     """Steps per second if a step were its six matrix products and nothing else."""
     V, K, D, H, B = shape
     rng = np.random.default_rng(0)
-    emb, W1, h, W2, dlogits, dz = (
-        rng.standard_normal(s, np.float32) for s in ((B, K * D), (K * D, H), (B, H), (H, V), (B, V), (B, H))
-    )
+    shapes = (B, K * D), (K * D, H), (B, H), (H, V), (B, V), (B, H)
+    emb, W1, h, W2, dlogits, dz = (rng.standard_normal(each, np.float32) for each in shapes)
     pairs = [(emb, W1), (h, W2), (h.T, dlogits), (dlogits, W2.T), (emb.T, dz), (dz, W1.T)]
     work = [(a, b, np.empty((len(a), b.shape[1]), np.float32)) for a, b in pairs]
 
@@ -116,30 +102,26 @@ def products(shape: tuple[int, ...]) -> float:
     return rate(run)
 
 
-def checking(shape: tuple[int, ...], method: str) -> tuple[float, float]:
-    """Seconds to check every coordinate of all nine tensors at one step, and MB above the trainer's own."""
-    training = Training(configure(shape), POOL)
-    witness, at = training.first()
-    mapper = threads.mapper(POOL, training.checkpoint.threads)
-    check, before, times = configuration.Check(method=method), peak(), []
-    for _ in range(3):
-        began = time.perf_counter()
-        rng = np.random.default_rng(0)
-        verdicts = checks.check_gradients(at, witness.gradients, check, "float32", rng, mapper)
-        times.append(time.perf_counter() - began)
-        assert all(verdict.passed for verdict in verdicts)
-    return statistics.median(times), peak() - before
+def first_step(shape: tuple[int, ...]) -> tuple[Point, dict[str, Array]]:
+    """Where the first step stands in float64, and its nine gradients by hand."""
+    with training(configure(shape)) as session:
+        step = next(session.steps())
+        assert step.before
+        return numerical.point(step.before.p, step.batch), Witness(step, step.before).gradients
+
+
+def checking(shape: tuple[int, ...], method: str) -> float:
+    """Seconds to check every entry of all nine gradients of a step."""
+    at, by_hand = first_step(shape)
+    began = time.perf_counter()
+    verdicts = checks.check_gradients(at, by_hand, Check(method=method), "float32", np.random.default_rng(0))
+    assert all(verdict.passed for verdict in verdicts)
+    return time.perf_counter() - began
 
 
 def checked_step(shape: tuple[int, ...], steps: int = 1000) -> float:
     """Seconds of a step with all its checks, gradients along random directions, and with all that is written of it."""
-    config = configure(shape)
-    config = replace(config, check=configuration.Check(enabled=True, coordinates="directions"))
-    training = Training(config, POOL)
-    checkpoint = training.checkpoint
-    folder = tempfile.TemporaryDirectory()
-    with folder as name, np.errstate(all="ignore"), Journal(Path(name), checkpoint, quiet=True) as journal:
-        session = Session(checkpoint, training.corpus, journal, Signals(journal.say), POOL, None)
+    with training(replace(configure(shape), check=Check(enabled=True, coordinates="directions"))) as session:
         told = session.steps()
         for step in islice(told, 200):  # of the first hundred, every row is written
             session.hear(step)
@@ -149,92 +131,50 @@ def checked_step(shape: tuple[int, ...], steps: int = 1000) -> float:
         return (time.perf_counter() - began) / steps
 
 
-def plain_loop(shape: tuple[int, ...]) -> float:
-    """Seconds for central differences of the five parameters, one coordinate at a time through the whole pass."""
-    witness, at = Training(configure(shape), POOL).first()
-    hand = witness.gradients
-    p, rows = at.p, np.arange(shape[-1])
-
-    def loss() -> float:
-        emb = p.C[at.batch.contexts].reshape(len(rows), -1)
-        logits = np.tanh(emb @ p.W1 + p.b1) @ p.W2 + p.b2
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[rows, at.batch.targets]).mean())
-
+def encoding(path: str) -> tuple[float, float, float]:
+    """Seconds to load a text; peak MB, and bytes per character above the 150 MB of the program."""
+    config = configure((0, 12, 24, 400, 128), path, "stream")
     began = time.perf_counter()
-    for name in model.NAMES:
-        array, slope = getattr(p, name), np.empty(getattr(p, name).shape)
-        for index in np.ndindex(array.shape):
-            value = array[index]
-            array[index] = value + 1e-5
-            above = loss()
-            array[index] = value - 1e-5
-            slope[index] = (above - loss()) / 2e-5
-            array[index] = value
-        assert np.allclose(slope, hand[name], rtol=1e-3, atol=1e-5)
-    return time.perf_counter() - began
-
-
-def encoding(path: str) -> tuple[float, float, float, float]:
-    """Seconds to load a text and to the first gradients; peak MB, and bytes per character above 150 MB."""
-    began = time.perf_counter()
-    training = Training(configure((0, 12, 24, 400, 128), mode="stream", path=path), POOL)
-    loaded = time.perf_counter() - began
-    next(training.steps())
+    corpus = text.load(config.data, config.model.context)
     seconds = time.perf_counter() - began
-    c, corpus = training.checkpoint, training.corpus
-    for split in ("train", "val"):  # evaluations count in the memory
-        positions = text.evenly(corpus, split, training.config.log.eval_examples)
-        threads.mean_loss(c.parameters, c.sizes, corpus, positions, POOL)
-    return loaded, seconds, peak(), max(0, peak() - 150) * 1e6 / len(corpus.ids)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return seconds, peak / 1e6, max(0, peak - 150e6) / len(corpus.ids)
 
 
 def sampling(shape: tuple[int, ...], n: int) -> float:
     """Characters per second of n running texts."""
-    checkpoint = Training(configure(shape, mode="stream"), POOL).checkpoint
-    length = 500 if n > 1 else 20_000
-    list(sample(checkpoint, n, length=100))
-    began = time.perf_counter()
-    assert sum(map(len, sample(checkpoint, n, length=length))) == n * length
-    return n * length / (time.perf_counter() - began)
-
-
-def program(shape: tuple[int, ...]) -> dict[str, float]:
-    """What logging, evaluations and checkpoints at their defaults add to the time of the bare loop, in percent."""
-    terminal, end = pty.openpty()  # the progress bar wants a terminal
-    threading.Thread(target=lambda: [None for _ in iter(lambda: os.read(terminal, 4096), b"")], daemon=True).start()
-    sys.stderr = os.fdopen(end, "w")
-    training, n = Training(configure(shape), POOL), 5000
-    log = training.config.log
-
-    def timed(work: Callable[[], object]) -> float:
+    with training(configure(shape, mode="stream")) as session:
+        length = 500 if n > 1 else 20_000
+        list(sample(session.checkpoint, n, length=100))
         began = time.perf_counter()
-        work()
+        assert sum(map(len, sample(session.checkpoint, n, length=length))) == n * length
+        return n * length / (time.perf_counter() - began)
+
+
+def besides(shape: tuple[int, ...], n: int = 5000) -> dict[str, float]:
+    """What logging, evaluations and checkpoints at their defaults add to the time of the bare loop, in percent."""
+
+    def timed(work: Callable[..., object], *arguments: Any) -> float:
+        began = time.perf_counter()
+        work(*arguments)
         return time.perf_counter() - began
 
-    with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
-        checkpoint = training.checkpoint
-        with Journal(Path(folder), checkpoint, quiet=False) as journal:
-            session = Session(checkpoint, training.corpus, journal, Signals(journal.say), POOL, None)
-            bare, logged = training.steps(), session.steps()
+    with training(configure(shape)) as session:
+        told, log, rounds = session.steps(), session.config.log, []
 
-            def listen() -> None:
-                for step in islice(logged, n):
-                    session.hear(step)
+        def listen() -> None:
+            for step in islice(told, n):
+                session.hear(step)
 
-            deque(islice(bare, n), maxlen=0)
-            rounds = []
-            for _ in range(7):
-                alone = timed(lambda: deque(islice(bare, n), maxlen=0))
-                full = timed(listen)
-                checkpoint.best_loss = float("inf")  # best.npz is written, as early in a run
-                evaluation, save = timed(lambda: session.evaluate(None)), timed(lambda: session.save("checkpoint.npz"))
-                rounds.append((alone / n, full / alone, evaluation, save))
+        last = next(told)
+        for _ in range(7):
+            alone, heard = timed(lambda: deque(islice(told, n), maxlen=0)), timed(listen)
+            session.checkpoint.best_loss = float("inf")  # best.npz is written, as early in a run
+            evaluation, save = timed(session.validate, last), timed(session.save, ["checkpoint.npz"])
+            rounds.append((alone / n, heard / alone, evaluation, save))
     step, logging, evaluation, save = (statistics.median(column) for column in zip(*rounds, strict=True))
     return {
         "logging %": 100 * (logging - 1),
         "evaluations %": 100 * evaluation / (log.eval_every * step),
         "checkpoints %": 100 * save / (log.checkpoint_every * step),
-        "evaluation ms": 1e3 * evaluation,
-        "checkpoint ms": 1e3 * save,
     }

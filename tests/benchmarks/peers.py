@@ -1,17 +1,16 @@
 """The same model, and the same training loop, as users of other frameworks would write it.
 
-Each training function gives steps per second at a shape (V, K, D, H, B). The texts are random ids:
-what a step costs does not depend on them.
+Each training function gives steps per second at a shape (V, K, D, H, B): plain SGD, or with `best` AdamW and dropout as
+configs/names-best.yaml has them. The texts are random ids: what a step costs does not depend on them.
 """
 
 import time
-import warnings
 from typing import Any
 
 import numpy as np
-from ours import POOL, Training, configure, rate
+from ours import first_step, rate
 
-RATE = 0.1
+RATE, BEST_RATE, DECAY, DROPOUT, FARTHEST = 0.1, 1e-3, 0.02, 0.2, 0.7
 Shape = tuple[int, ...]
 
 
@@ -21,28 +20,35 @@ def examples(shape: Shape) -> tuple[Any, Any]:
     return ids[:, :-1].copy(), ids[:, -1].copy()
 
 
-def torch_network(shape: Shape) -> Any:
-    """The model as a module of PyTorch."""
-    from torch import nn
+def kept(shape: Shape) -> Any:
+    """The share of each entry of emb that dropout keeps, the less the farther back: (K*D,)."""
+    _, K, D, _, _ = shape
+    distance = np.arange(K)[::-1] / (K - 1)  # (K,)
+    return np.repeat(1 - FARTHEST * distance, D).astype(np.float32)
 
-    V, K, D, H, _ = shape
-    return nn.Sequential(nn.Embedding(V, D), nn.Flatten(), nn.Linear(K * D, H), nn.Tanh(), nn.Linear(H, V))
 
-
-def torch_training(shape: Shape, threads: int) -> float:
+def torch_training(shape: Shape, threads: int, best: bool = False) -> float:
     """PyTorch, eager."""
     import torch
+    from torch import nn
 
     torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    X, Y = map(torch.from_numpy, examples(shape))
-    network, B = torch_network(shape), shape[-1]
-    optimizer = torch.optim.SGD(network.parameters(), lr=RATE)
+    V, K, D, H, B = shape
+    X, Y, keep = map(torch.from_numpy, (*examples(shape), kept(shape)))
+    C, inner, outer, drop = nn.Embedding(V, D), nn.Linear(K * D, H), nn.Linear(H, V), nn.Dropout(DROPOUT)
+    parameters = [*C.parameters(), *inner.parameters(), *outer.parameters()]
+    optimizer: Any = torch.optim.SGD(parameters, lr=RATE)
+    if best:
+        optimizer = torch.optim.AdamW(parameters, lr=BEST_RATE, weight_decay=DECAY)
 
     def run(steps: int) -> None:
         for _ in range(steps):
             rows = torch.randint(0, len(X), (B,))
-            loss = torch.nn.functional.cross_entropy(network(X[rows]), Y[rows])
+            emb = C(X[rows]).flatten(1)
+            if best:
+                emb = emb * (torch.bernoulli(keep.expand(B, -1)) / keep)
+            h = torch.tanh(inner(emb))
+            loss = nn.functional.cross_entropy(outer(drop(h) if best else h), Y[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -50,70 +56,70 @@ def torch_training(shape: Shape, threads: int) -> float:
     return rate(run)
 
 
-def jax_training(shape: Shape) -> float:
+def jax_training(shape: Shape, best: bool = False) -> float:
     """JAX: a hundred steps are one compiled scan. It has a thread for each processor of the process."""
     import jax
     import jax.numpy as jnp
 
     V, K, D, H, B = shape
-    X, Y = map(jnp.asarray, examples(shape))
+    X, Y, keep = map(jnp.asarray, (*examples(shape), kept(shape)))
     shapes = {"C": (V, D), "W1": (K * D, H), "b1": (H,), "W2": (H, V), "b2": (V,)}
     keys = jax.random.split(jax.random.key(0), len(shapes))
     p = {n: 0.1 * jax.random.normal(key, s) for key, (n, s) in zip(keys, shapes.items(), strict=True)}
 
-    def loss(p: Any, x: Any, y: Any) -> Any:
-        h = jnp.tanh(p["C"][x].reshape(B, K * D) @ p["W1"] + p["b1"])
-        logits = h @ p["W2"] + p["b2"]
+    def loss(p: Any, x: Any, y: Any, emb_mask: Any, h_mask: Any) -> Any:
+        emb = p["C"][x].reshape(B, K * D) * emb_mask
+        logits = (jnp.tanh(emb @ p["W1"] + p["b1"]) * h_mask) @ p["W2"] + p["b2"]
         return -jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1).mean()
 
-    def step(p: Any, key: Any) -> Any:
-        rows = jax.random.randint(key, (B,), 0, len(X))
-        value, g = jax.value_and_grad(loss)(p, X[rows], Y[rows])
-        return jax.tree.map(lambda a, d: a - RATE * d, p, g), value
+    def adamw(p: Any, m: Any, v: Any, t: Any, g: Any) -> Any:
+        m = jax.tree.map(lambda m, d: 0.9 * m + 0.1 * d, m, g)
+        v = jax.tree.map(lambda v, d: 0.999 * v + 0.001 * d * d, v, g)
 
-    @jax.jit  # type: ignore[untyped-decorator]
-    def scan(p: Any, key: Any) -> Any:
+        def moved(a: Any, m: Any, v: Any) -> Any:
+            direction = m / (1 - 0.9**t) / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8)
+            return a - BEST_RATE * (direction + (DECAY * a if a.ndim == 2 else 0))
+
+        return jax.tree.map(moved, p, m, v), m, v
+
+    def step(state: Any, key: Any) -> Any:
+        p, m, v, t = state
+        for_rows, for_emb, for_h = jax.random.split(key, 3)
+        rows = jax.random.randint(for_rows, (B,), 0, len(X))
+        emb_mask = h_mask = jnp.float32(1)
+        if best:
+            emb_mask = jax.random.bernoulli(for_emb, keep, (B, K * D)) / keep
+            h_mask = jax.random.bernoulli(for_h, 1 - DROPOUT, (B, H)) / (1 - DROPOUT)
+        value, g = jax.value_and_grad(loss)(p, X[rows], Y[rows], emb_mask, h_mask)
+        if best:
+            return (*adamw(p, m, v, t, g), t + 1), value
+        return (jax.tree.map(lambda a, d: a - RATE * d, p, g), m, v, t), value
+
+    @jax.jit
+    def scan(state: Any, key: Any) -> Any:
         key, drawn = jax.random.split(key)
-        return *jax.lax.scan(step, p, jax.random.split(drawn, 100)), key
+        return *jax.lax.scan(step, state, jax.random.split(drawn, 100)), key
 
-    state = [p, jax.random.key(1)]
+    zeros = jax.tree.map(jnp.zeros_like, p)
+    state: list[Any] = [(p, zeros, zeros, jnp.float32(1)), jax.random.key(1)]
 
     def run(steps: int) -> None:
         for _ in range(steps // 100):
             state[0], _, state[1] = scan(*state)
-        jax.block_until_ready(state[0])
+        state[0][-1].block_until_ready()
 
     return rate(run)
 
 
-def sklearn_training(shape: Shape) -> float:
-    """scikit-learn. Its one-hot inputs cannot share an embedding: they go straight into the hidden layer."""
-    from sklearn.neural_network import MLPClassifier
+def gradcheck(shape: Shape, fast: bool = False, times: int = 1) -> float:
+    """Seconds of PyTorch's gradcheck of the five parameters, on one core and the batch that ours checks.
 
-    V, K, _, H, B = shape
-    X, Y = (array[: 100 * B] for array in examples(shape))
-    inputs = np.eye(V, dtype=np.float32)[X].reshape(len(X), K * V)
-    warnings.simplefilter("ignore")  # it has not converged
-
-    def run(steps: int) -> None:
-        MLPClassifier(
-            (H,), activation="tanh", solver="sgd", alpha=0, batch_size=B, learning_rate_init=RATE, momentum=0,
-            max_iter=steps // 100, tol=0, n_iter_no_change=10**9,
-        ).fit(inputs, Y)  # fmt: skip
-
-    return rate(run)
-
-
-def gradcheck(shape: Shape, threads: int, fast: bool = False, times: int = 1) -> float:
-    """Seconds of PyTorch's gradcheck of the five parameters, on the batch that ours checks.
-
-    Every coordinate, or with `fast` one random direction through each; the mean of so many calls after the first.
+    Every entry, or with `fast` one random direction through each; the mean of so many calls after the first.
     """
     import torch
 
-    torch.set_num_threads(threads)
-    at = Training(configure(shape), POOL).first()[1]
-    x, y = (torch.from_numpy(a) for a in at.batch[:2])
+    at, _ = first_step(shape)
+    x, y = torch.tensor(at.batch.contexts), torch.tensor(at.batch.targets)
     p = [torch.tensor(a, requires_grad=True) for a in (at.p.C, at.p.W1, at.p.b1, at.p.W2, at.p.b2)]
 
     def loss(C: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> Any:
@@ -126,20 +132,3 @@ def gradcheck(shape: Shape, threads: int, fast: bool = False, times: int = 1) ->
     for _ in range(times):
         assert torch.autograd.gradcheck(loss, p, fast_mode=fast)
     return (time.perf_counter() - began) / times
-
-
-def torch_sampling(shape: Shape) -> float:
-    """Characters per second of PyTorch, one text, a forward pass for each character."""
-    import torch
-
-    torch.set_num_threads(1)
-    network, window = torch_network(shape), torch.zeros(1, shape[1], dtype=torch.long)
-
-    @torch.inference_mode()  # type: ignore[untyped-decorator]
-    def run(characters: int) -> None:
-        for _ in range(characters):
-            following = torch.multinomial(torch.softmax(network(window), dim=1), 1)  # (1, 1)
-            window[:] = torch.cat([window[:, 1:], following], dim=1)
-            following.item()
-
-    return rate(run)
