@@ -187,8 +187,8 @@ def assert_readable(path: Path) -> None:
         if (path / file).exists():
             load(path / file)
     if (path / "metrics.jsonl").exists():
-        found = metrics.read(path)
-        assert rows(path)[: len(found)] == found  # it may be growing
+        rows(path)  # it may be growing, or cut back where a run is resumed
+        metrics.read(path)
     assert all((path / file).stat().st_size for file in ("config.yaml", "samples.txt") if (path / file).exists())
 
 

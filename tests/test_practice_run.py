@@ -1,6 +1,7 @@
 """How a file is judged: as Python runs it, by what it leaves behind; and training with it agrees."""
 
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from trainer.tools.practice.source import parse
 
 LINES = dict(zip(NINE, [*whole.RIGHT.splitlines()[:8], "\n".join(whole.RIGHT.splitlines()[8:])], strict=True))
 TORCH_LECTURE = lecture.in_torch(lecture.NUMPY)
+IN_TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
 
 
 @cache
@@ -52,7 +54,9 @@ def only(found: Answer, link: str) -> Finding:
     return wrong
 
 
-@pytest.mark.parametrize("text", whole.FULL_MARKS)
+@pytest.mark.parametrize(
+    "text", [pytest.param(text, marks=IN_TORCH if "torch" in text else []) for text in whole.FULL_MARKS]
+)
 def test_full_marks(text: str) -> None:
     found = of(text)
     assert (found.right(), found.all_right(), found.notes) == (9, True, []), found.findings
@@ -91,7 +95,7 @@ def test_a_near_name_is_told(name: str) -> None:
     assert said(of(whole.RIGHT.replace("dlogits", name)), "dlogits") == f"there is a `{name}`"
 
 
-@pytest.mark.parametrize("text", [lecture.NUMPY, TORCH_LECTURE])
+@pytest.mark.parametrize("text", [lecture.NUMPY, pytest.param(TORCH_LECTURE, marks=IN_TORCH)])
 def test_the_lecture_pasted_whole_is_right(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = of(text)
     assert (found.right(), len(found.findings), found.notes) == (16, 16, []), found.findings
@@ -101,7 +105,7 @@ def test_the_lecture_pasted_whole_is_right(text: str, capsys: pytest.CaptureFixt
 CMP = [line.split("'")[1] for line in lecture.NUMPY.splitlines() if line.startswith("cmp")]
 
 
-@pytest.mark.parametrize("torch", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.parametrize("torch", [False, pytest.param(True, marks=[pytest.mark.long, IN_TORCH])])
 @pytest.mark.parametrize(("was", "line", "link", "expected"), lecture.MISTAKES)
 def test_each_mistake_of_the_lecture_is_named_as_itself(
     was: str, line: str, link: str, expected: str, torch: bool

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ CHECKED = "python -m trainer --config configs/names-check.yaml"
 
 
 def in_bash(command: str, here: Path) -> tuple[int, str]:
-    variables = os.environ | {"PYTHONPATH": str(here), "OPENBLAS_NUM_THREADS": "1"}
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # this Python, as in its environment
+    variables = os.environ | {"PYTHONPATH": str(here), "OPENBLAS_NUM_THREADS": "1", "PATH": programs}
     done = subprocess.run(["bash", "-c", command], cwd=here, env=variables, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
