@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -148,7 +147,7 @@ def checked_steps(s: Scene) -> Iterator[tuple[int, list[Verdict]]]:
     """Train, and give the verdicts of the steps that are checked, until the numbers are no longer finite."""
     config, seen = s.config, Spread(s.corpus)
     train = config.train
-    gradients = partial(threads.gradients, s.threads, Inline())
+    gradients = threads.gradients(s.p, s.threads, Inline())
     state, drawn = optim.initial_state(train, s.p), batches(s.corpus, config, 0)
     for step in loop.steps(train, s.p, state, 0, drawn, gradients, s.checked.__contains__):
         if step.before:

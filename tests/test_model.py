@@ -2,7 +2,6 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import islice, product, repeat
 
 import numpy as np
@@ -22,7 +21,7 @@ SHAPES = list(product((0.0, 0.3), (0.0, 0.5), (1, 2, 3), range(4)))
 def witness(p: Parameters, batch: Batch, parts: int) -> Witness:
     """The second step of a training that stands still, on so many threads."""
     with ThreadPoolExecutor(3) as pool:
-        compute = partial(threads.gradients, parts, pool)
+        compute = threads.gradients(p, parts, pool)
         made = loop.steps(Train(learning_rate=1e-300), p, {}, 0, repeat(batch), compute, lambda step: step == 1)
         first, second = islice(made, 2)
     assert first.before is None
@@ -100,7 +99,7 @@ def test_a_step_that_is_looked_at_keeps_what_was_before() -> None:
     p, batch = small()
     train, start = Train(momentum=0.5, learning_rate=0.1, schedule="constant"), p.flat.copy()
     state = {"velocity": np.ones_like(p.flat)}
-    compute = partial(threads.gradients, 1, ThreadPoolExecutor(1))
+    compute = threads.gradients(p, 1, ThreadPoolExecutor(1))
     (step,) = islice(loop.steps(train, p, state, 0, repeat(batch), compute, lambda step: True), 1)
     assert step.before is not None
     assert (step.before.p.flat == start).all()

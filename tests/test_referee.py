@@ -43,7 +43,7 @@ def witnessed(config: Config, steps: int = 1, lines: bool = True, parts: int = 1
     corpus = some_corpus(SIZES.V, SIZES.K, lines, "noise", rng)
     p = model.initial(SIZES, config.model.dtype, rng)
     p.b1[...], p.b2[...] = rng.standard_normal(SIZES.H), rng.standard_normal(SIZES.V)
-    gradients = partial(threads.gradients, parts, Inline())
+    gradients = threads.gradients(p, parts, Inline())
     state, drawn = optim.initial_state(config.train, p), batches(corpus, config, 0)
     step: Step
     for step in loop.steps(config.train, p, state, 0, drawn, gradients, lambda number: number == steps - 1):

@@ -84,6 +84,6 @@ def test_an_update_in_parts_is_that_of_the_whole_vector() -> None:
         for parts in (1, 2, 3):
             q = Parameters(sizes, p.flat.copy())
             update = partial(optim.update, train, q, g, optim.initial_state(train, q), 0.01, 0)
-            threads.in_parts(parts, pool, len(q.flat), update)
+            threads.in_parts(parts, pool, len(q.flat))(update)
             moved.add(q.flat.tobytes())
     assert len(moved - {p.flat.tobytes()}) == len(moved) == 1

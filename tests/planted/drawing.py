@@ -17,7 +17,7 @@ from trainer.text import batches as feeding
 from trainer.text.corpus import Corpus, load
 
 BATCHES, PLACES = "text.batches:batches", "rng.integers(start, end, size * B)"
-MASK, KEEP = "text.batches:draw_mask", "shape, np.uint16) >= dropped"
+MASK, KEEP = "text.batches:draw_mask", "reshape(shape) >= dropped"
 SPREAD, MASKS = (
     "positions are not drawn as chance does: look at batches in batches.py",
     "look at draw_mask in batches.py",

@@ -173,28 +173,30 @@ CHAIN = [
 
 THREADS, ADD, PART = (
     "runs.threads:gradients",
-    "g.flat += each.flat",
-    "forward_and_backward(p, own[k], batch.rows(rows), share)",
+    "g.flat += other.flat",
+    "(p, own, batch.rows(part), share)",
 )
 PARTS = "look at gradients in threads.py"
 SHARE = "share = 1 / len(batch.targets)"
 SUMS = [
     *bugs(THREADS, ADD, [
         ("pass", "threads", f"dW2 is wrong | {PARTS}"),
-        ("g.flat[...] = each.flat", "threads", f"dW2 is wrong | {PARTS}"),
-        ("g.flat += 2 * each.flat", "threads", f"dW2 is wrong | {PARTS}"),
-        ("g.flat -= each.flat", "threads", f"dW2 is wrong | {PARTS}"),
+        ("g.flat[...] = other.flat", "threads", f"dW2 is wrong | {PARTS}"),
+        ("g.flat += 2 * other.flat", "threads", f"dW2 is wrong | {PARTS}"),
+        ("g.flat -= other.flat", "threads", f"dW2 is wrong | {PARTS}"),
         (ADD + "; g.flat /= 2", "threads", f"dW2 is wrong | {PARTS} | halved"),
         (ADD + "; g.flat += 0.01 * p.flat", "threads", f"dW2 is wrong | {PARTS} | weight decay"),
         (ADD + "; g.flat[7] *= 1.001", "threads", f"dC is wrong | {PARTS}"),
-        ("g.flat[...] += each.flat.astype('f2')", "threads", PARTS),
+        ("g.flat[...] += other.flat.astype('f2')", "threads", PARTS),
     ]),
     *bugs(THREADS, PART, [
-        (PART.replace("share", "share * (1 + k)"), "threads", f"dlogits is wrong | {PARTS}"),
-        ("forward_and_backward(p, g, batch.rows(rows), share)", "threads", PARTS),
+        (PART.replace("share", "share * (1 + (own is not g))"), "threads", f"dlogits is wrong | {PARTS}"),
+        (PART.replace("own", "g"), "threads", PARTS),
+    ]),
+    *bugs(THREADS, "batch, 1 / len(batch.targets))", [
+        ("batch, 1.0)", "plain", f"dlogits is wrong | {PARTS} | 1/B of the mean is missing"),
     ]),
     *bugs(THREADS, SHARE, [
-        ("share = 1.0", "plain", f"dlogits is wrong | {PARTS} | 1/B of the mean is missing"),
         (SHARE + " / threads", "threads", f"dlogits is wrong | {PARTS} | halved"),
     ]),
 ]  # fmt: skip

@@ -26,7 +26,7 @@ class Pass(NamedTuple):
 Gradients = Callable[[Parameters, Parameters, Batch], Sequence[Pass]]
 # An update, of which each call moves a part of the flat vector; and what calls it until the whole has been moved.
 Move = Callable[[slice], None]
-InParts = Callable[[Move], None]
+InParts = Callable[[Move], object]
 
 
 class Before(NamedTuple):

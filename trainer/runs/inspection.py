@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +150,7 @@ def check(config: Config | str | Path | dict[str, Any]) -> list[Verdict]:
     with np.errstate(all="ignore"), threads.one_thread(), threads.workers(threads.cores()) as pool:
         at_start = initial_loss(config.check, p, batch)
         p.b1[...], p.b2[...] = rng.standard_normal(p.b1.shape), rng.standard_normal(p.b2.shape)
-        gradients = partial(threads.gradients, checkpoint.threads, pool)
+        gradients = threads.gradients(p, checkpoint.threads, pool)
         step = next(loop.steps(config.train, p, checkpoint.state, 0, iter([batch]), gradients, lambda _: True))
         assert step.before
         witness, mapper = Witness(step, step.before), threads.mapper(pool, checkpoint.threads)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from trainer.runs.sampling import sample
 from trainer.runs.signals import interruptible
 from trainer.runs.starting import OwnBackward, begin, own_backward
 from trainer.text import corpus as text
-from trainer.text.batches import ahead, batches
+from trainer.text.batches import batches
 
 OnEval = Callable[[int, float, float], bool | None]  # step, training and validation loss; False stops the run
 
@@ -133,14 +132,13 @@ class Session:
     def steps(self) -> Iterator[loop.Step]:
         """The loop, from where the run stands."""
         checkpoint, count, pool = self.checkpoint, self.checkpoint.threads, self.pool
-        drawn = batches(self.corpus, self.config, checkpoint.step)
-        gradients = self.own_gradients if self.own else partial(threads.gradients, count, pool)
-        in_parts = partial(threads.in_parts, count, pool, len(checkpoint.parameters.flat))
+        gradients = self.own_gradients if self.own else threads.gradients(checkpoint.parameters, count, pool)
+        in_parts = threads.in_parts(count, pool, len(checkpoint.parameters.flat))
         looked_at = lambda step: step % self.config.log.every == 0 or self.inspector.due(step)
         try:
             yield from loop.steps(
                 self.config.train, checkpoint.parameters, checkpoint.state, checkpoint.step,
-                ahead(drawn, pool) if count > 1 else drawn, gradients, looked_at, in_parts,
+                batches(self.corpus, self.config, checkpoint.step), gradients, looked_at, in_parts,
             )  # fmt: skip
         except ValueError as error:  # at a step an operation wrote into what it may only read
             words = blame.wrote_into(error)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from trainer.core import model, ops
-from trainer.core.loop import Move, Pass
+from trainer.core.loop import Gradients, InParts, Pass, at_once
 from trainer.core.model import Batch, Parameters, Sizes
 from trainer.core.ops import Array
 from trainer.text import corpus as text
@@ -57,20 +57,22 @@ def mapper(pool: Executor, threads: int) -> Callable[..., Iterable[Any]]:
 # A step
 
 
-def gradients(threads: int, pool: Executor, p: Parameters, g: Parameters, batch: Batch) -> list[Pass]:
-    """Forward and backward, a thread for each part of the batch; the gradients of the parts are added up in g."""
-    share = 1 / len(batch.targets)
+def gradients(p: Parameters, threads: int, pool: Executor) -> Gradients:
+    """What computes the gradients of a batch: each thread those of a part, which are added up."""
     if threads == 1:
-        return [forward_and_backward(p, g, batch, share)]
-    own = [g, *(Parameters(p.sizes, np.empty_like(g.flat)) for _ in range(threads - 1))]
+        return lambda p, g, batch: [forward_and_backward(p, g, batch, 1 / len(batch.targets))]
+    others = [model.zeros(p.sizes, p.flat.dtype) for _ in range(threads - 1)]
 
-    def part(k: int, rows: slice) -> Pass:
-        return forward_and_backward(p, own[k], batch.rows(rows), share)
+    def compute(p: Parameters, g: Parameters, batch: Batch) -> list[Pass]:
+        parts = cut(len(batch.targets), threads)
+        share = 1 / len(batch.targets)
+        calls = [(p, own, batch.rows(part), share) for part, own in zip(parts, [g, *others], strict=True)]
+        passes = together(pool, forward_and_backward, calls)
+        for other in others:
+            g.flat += other.flat
+        return passes
 
-    passes = together(pool, part, enumerate(cut(len(batch.targets), threads)))
-    for each in own[1:]:
-        g.flat += each.flat
-    return passes
+    return compute
 
 
 def forward_and_backward(p: Parameters, g: Parameters, batch: Batch, share: float) -> Pass:
@@ -79,9 +81,12 @@ def forward_and_backward(p: Parameters, g: Parameters, batch: Batch, share: floa
     return Pass(activations, model.backward(p, batch, activations, g, share))
 
 
-def in_parts(threads: int, pool: Executor, size: int, move: Move) -> None:
-    """Move a flat vector of that size, a thread for each part of it."""
-    together(pool, move, ([part] for part in cut(size, threads)))
+def in_parts(threads: int, pool: Executor, size: int) -> InParts:
+    """What moves a flat vector of that size: each thread a part of it."""
+    if threads == 1:
+        return at_once
+    parts = [(part,) for part in cut(size, threads)]
+    return lambda move: together(pool, move, parts)
 
 
 def cut(size: int, parts: int) -> list[slice]:
@@ -90,7 +95,7 @@ def cut(size: int, parts: int) -> list[slice]:
     return [slice(start, end) for start, end in pairwise(ends)]
 
 
-def together(pool: Executor, function: Callable[..., Any], calls: Iterable[Sequence[Any]]) -> list[Any]:
+def together(pool: Executor, function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
     """The results of several calls: the first is made by this thread, each other one by one of the pool."""
     first, *others = calls
     running = [pool.submit(function, *each) for each in others]

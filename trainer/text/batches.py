@@ -1,7 +1,6 @@
 """What a step is fed: examples drawn from the training split, and dropout masks."""
 
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future
 from itertools import count
 
 import numpy as np
@@ -14,7 +13,7 @@ from trainer.text.corpus import Corpus, windows
 # The random streams of a seed, each with generators of its own. A seed sequence fills up with zeros, so that [seed, s]
 # and [seed, s, 0] are one stream: the initial weights need a number apart from the batches'.
 TRAINING, CHECKS, SAMPLES, WEIGHTS = 1, 2, 3, 4
-CHANCES = 1 << 16  # dropout is decided by integers of 16 bits, which take half the time of floats
+CHANCES = 1 << 16  # dropout is decided by integers of 16 bits, four of which are drawn at once
 
 
 def batches(corpus: Corpus, config: Config, step: int) -> Iterator[Batch]:
@@ -35,15 +34,6 @@ def batches(corpus: Corpus, config: Config, step: int) -> Iterator[Batch]:
             emb_mask, h_mask = draw_masks(config, rng)
             if block * size + k >= step:
                 yield Batch(contexts[k], targets[k], emb_mask, h_mask, positions[k])
-
-
-def ahead(batches: Iterator[Batch], pool: Executor) -> Iterator[Batch]:
-    """The same batches, each drawn by a thread of the pool while the step before it is made."""
-    coming: Future[Batch] = pool.submit(next, batches)
-    while True:
-        batch = coming.result()
-        coming = pool.submit(next, batches)
-        yield batch
 
 
 def draw_masks(config: Config, rng: np.random.Generator) -> tuple[Array | None, Array | None]:
@@ -75,6 +65,8 @@ def draw_mask(rate: float | Array, shape: tuple[int, int], dtype: str, rng: np.r
     """0 for a dropped entry, 1 / (1 - rate) for a kept one; the rate is one number or one for each column."""
     dropped = np.round(np.multiply(rate, CHANCES))  # of so many equal chances
     dropped = np.minimum(dropped, CHANCES - 1).astype(np.uint16)
-    kept = rng.integers(0, CHANCES, shape, np.uint16) >= dropped
+    B, n = shape
+    drawn = rng.integers(0, 1 << 64, -(-B * n // 4), np.uint64).view(np.uint16)  # (B * n,), or up to three more
+    kept = drawn[: B * n].reshape(shape) >= dropped  # (B, n)
     scale = CHANCES / (CHANCES - dropped.astype(float))  # for the rate that is really drawn
     return np.multiply(kept, scale, dtype=dtype)
