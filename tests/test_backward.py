@@ -65,11 +65,6 @@ def test_dropout_does_not_go_with_it(key: str, trainer: Trainer) -> None:
     )
 
 
-def test_a_blank_is_said_to_be_one(trainer: Trainer) -> None:
-    Path("mine.py").write_text(whole.RIGHT.replace("dz = dh * (1 - h**2)", "dz = ..."))
-    assert_one_line(trainer(*fresh("own"), "--backward", "mine.py"), 2, "dz", "mine.py")
-
-
 def test_an_error_in_the_file_is_told_by_log_and_report(trainer: Trainer) -> None:
     later = """
 from pathlib import Path

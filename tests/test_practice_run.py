@@ -96,13 +96,9 @@ def test_a_near_name_is_told() -> None:
 
 
 @pytest.mark.parametrize("text", [lecture.NUMPY, pytest.param(TORCH_LECTURE, marks=IN_TORCH)])
-def test_the_lecture_pasted_whole_is_right(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_lecture_pasted_whole_is_right(text: str) -> None:
     found = of(text)
     assert (found.right(), len(found.findings), found.notes) == (16, 16, []), found.findings
-    assert [line.split() for line in capsys.readouterr().out.splitlines()] in ([], [[name, "right"] for name in CMP])
-
-
-CMP = [line.split("'")[1] for line in lecture.NUMPY.splitlines() if line.startswith("cmp")]
 
 
 @pytest.mark.parametrize("torch", [False, pytest.param(True, marks=[pytest.mark.long, IN_TORCH])])
@@ -189,9 +185,6 @@ def test_training_names_the_line_and_the_file(tmp_path: Path) -> None:
     path.write_text(whole.RIGHT.replace("1 - h**2", "1 - h"))
     own = own_backward(str(path))
     assert own.lines["z"] == f"line 5 of {path}: dz = dh * (1 - h)"
-    assert own.complaint().startswith(
-        f"{path}: dz WRONG, line 5: dz = dh * (1 - h); you wrote dh · (1 - h): the square"
-    )
     path.write_text(whole.RIGHT)
     assert own_backward(str(path)).complaint() == ""
 
@@ -249,13 +242,6 @@ def test_the_process_gives_what_is_judged_here_and_keeps_prints_apart(
     here = of(text)
     assert list(map(about, there.findings)) == list(map(about, here.findings))
     assert (there.notes, there.ended) == (here.notes, here.ended)
-
-
-def test_the_point_has_sizes_that_differ_and_biases_that_leave_a_trace() -> None:
-    here = exercise(0)
-    assert len({here[name] for name in "BKDHV"} | {here["K"] * here["D"]}) == 6
-    assert np.all(here["b1"] != 0)
-    assert np.all(here["b2"] != 0)
 
 
 ODD = [

@@ -93,4 +93,4 @@ class Run(Judge):
 def differ(x: Any, y: Any) -> bool:
     """Whether a name holds something else than before."""
     arrays = isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
-    return not np.array_equal(x, y, equal_nan=True) if arrays else x is not y
+    return (x.shape, x.tobytes()) != (y.shape, y.tobytes()) if arrays else x is not y
