@@ -45,16 +45,13 @@ def own_backward(path: str) -> OwnBackward:
         return [Pass(a, InnerGradients(*(found[name].astype(p.flat.dtype) for name in INNER)))]
 
     def complaint() -> str:
-        """What `practice` says of the first link that is not right, on one line; "" where all is right."""
+        """What `practice` says of the first link that is wrong, on one line; "" for none, blanks apart."""
         answer = process.judged(path)
-        if answer.all_right():
-            return ""
         wrong = [finding for finding in answer.findings if not finding.follows and finding.word != "to do"]
         said = [f"{each.name} {each.word}, line {each.line[0]}: {each.line[1]}; {each.said}" for each in wrong]
-        to_do = (f"{finding.name} is to do; {finding.said}" for finding in answer.findings if finding.word == "to do")
-        first, *_ = *said, *answer.notes, *to_do
+        told = printable(" ".join([*said, *answer.notes, ""][0].split()))
         more = f"; wrong too: {', '.join(finding.name for finding in wrong[1:])}" if wrong[1:] else ""
-        return f"{shown}: {printable(' '.join(first.split()))}{more}; see `{see}`"
+        return f"{shown}: {told}{more}; see `{see}`" if told else ""
 
     lines = {
         LINK_OF[name]: f"line {number} of {shown}: {printable(text)}"

@@ -120,8 +120,8 @@ class Judge:
         wrong = {each.name for each in self.findings.values() if each.word != "right"}
         for arrays, gone in zip(points, ({}, self.moved), strict=True):
             if is_made(link, array, arrays, rtol):
-                if lines := [words for name, words in gone.items() if self.given[name] in link.takes]:
-                    return found("WRONG", "", f"it is right but for {' and '.join(lines)}")
+                if lines := {words for name, words in gone.items() if self.given[name] in link.takes}:
+                    return found("WRONG", "", f"it is right but for {' and '.join(sorted(lines))}")
                 if came := [each for each in link.takes if each in wrong]:
                     return found(f"right, from your {' and '.join(came)}")
         if array.shape == right.shape:

@@ -64,7 +64,7 @@ class Run(Judge):
     def held_against_before(self, found: Finding, lines: Mapping[str, Line]) -> Finding:
         """The finding, and that the gradient was right before this statement, where it is no longer."""
         name, number = found.name, found.line[0]
-        if found.follows or not self.findings.get(name, found).follows:
+        if found.follows or found.word == "to do" or not self.findings.get(name, found).follows:
             return found
         if lines and name not in lines:
             what = f"line {number} changed {name}: {next(iter(lines))} and {name} are one array"
