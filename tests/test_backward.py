@@ -3,15 +3,26 @@
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Trainer, assert_one_line, folder, fresh, rows
+from conftest import Trainer, assert_one_line, folder, fresh, rows
+from practice_files import whole
 
 from trainer.runs.checkpoint import load
 from trainer.tools.report.run import open_run, progress
 
 pytestmark = pytest.mark.usefixtures("place")
 
-RIGHT = (ROOT / "tests" / "practice_files" / "examples" / "right.txt").read_text()
 STEPS = "train.steps=200 log.every=1 log.eval_every=100 log.checkpoint_every=100"
+
+AFTER_FOUR_STEPS = """
+import pathlib, signal
+with pathlib.Path("calls").open("a+") as calls:
+    calls.write("a")
+    calls.seek(0)
+    count = len(calls.read())
+if count > 4:
+    signal.raise_signal(signal.SIGTERM)
+    while True: pass
+"""
 
 
 def losses(name: str) -> list[float]:
@@ -19,7 +30,7 @@ def losses(name: str) -> list[float]:
 
 
 def test_right_derivatives_train_as_the_models_own(trainer: Trainer) -> None:
-    Path("mine.py").write_text(RIGHT)
+    Path("mine.py").write_text(whole.RIGHT)
     assert trainer(*fresh("plain", STEPS))[0] == 0
     assert trainer(*fresh("own", STEPS), "--backward", "mine.py")[0] == 0
     # Two orders of the same sums in float32, over 200 steps of a rate of 0.1.
@@ -29,14 +40,14 @@ def test_right_derivatives_train_as_the_models_own(trainer: Trainer) -> None:
 
 
 def test_a_wrong_link_is_named_in_its_own_line(trainer: Trainer) -> None:
-    Path("mine.py").write_text(RIGHT.replace("(1 - h**2)", "(1 - h)"))
+    Path("mine.py").write_text(whole.RIGHT.replace("(1 - h**2)", "(1 - h)"))
     outcome = trainer(*fresh("own", STEPS), "--backward", "mine.py", "--check")
-    words = "step 0: mine.py: dz WRONG line 7: dz = dh * (1 - h)", "the square is missing"
-    assert_one_line(outcome, 1, *words)
+    words = "step 0: mine.py: dz WRONG, line 5: dz = dh * (1 - h); you wrote dh · (1 - h): the square is missing"
+    assert_one_line(outcome, 1, f"{words}; see `python -m trainer practice mine.py`")
 
 
 def test_a_run_goes_on_with_the_file_it_began_with(trainer: Trainer) -> None:
-    Path("mine.py").write_text(RIGHT)
+    Path("mine.py").write_text(whole.RIGHT)
     settings = "train.schedule=constant", "log.samples=0"
     assert trainer(*fresh("own", *settings), "--backward", "mine.py")[0] == 0
     assert trainer(*fresh("plain", *settings))[0] == 0
@@ -48,15 +59,10 @@ def test_a_run_goes_on_with_the_file_it_began_with(trainer: Trainer) -> None:
 
 @pytest.mark.parametrize("key", ["dropout", "embedding_dropout", "context_dropout"])
 def test_dropout_does_not_go_with_it(key: str, trainer: Trainer) -> None:
-    Path("mine.py").write_text(RIGHT)
+    Path("mine.py").write_text(whole.RIGHT)
     assert_one_line(
         trainer(*fresh("own", f"train.{key}=0.1"), "--backward", "mine.py"), 2, "dropout does not go with --backward"
     )
-
-
-def test_a_blank_is_said_to_be_one(trainer: Trainer) -> None:
-    Path("mine.py").write_text(RIGHT.replace("dz = dh * (1 - h**2)", "dz = ..."))
-    assert_one_line(trainer(*fresh("own"), "--backward", "mine.py"), 2, "dz", "mine.py")
 
 
 def test_an_error_in_the_file_is_told_by_log_and_report(trainer: Trainer) -> None:
@@ -68,9 +74,27 @@ with Path("calls").open("a+") as calls:
     if len(calls.read()) > 7:
         raise ValueError("far off")
 """
-    Path("mine.py").write_text(RIGHT + later)
-    words = f"ValueError: far off, line {len(RIGHT.splitlines()) + 7} of mine.py"
+    Path("mine.py").write_text(whole.RIGHT + later)
+    words = f"ValueError: far off, line {len(whole.RIGHT.splitlines()) + 7} of mine.py"
     assert_one_line(trainer(*fresh("own"), "--backward", "mine.py"), 2, words)
     last = (folder("own") / "train.log").read_text().splitlines()[-1]
     assert f"ended: {words}" in last
     assert f"ended: {words}" in progress(open_run(folder("own")))
+
+
+def test_a_mistake_that_leaves_no_trace_at_the_start_is_found_before_the_first_step(trainer: Trainer) -> None:
+    Path("mine.py").write_text(whole.RIGHT.replace("dlogits.sum(0)", "dlogits.sum(0) + b2"))  # b2 is zero at the start
+    assert trainer(*fresh("unchecked"), "--backward", "mine.py")[0] == 0
+    outcome = trainer(*fresh("checked"), "--backward", "mine.py", "--check")
+    assert_one_line(outcome, 1, "step 0: mine.py: db2 WRONG, line 3: db2 = dlogits.sum(0) + b2")
+    warned = trainer(*fresh("warned", "train.steps=1 check.on_failure=warn"), "--backward", "mine.py", "--check")[2]
+    assert "warning: step 0: mine.py: db2 WRONG" in warned
+
+
+def test_one_signal_ends_a_step_that_never_ends(trainer: Trainer) -> None:
+    Path("mine.py").write_text(whole.RIGHT + AFTER_FOUR_STEPS)
+    status, _, err = trainer(*fresh("own", "log.checkpoint_every=100"), "--backward", "mine.py")
+    run = folder("own")
+    told = f"interrupted at step 4, state saved; go on with: python -m trainer --resume {run} --backward mine.py"
+    assert (status, err.splitlines()[-1]) == (130, told)
+    assert load(run / "checkpoint.npz").step == 4

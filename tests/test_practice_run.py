@@ -11,7 +11,7 @@ from practice_files import lecture, right, whole, wrong
 from trainer.core import model
 from trainer.errors import UserError
 from trainer.tools.practice.backward import own_backward
-from trainer.tools.practice.command import about_one, screen
+from trainer.tools.practice.command import about, screen
 from trainer.tools.practice.judge import Finding
 from trainer.tools.practice.point import NINE, draw, exercise
 from trainer.tools.practice.process import judged
@@ -79,30 +79,26 @@ def test_the_share_of_the_mean_is_said_to_be_taken_elsewhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "note"),
+    ("text", "notes", "right"),
     [
-        (whole.FUNCTION, "line 1: backward is defined, and never called"),
-        ("print(nothing)\n" + whole.RIGHT, "line 1: NameError: name 'nothing' is not defined"),
+        (whole.FUNCTION, ["line 1: backward is defined, and never called"], 0),
+        ("print(nothing)\n" + whole.RIGHT, ["line 1: NameError: name 'nothing' is not defined"], 9),
+        (whole.RIGHT + "hist(dz)\n", ["line 11: NameError: name 'hist' is not defined; dz (32, 64)"], 9),
     ],
 )
-def test_what_else_stops_a_file_is_noted(text: str, note: str) -> None:
-    found = of(text)
-    assert (found.notes, found.all_right()) == ([note], False)
+def test_what_else_stops_a_file_is_noted(text: str, notes: list[str], right: int) -> None:
+    assert (of(text).notes, of(text).right(), of(text).all_right()) == (notes, right, False)
 
 
-@pytest.mark.parametrize("name", ["dlogit", "d_logits", "dLogits", "grad_logits"])
-def test_a_near_name_is_told(name: str) -> None:
-    assert said(of(whole.RIGHT.replace("dlogits", name)), "dlogits") == f"there is a `{name}`"
+def test_a_near_name_is_told() -> None:
+    for name in ("dlogit", "d_logits", "dLogits", "grad_logits"):
+        assert said(of(whole.RIGHT.replace("dlogits", name)), "dlogits") == f"there is a `{name}`"
 
 
 @pytest.mark.parametrize("text", [lecture.NUMPY, pytest.param(TORCH_LECTURE, marks=IN_TORCH)])
-def test_the_lecture_pasted_whole_is_right(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_lecture_pasted_whole_is_right(text: str) -> None:
     found = of(text)
     assert (found.right(), len(found.findings), found.notes) == (16, 16, []), found.findings
-    assert [line.split() for line in capsys.readouterr().out.splitlines()] in ([], [[name, "right"] for name in CMP])
-
-
-CMP = [line.split("'")[1] for line in lecture.NUMPY.splitlines() if line.startswith("cmp")]
 
 
 @pytest.mark.parametrize("torch", [False, pytest.param(True, marks=[pytest.mark.long, IN_TORCH])])
@@ -189,7 +185,6 @@ def test_training_names_the_line_and_the_file(tmp_path: Path) -> None:
     path.write_text(whole.RIGHT.replace("1 - h**2", "1 - h"))
     own = own_backward(str(path))
     assert own.lines["z"] == f"line 5 of {path}: dz = dh * (1 - h)"
-    assert own.complaint().startswith(f"{path}: dz WRONG line 5: dz = dh * (1 - h); you wrote dh · (1 - h): the square")
     path.write_text(whole.RIGHT)
     assert own_backward(str(path)).complaint() == ""
 
@@ -202,7 +197,7 @@ def test_training_names_the_line_and_the_file(tmp_path: Path) -> None:
         ("dz = dhh", "NameError: name 'dhh' is not defined, line 5 of"),
         ("dz = exit()", "SystemExit"),
         ("dz = dh * (1 - h**2)\ndh = dh.T", "dh is of shape (64, 32), should be an array of shape (32, 64)"),
-        ("dz = dh * (1 - h**2)\ndh = None", "dh is a NoneType"),
+        ("dz = dh * (1 - h**2)\ndh = None", "dh is no array of numbers"),
         ("pass", "line 6 of"),
     ],
 )
@@ -245,17 +240,8 @@ def test_the_process_gives_what_is_judged_here_and_keeps_prints_apart(
     out, err = capfd.readouterr()
     assert (out, "seen" in err) == ("", True)
     here = of(text)
-    assert list(map(about_one, there.findings)) == list(map(about_one, here.findings))
+    assert list(map(about, there.findings)) == list(map(about, here.findings))
     assert (there.notes, there.ended) == (here.notes, here.ended)
-
-
-def test_the_point_is_what_it_says() -> None:
-    here = exercise(0)
-    assert len({here[name] for name in "BKDHV"} | {here["K"] * here["D"]}) == 6
-    assert np.abs(here["dlogits"] - (here["p"] - here["y"]) / here["B"]).max() < 1e-15
-    assert np.all(here["b1"] != 0)
-    assert np.all(here["b2"] != 0)
-    assert len(np.unique(here["X"])) < here["X"].size / 2
 
 
 ODD = [
@@ -267,14 +253,6 @@ ODD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", ODD)
-@pytest.mark.parametrize("link", ["z", "b1"])
-def test_whatever_a_line_makes_has_a_word(link: str, value: str) -> None:
-    found = of(with_lines(link, f"d{link} = {value}"))
-    assert words(found)[f"d{link}"] in ("WRONG", "SHAPE", "TYPE", "ERROR")
-    assert all(line.isprintable() for line in screen(found, 2).splitlines())
-
-
 STATEMENTS = [
     "del h", "del dz", "dz, dh = dh, dz", "*dz, = h", "class dz: pass", "def dh(): pass", "from numpy import *",
     "np = None", "h.flags.writeable = False", "W2.resize(1)", "__name__ = 3", "raise 3", "raise KeyboardInterrupt",
@@ -283,8 +261,9 @@ STATEMENTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("statement", STATEMENTS)
-def test_whatever_a_statement_does_the_file_is_judged(statement: str) -> None:
-    found = of(f"{whole.RIGHT}{statement}\nb2 = b2\n")
+@pytest.mark.parametrize("lines", [*(f"{name} = {value}" for value in ODD for name in ("dz", "db1")), *STATEMENTS])
+def test_whatever_a_file_does_it_is_judged(lines: str) -> None:
+    found = of(f"{whole.RIGHT}{lines}\nb2 = b2\n")
     assert len(found.findings) == 9
+    assert lines in STATEMENTS or not found.all_right()
     assert all(line.isprintable() for line in screen(found, 2).splitlines())

@@ -70,7 +70,8 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = "make room, give write permission or another place; a run goes on with --resume"
+        advice = "make room, give write permission or another place"
+        advice += "; the run goes on with --resume" * (path.parent / "checkpoint.npz").exists()
         raise UserError(f"cannot write ({error.strerror or error}), {path.absolute()}; {advice}") from None
 
 

@@ -48,14 +48,23 @@ if __name__ == "__main__":
     dC = np.eye(V)[X.reshape(-1)].T @ demb.reshape(-1, D)
 """
 
+# As at the head of a notebook, whatever of it is used.
+TORCH_AND_NUMPY = "import numpy as np\nimport torch\n" + RIGHT.replace(
+    ADD_AT, "dC.index_add_(0, X.view(-1), demb.view(-1, D))"
+)
+TORCH_AND_NUMPY = TORCH_AND_NUMPY.replace("np.zeros", "torch.zeros")
+
 # All right.
 FULL_MARKS = [
-    RIGHT, CALLED, IN_TORCH, HELPERS,
+    RIGHT, CALLED, IN_TORCH, HELPERS, TORCH_AND_NUMPY,
+    "import torch\n" + RIGHT, "from numpy import *\n" + RIGHT,
+    f"if True:\n    {RIGHT.replace(chr(10), chr(10) + '    ')}pass\n",
     RIGHT.replace(ADD_AT, "demb = demb.reshape(B * K, D)\nnp.add.at(dC, X.reshape(-1), demb)"),
     "p[range(n), Yb] -= 1\n" + RIGHT.replace("(p - y) / B", "p / n"),
     RIGHT + "for b, y in enumerate(Y): pass\nW2 -= 0.1 * dW2\np = h = None\n",
     "emb = emb.reshape(B, K, D)\nfor n in range(3): pass\n" + RIGHT.replace("emb.T @", "emb.reshape(B, -1).T @"),
     RIGHT.replace("dz = dh", "dhpreact = dh\ndz = dh"),
+    "class Gradients:\n    dz = dh = ...\n" + RIGHT,
     RIGHT.replace("dh = dlogits @ W2.T", "dh = dz = np.empty((B, H))\ndh[:] = dlogits @ W2.T"),
     RIGHT.replace("dh = dlogits", "dh = dlogits.astype(np.float32)"),
 ]  # fmt: skip
@@ -87,6 +96,11 @@ FAULTS = [
     ("dz.sum(0)", "dz.sum(0).astype(np.float16)", {"db1": "WRONG"}, "had been rounded to half precision"),
     ("dh * (1 - h**2)", "dh * (1 - h**3)", {"dz": "WRONG"}, "no known mistake"),
     (ADD_AT, ADD_AT + "\ndC[10] += 1e-12", {"dC": "WRONG"}, "rows of characters that no context holds are not zero"),
+    (ADD_AT, ADD_AT + "\nfor g in (dW2, dC): g[:] = 0", {"dW2": "WRONG", "dC": "WRONG"},
+     "it was right before line 11 it is all zero"),
+    (ADD_AT, "X[:] = X[:, ::-1]\n" + ADD_AT, {"dC": "WRONG"}, "but for X, which had moved already, line 10: X[:]"),
+    ("demb = dz @ W1.T", "dembcat = dh @ W1.T\ndemb = dembcat.reshape(B, K, D)", {"demb": "WRONG"}, "wrote dh @ W1.T"),
+    (ADD_AT, ADD_AT + "\ndel dz", {"dz": "to do"}, ""),
     (ADD_AT, "dC[X] += demb.reshape(B, K, D)", {"dC": "WRONG"}, "the numbers of dC[X] += demb: NumPy adds each"),
     ("dh * (1 - h**2)", "sys.exit()", {"dz": "ERROR"}, "name 'sys' is not defined"),
     ("dz = dh * (1 - h**2)", "dz = exit()", {"dz": "ERROR"}, ""),

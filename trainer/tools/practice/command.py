@@ -1,7 +1,7 @@
 """`python -m trainer practice FILE ...`: write the file with blanks, or judge what stands in it; and what it prints."""
 
 import os
-import shutil
+import re
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,52 +68,58 @@ def screen(answer: Answer, hints: int) -> str:
     point = exercise()
     sizes = ", ".join(f"{name} = {point[name]}" for name in "BKDHV")
     loss = -np.log(point["p"][point["y"] == 1]).mean()
-    about = f"one batch: {sizes}; loss {loss:.4f}; the file is judged as Python runs it"
+    head = f"one batch: {sizes}; loss {loss:.4f}\nthe file is run once, as Python runs it, and judged by what it leaves"
     width = max(8, *(len(finding.name) + 1 for finding in answer.findings))
-    followed = sum(finding.follows for finding in answer.findings) - answer.right()
-    count = f"{answer.right()} of {len(answer.findings)} right"
-    count += f", {followed} right from what came in" * bool(followed)
-    count += "; a training with this file would stop" * (not answer.ended)
-    parts = [about_one(finding, hints, width) for finding in answer.findings]
-    return "\n".join([wrapped(about), *parts, *map(wrapped, answer.notes), count])
+    said = [about(finding, hints, width) for finding in answer.findings]
+    return "\n".join([head, *said, *map(wrapped, answer.notes), *outcome(answer)])
 
 
-def about_one(finding: Finding, hints: int = 2, width: int = 8) -> str:
+def about(finding: Finding, hints: int = 2, width: int = 8) -> str:
     """What is said of one gradient."""
     number, text = finding.line
-    first = f"{finding.name:{width}}{finding.word:7} "
+    first = f"{finding.name:{width}}{finding.word + '   ':8}"
     if hints == 0:
         return first.rstrip()
     where = f"line {number}: " if number and not finding.follows else ""
-    first = f"{first}{where}{printable(text)}".rstrip()
-    said = ": ".join(filter(None, [finding.fact, finding.sentence * (hints == 2)]))
+    said = finding.said if hints == 2 else finding.fact
     place = finding.place if hints == 1 or WROTE not in finding.sentence else ""
     below = [wrapped(part, MARGIN) for part in f"{said}\n{place}".splitlines() if part]
-    return "\n".join([first if len(first) <= WIDTH else f"{first[: WIDTH - 3]}...", *below])
+    return "\n".join([wrapped(f"{first}{where}{text}"), *below])
 
 
 def wrapped(text: str, margin: str = "") -> str:
-    return textwrap.fill(printable(text), WIDTH, initial_indent=margin, subsequent_indent=margin)
+    return textwrap.fill(printable(text), WIDTH, initial_indent=margin, subsequent_indent=MARGIN)
+
+
+def outcome(answer: Answer) -> list[str]:
+    """How many are right, and what a training with this file would do."""
+    followed = sum(finding.follows for finding in answer.findings) - answer.right()
+    count = f"{answer.right()} of {len(answer.findings)} right" + f", {followed} right from what came in" * bool(
+        followed
+    )
+    words = {finding.word for finding in answer.findings if finding.name[1:] in NINE}
+    if not answer.ended or words & {"to do", "SHAPE", "TYPE"}:
+        return [count, "a training with this file would stop"]
+    if words != {"right"}:
+        return [count, "a training with this file would go on, with wrong gradients; --check stops it"]
+    return [count, "a training with this file would be right"]
 
 
 def table(answers: Mapping[str, Answer]) -> Iterator[str]:
-    """A line for each file, by its path, as wide as the terminal; then how many wrote what, for each link."""
-    width = max(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
-    name = min(max(map(len, answers)) + 1, width - len(columns({})) - 7)
-    counts = defaultdict[str, Counter[str]](Counter)
-    yield " " * name + columns({link: f"d{link}" for link in NINE})
+    """A line for each file, by its path; then how many wrote what, for each link."""
+    last = f"right, of {len(answers)}"
+    width, counts = max(map(len, [last, *answers])) + 2, defaultdict[str, Counter[str]](Counter)
+    yield " " * width + columns({link: f"d{link}" for link in NINE})
     for path, answer in answers.items():
-        shown = path if len(path) < name else f"...{path[4 - name :]}"
-        words = {each.name[1:]: "from" if each.word.startswith("right,") else each.word for each in answer.findings}
-        count = f"{answer.right()} of {len(answer.findings)}" if words else answer.notes[0]
-        yield printable(f"{shown:{name}}{columns(words) if words else ''}{count}")[:width]
+        words = {each.name[1:]: "from" if "from" in each.word else each.word for each in answer.findings}
+        count = f"{columns(words)}{answer.right()} of {len(words)}" if words else answer.notes[0]
+        yield printable(f"{path:{width}}{count}")
         for finding in answer.findings:
             counts[finding.name][kind(finding)] += 1
-    right = {link: str(counts[f"d{link}"]["right"]) for link in NINE}
-    yield f"{f'right, of {len(answers)}':{name}}{columns(right)}"
+    yield f"{last:{width}}{columns({link: str(counts[f'd{link}']['right']) for link in NINE})}"
     for gradient, counted in counts.items():
-        if wrong := [f"{count} {what}" for what, count in counted.most_common() if what != "right"]:
-            yield textwrap.fill(printable(f"{gradient}: {'; '.join(wrong)}"), width, subsequent_indent=MARGIN)
+        if wrong := [f"{count} {what}" for what, count in counted.most_common() if not what.startswith("right")]:
+            yield wrapped(f"{gradient}: {'; '.join(wrong)}")
 
 
 def columns(words: Mapping[str, str]) -> str:
@@ -123,8 +129,7 @@ def columns(words: Mapping[str, str]) -> str:
 
 def kind(finding: Finding) -> str:
     """What is counted over a class: a formula that was written, or what else is said."""
-    for begin in (WROTE, NUMBERS):
-        if begin in finding.sentence:
-            return f"wrote {finding.sentence.partition(begin)[2].partition(': ')[0]}"
+    if formula := re.match(f"(?:{WROTE}|{NUMBERS})(.*?): ", finding.sentence):
+        return f"wrote {formula[1]}"
     said = finding.sentence or finding.fact.partition("\n")[0]
     return f"{finding.word}: {said}" if said else finding.word

@@ -3,23 +3,24 @@
 The file, the notebook and the first step of a training with a learner's file are all judged here.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from trainer.core.links import Link
+from trainer.core.links import LINKS, Link
 from trainer.core.ops import Array
 from trainer.mistakes import wrong as mistakes
 from trainer.mistakes.diagnosis import near, rounding
-from trainer.tools.practice.point import Point
-from trainer.tools.practice.source import Line
+from trainer.tools.practice import lecture, source
+from trainer.tools.practice.point import ALIASES, LINK_OF, NINE, SEVEN, Point
+from trainer.tools.practice.source import Line, Program
+
+FLOAT32 = {".float32", "float32", ".float"}  # what is read by a file whose numbers are rounded
 
 
-@dataclass
-class Finding:
+class Finding(NamedTuple):
     """What is said about a gradient."""
 
     name: str
@@ -34,11 +35,16 @@ class Finding:
         """Whether it is right as it was made, from what came in, right or not."""
         return self.word.startswith("right")
 
+    @property
+    def said(self) -> str:
+        """What is seen, and what was done."""
+        return ": ".join(filter(None, [self.fact, self.sentence]))
+
 
 def seen(value: Any) -> Any:
     """A copy of a value as NumPy has it, or the value itself where it is no array of numbers."""
     try:
-        array = np.array(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+        array = np.array(value.detach().numpy() if hasattr(value, "detach") else value)
         return array if array.dtype.kind in "biufc" else value
     except Exception:  # a learner's own object may raise anything
         return value
@@ -48,56 +54,12 @@ def is_real(array: Any) -> bool:
     return isinstance(array, np.ndarray) and array.dtype.kind in "iuf"
 
 
-def as_gradient(tensor: str, value: Any, point: Point) -> Any:
-    """A value as `seen`; demb as emb is, (B, K*D), where it is (B, K, D) or (B*K, D)."""
-    array, (B, K, D) = seen(value), (point[letter] for letter in "BKD")
+def gradient(tensor: str, names: Mapping[str, Any], point: Point) -> Any:
+    """What these names hold as the gradient by a tensor, `...` for nothing; demb (B, K, D) or (B*K, D) as (B, K*D)."""
+    array: Any = next((seen(names[name]) for name, of in LINK_OF.items() if of == tensor and name in names), ...)
+    B, K, D = (point[letter] for letter in "BKD")
     flat = tensor == "emb" and is_real(array) and array.shape in ((B, K, D), (B * K, D))
     return array.reshape(B, K * D) if flat else array
-
-
-def judge(
-    link: Link, value: Any, line: Line, point: Point, points: Sequence[Point],
-    wrong: Collection[str], moved: Mapping[str, str], dtype: npt.DTypeLike,
-) -> Finding:  # fmt: skip
-    """Hold a value, made in this line, against the right gradient of its link at the point.
-
-    points: what it may have been made from, in this order: the point with the learner's own gradients, `wrong` where
-    they are not right, and with the given arrays that have `moved`, by the lines that did it. dtype: float32 where such
-    numbers came in.
-    """
-    name, array = f"d{link.tensor}", as_gradient(link.tensor, value, point)
-    if value is ...:
-        return Finding(name, (0, f"from {', '.join(link.takes)}: {link.shape}"), "to do")
-    if not is_real(array):
-        return Finding(name, line, "TYPE", *mistakes.of_kind(array))
-    right, rounded = point[name], max(rounding(array.dtype), rounding(dtype))
-    rtol = min(rounded, rounding(np.float32))
-
-    def is_right(array: Array, rtol: float = rtol) -> bool:
-        if link.tensor == "logit_maxes" and array.shape == right.shape:  # 0 but for the rounding of a sum that cancels
-            return bool(np.linalg.norm(array) <= rtol * np.linalg.norm(point["dnorm_logits"]))
-        unread = ~right.any(axis=1) if link.tensor == "C" else []
-        return array.shape == right.shape and near(array, right, rtol) and not array[unread].any()
-
-    if is_right(array):
-        return Finding(name, line, "right")
-    for arrays in points:
-        if is_made(link, array, arrays, rounded):
-            own = [each for each in link.takes if arrays[each] is not point[each]]
-            if lines := [each + moved[each] for each in own if each in moved]:
-                return Finding(name, line, "WRONG", "", f"it is right but for {' and '.join(lines)}")
-            if came := [each for each in own if each in wrong]:
-                return Finding(name, line, f"right, from your {' and '.join(came)}")
-            if any(each[0] == "d" for each in link.takes) and is_right(array, rounding(np.float32)):
-                return Finding(name, line, "right")  # as the gradients that came in, which float32 has rounded
-    if array.shape == right.shape:
-        return Finding(name, line, "WRONG", *mistakes.of_numbers(link.tensor, array, right, points, line[1]))
-
-    def is_fine(turned: Array) -> bool:
-        return is_right(turned) or any(is_made(link, turned, arrays, rtol) for arrays in points)
-
-    fact = f"shape {array.shape}, should be {right.shape}, that of {link.tensor}"
-    return Finding(name, line, "SHAPE", fact, mistakes.of_shape(link.tensor, array, right, points, line[1], is_fine))
 
 
 def is_made(link: Link, array: Array, arrays: Point, rtol: float) -> bool:
@@ -107,6 +69,75 @@ def is_made(link: Link, array: Array, arrays: Point, rtol: float) -> bool:
             made = np.asarray(link.right(*(arrays[name] for name in link.takes)), np.float64)
     except Exception:  # the shapes may be anything
         return False
-    finite = np.isfinite(made)
-    same = made.shape == array.shape and np.array_equal(made[~finite], array[~finite], equal_nan=True)
-    return same and near(array[finite], made[finite], rtol)
+    found, made = (np.where(np.isfinite(numbers), numbers, 0) for numbers in (array, made))
+    return made.shape == found.shape and near(found, made, rtol)
+
+
+class Judge:
+    """What is known of the names in which a backward pass is written, and the verdicts on its gradients."""
+
+    def __init__(self, program: Program, point: Point) -> None:
+        self.program, self.point = program, point
+        self.names = source.namespace({name: value for name, value in point.items() if name[0] != "d"}, program)
+        self.names["cmp"] = self.cmp
+        self.given = {name: ALIASES.get(name, name) for name in self.names if ALIASES.get(name, name) in point}
+        self.tensors = NINE if program.reads.isdisjoint(lecture.FORWARD) else SEVEN + NINE
+        self.findings: dict[str, Finding] = {}
+        self.moved: dict[str, str] = {}  # the given names that were changed, and by which line
+        self.look((0, ""))
+
+    def look(self, line: Line) -> None:
+        """Take down the gradients after this line, and which of the arrays that were given it has changed."""
+        self.state = {f"d{tensor}": gradient(tensor, self.names, self.point) for tensor in self.tensors}
+        for name, meant in self.given.items():
+            value = seen(self.names.get(name))
+            if not (is_real(value) and np.array_equal(value.ravel(), np.ravel(self.point[meant]))):
+                self.moved.setdefault(name, f"{meant}, which had moved already, line {line[0]}: {line[1]}")
+
+    def judged(self, tensor: str, array: Any, line: Line = (0, "")) -> Finding:
+        """The verdict on what was made in this line, from the names as they were when they were looked at."""
+        name = f"d{tensor}"
+        link = (LINKS | lecture.LINKS if "dnorm_logits" in self.findings else lecture.LINKS | LINKS)[tensor]
+        found, right = partial(Finding, name, line), self.point[name]
+        if array is ...:
+            return Finding(name, (0, f"from {', '.join(link.takes)}: {link.shape}"), "to do")
+        if not is_real(array):
+            return found("TYPE", *mistakes.of_kind(array))
+        made = {name: self.state[name] for name in self.findings if is_real(self.state[name])}
+        types = [array.dtype, *(own.dtype for own in made.values())]
+        rtol = rounding(np.float32 if np.float32 in types or self.program.reads & FLOAT32 else np.float64)
+
+        def is_right(array: Array) -> bool:
+            # The gradient by the maximum is 0 but for the rounding of a sum that cancels.
+            atol = rtol * np.linalg.norm(self.point["dnorm_logits"]) if tensor == "logit_maxes" else 0
+            unread = ~right.any(axis=1) if tensor == "C" else []
+            return array.shape == right.shape and near(array, right, rtol, atol) and not array[unread].any()
+
+        if is_right(array):
+            return found("right")
+        moved = {self.given[name]: seen(self.names.get(name)) for name in self.moved}
+        points = [self.point | made, self.point | made | moved]
+        wrong = {each.name for each in self.findings.values() if each.word != "right"}
+        for arrays, gone in zip(points, ({}, self.moved), strict=True):
+            if is_made(link, array, arrays, rtol):
+                if lines := {words for name, words in gone.items() if self.given[name] in link.takes}:
+                    return found("WRONG", "", f"it is right but for {' and '.join(sorted(lines))}")
+                if came := [each for each in link.takes if each in wrong]:
+                    return found(f"right, from your {' and '.join(came)}")
+        if array.shape == right.shape:
+            return found("WRONG", *mistakes.of_numbers(tensor, array, right, points, line[1]))
+
+        def is_fine(turned: Array) -> bool:
+            return is_right(turned) or any(is_made(link, turned, arrays, rtol) for arrays in points)
+
+        fact = f"shape {array.shape}, should be {right.shape}, that of {tensor}"
+        return found("SHAPE", fact, mistakes.of_shape(tensor, array, right, points, line[1], is_fine))
+
+    def cmp(self, name: str, value: Any, *_: Any) -> None:
+        """The lecture's `cmp`: print the judge's line on a gradient, as it is at this moment."""
+        tensor = LINK_OF.get(f"d{name}", "")
+        if tensor in self.tensors:
+            found = self.judged(tensor, gradient(tensor, {f"d{tensor}": value}, self.point))
+            print(f"{name:15} {found.word}  {found.said}".rstrip())
+        else:
+            print(f"{name:15} no name of the chain")

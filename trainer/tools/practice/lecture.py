@@ -36,11 +36,13 @@ RIGHT: dict[str, Callable[..., Array]] = {
 LINKS = {tensor: Link(tensor, (), "(B, 1) or (B, V)", "", "", "", "", right) for tensor, right in RIGHT.items()}
 
 
-def forward(arrays: Mapping[str, Any], after: str = "") -> dict[str, Any]:
-    """The arrays and the seven steps; where `after` is named, only those after it are made anew."""
-    names, steps = dict(arrays), list(FORWARD)
-    for step in steps[steps.index(after) + 1 :] if after else steps:
-        names[step] = FORWARD[step](*(names[name] for name in signature(FORWARD[step]).parameters))
+def forward(arrays: Mapping[str, Any], nudged: str = "", nudge: Any = 0.0) -> dict[str, Any]:
+    """The arrays and the seven steps made of them, with a nudge added to one of the steps."""
+    names = dict(arrays)
+    for step, formula in FORWARD.items():
+        names[step] = formula(*(names[name] for name in signature(formula).parameters))
+        if step == nudged:
+            names[step] = names[step] + nudge
     return names
 
 
@@ -49,9 +51,7 @@ def gradients(arrays: Mapping[str, Any]) -> dict[str, Array]:
     targets, found = (np.arange(arrays["B"]), arrays["Y"]), {}
     for step in FORWARD:
         found[step] = np.empty(arrays[step].shape)
-        for j in range(arrays[step].shape[1]):
-            nudged = arrays[step].astype(np.complex128)
-            nudged[:, j] += 1j * EPS
-            logprobs = forward({**arrays, step: nudged}, step)["logprobs"]  # (B, V)
+        for j, column in enumerate(np.identity(arrays[step].shape[1])):
+            logprobs = forward(arrays, step, 1j * EPS * column)["logprobs"]  # (B, V)
             found[step][:, j] = -logprobs[targets].imag / EPS / arrays["B"]
     return found

@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import UserError
-from trainer.tools.practice.command import about_one
-from trainer.tools.practice.judge import seen
-from trainer.tools.practice.point import NINE, exercise
-from trainer.tools.practice.run import Run
+from trainer.tools.practice.command import about
+from trainer.tools.practice.judge import Judge
+from trainer.tools.practice.point import LINK_OF, NINE, exercise
 from trainer.tools.practice.source import parse
 
 
@@ -19,14 +18,14 @@ class Practice:
     and so does the lecture's `cmp("z", dz, z)`.
     """
 
-    __slots__ = ("__dict__", "_run")  # `vars` shows the first alone
+    __slots__ = ("__dict__", "_judge")  # `vars` shows the first alone
 
     def __init__(self) -> None:
-        self._run = Run(parse(b"logprobs", "notebook"), exercise())  # as a file that goes through the seven steps
-        self._run.names = self.__dict__ = {name: value for name, value in self._run.names.items() if name[0] != "_"}
+        self._judge = Judge(parse(b"logprobs", "notebook"), exercise())  # as a file that goes through the seven steps
+        self.__dict__ = {name: value for name, value in self._judge.names.items() if name[0] != "_"}
 
     def __repr__(self) -> str:
-        given = {name: value for name, value in self._run.point.items() if name[0] != "d"}
+        given = {name: value for name, value in self._judge.point.items() if name[0] != "d"}
         return f"Practice({', '.join(f'{name} {np.shape(value) or value}' for name, value in given.items())})"
 
     def check(self, name: str, value: Any) -> None:
@@ -35,14 +34,13 @@ class Practice:
         name: dlogits, dW2, db2, dh, dz, dW1, db1, demb or dC, or one of the lecture's. value: an array, a list, a
         tensor of PyTorch. Those that were checked before it come in, else the right ones. Raises UserError.
         """
-        run = self._run
-        if name not in run.link_of:
+        if name not in LINK_OF:
             raise UserError(f"{name!r} is no gradient, in check; give one of {', '.join(f'd{link}' for link in NINE)}")
-        state = {**run.state, **run.look()}
-        run.note_given(state, {}, (0, "in a cell"))
-        found = run.findings[name] = run.judged(name, value, [state])
-        run.state = {**state, name: seen(value)}
-        print(about_one(found))
+        judge, gradient = self._judge, f"d{LINK_OF[name]}"
+        judge.names |= vars(self) | {gradient: value}
+        judge.look((0, "in a cell"))
+        found = judge.findings[gradient] = judge.judged(LINK_OF[name], judge.state[gradient])
+        print(about(found))
 
 
 def practice() -> Practice:

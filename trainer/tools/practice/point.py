@@ -32,12 +32,11 @@ def draw(seed: int = 0) -> tuple[Parameters, Batch]:
     rng = np.random.default_rng(seed)
     p = model.initial(SIZES, np.float64, rng)
     p.W2[...] *= 10
-    p.b1[...] = 0.5 * rng.standard_normal(p.b1.shape)
-    p.b2[...] = 0.5 * rng.standard_normal(p.b2.shape)
+    for bias in (p.b1, p.b2):
+        bias[...] = 0.5 * rng.standard_normal(bias.shape)
     windows = sorted({f"...{line}."[start : start + 4] for line in LINES for start in range(len(line) + 1)})
-    chosen = [windows[i] for i in rng.permutation(len(windows))[:B]]
-    ids = np.array([[VOCABULARY.index(character) for character in window] for window in chosen])  # (B, K + 1)
-    return p, Batch(ids[:, :-1].copy(), ids[:, -1].copy())
+    ids = np.array([[VOCABULARY.index(letter) for letter in window] for window in rng.permutation(windows)[:B]])
+    return p, Batch(ids[:, :-1], ids[:, -1])
 
 
 @cache
@@ -51,8 +50,7 @@ def exercise(seed: int = 0) -> Point:
 
 def given(p: Parameters, batch: Batch, a: Activations) -> Point:
     """A step without its gradients."""
-    (B, K), (V, D) = batch.contexts.shape, p.C.shape
-    y = (batch.targets[:, None] == np.arange(V)).astype(a.logits.dtype)  # (B, V)
     names = {name: getattr(p, name) for name in NAMES} | {name: getattr(a, name) for name in INNER}
+    y = (batch.targets[:, None] == np.arange(p.sizes.V)).astype(a.logits.dtype)  # (B, V)
     names |= {"X": batch.contexts, "Y": batch.targets, "p": ops.softmax(a.logits), "y": y}
-    return {**names, "B": B, "K": K, "D": D, "H": len(p.W2), "V": V}
+    return {**names, "B": len(y), **p.sizes._asdict()}

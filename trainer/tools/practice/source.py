@@ -5,9 +5,10 @@ checkpoint or a run leads here.
 """
 
 import ast
+import difflib
 import re
-import warnings
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -18,8 +19,8 @@ from trainer.errors import UserError, printable
 from trainer.tools.practice.point import ALIASES
 
 TORCH = {"torch", "F", ".view", ".clone"}  # what is read by a file for PyTorch
-NUMPY = {"np", "numpy", "tensor", "from_numpy", "as_tensor", "Tensor"}  # and by one that makes its own tensors
-FILLS = ("at", "copyto", "put", "place", "putmask")  # functions of NumPy that write into their first argument
+NUMPY = {"np", "numpy", ".tensor", ".from_numpy", ".as_tensor", ".Tensor"}  # and by one that makes its own tensors
+NO_BATCH_NORM = "this model has no batch norm: dhpreact goes straight to dembcat, dW1 and db1"
 
 Line = tuple[int, str]  # its number in the file, and what is shown of it
 
@@ -30,15 +31,15 @@ class Program(NamedTuple):
     path: str
     text: str
     tree: ast.Module
-    reads: set[str]  # its names, those after a dot with their dot
+    reads: set[str]  # the names that it uses, those after a dot with their dot
 
     def line(self, node: ast.stmt) -> Line:
         """The statement on one line; of a loop its first line."""
         text = ast.get_source_segment(self.text, node) or ""
         return node.lineno, " ".join((text.partition("\n")[0] if hasattr(node, "body") else text).split())
 
-    def lines(self, node: ast.stmt) -> dict[str, Line]:
-        """The names that a statement is seen to write, each with the line inside it that writes it last."""
+    def lines(self, node: ast.AST) -> dict[str, Line]:
+        """The names that are seen to be written in a part of it, each with the line that writes it last."""
         inside = sorted((each for each in ast.walk(node) if isinstance(each, ast.stmt)), key=lambda each: each.lineno)
         return {name: self.line(each) for each in inside for name in written(each)}
 
@@ -54,34 +55,37 @@ def read(path: str) -> Program:
 def parse(source: bytes, path: str) -> Program:
     """The same of a file that has been read."""
     try:
-        tree = compiled(source, path, ast.PyCF_ONLY_AST)
-        compiled(tree, path)  # finds also a return outside a function
+        tree = ast.parse(source, path)
+        compile(tree, path, "exec")  # finds also a return outside a function
+        used = re.sub(r"(?m)^ *(import|from) .*|def \w+", "", ast.unparse(tree))
     except SyntaxError as error:
-        raise UserError(f"{printable(error.msg)}, line {error.lineno} of {printable(path)}; correct the line") from None
+        raise UserError(f"{printable(error.msg)}, line {error.lineno} of {printable(path)}; correct it") from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"no Python ({printable(str(error))}), {printable(path)}; give a file of Python") from None
-    reads = set(re.findall(r"(?<!def )\.?\b[^\W\d]\w*", ast.unparse(tree)))
-    return Program(path, source.decode("utf-8-sig", "replace"), tree, reads)
+    return Program(path, source.decode("utf-8-sig", "replace"), tree, set(re.findall(r"\.?\b[^\W\d]\w*", used)))
 
 
-def compiled(part: Any, path: str, flags: int = 0) -> Any:
-    """Statements, ready to run."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return compile(part, path, "exec", flags, dont_inherit=True)
-
-
-def run(code: Any, names: dict[str, Any]) -> None:
-    """Run statements in these names. Raises whatever they raise."""
-    exec(code, names)
+def written(node: ast.stmt) -> set[str]:
+    """The names that this one statement, not those inside it, is seen to write: by =, an index, out=, a function."""
+    targets = [*getattr(node, "targets", []), getattr(node, "target", None)]
+    if isinstance(node, ast.Expr) and isinstance(call := node.value, ast.Call):
+        out = [word.value for word in call.keywords if word.arg == "out"]
+        targets += [call.func, *call.args[:1], *out]  # dC.index_add_(...), fill(dz, ...), np.add.at(dC, ...)
+    names = set()
+    while targets:
+        target = targets.pop()
+        while isinstance(target, ast.Subscript | ast.Attribute | ast.Starred):
+            target = target.value
+        targets += getattr(target, "elts", [])
+        names |= {target.id} if isinstance(target, ast.Name) else set()
+    return names
 
 
 def namespace(given: Mapping[str, Any], program: Program) -> dict[str, Any]:
     """The names that a file begins with, each array its own; tensors if it is for PyTorch and makes none."""
     names = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in given.items()}
     more = {"np": np, "cmp": lambda *_: None, "__name__": "__main__", "__file__": program.path}
-    makes_its_own = {name.lstrip(".") for name in program.reads} & NUMPY
-    if program.reads & TORCH and not makes_its_own and find_spec("torch"):
+    if program.reads & TORCH and not program.reads & NUMPY and find_spec("torch"):
         import torch
 
         names = {name: torch.from_numpy(x) if isinstance(x, np.ndarray) else x for name, x in names.items()}
@@ -92,19 +96,46 @@ def namespace(given: Mapping[str, Any], program: Program) -> dict[str, Any]:
     return names | more
 
 
-def written(node: Any) -> set[str]:
-    """The names that this one statement, not those inside it, is seen to write: by =, an index, out=, a function."""
-    targets = [*getattr(node, "targets", []), getattr(node, "target", None)]
-    for call in [each for each in ast.walk(node) if isinstance(each, ast.Call) and not hasattr(node, "body")]:
-        targets += [word.value for word in call.keywords if word.arg == "out"]
-        alone = isinstance(node, ast.Expr) and node.value is call and ast.unparse(call.func) != "print"
-        if alone or getattr(call.func, "attr", "") in FILLS:
-            targets += [*call.args[:1], call.func]  # fill(dz, ...), np.add.at(dC, ...), dC.index_add_(...)
-    names = set()
-    while targets:
-        target = targets.pop()
-        while isinstance(target, ast.Subscript | ast.Attribute | ast.Starred):
-            target = target.value
-        targets += target.elts if isinstance(target, ast.Tuple | ast.List) else []
-        names |= {target.id} if isinstance(target, ast.Name) else set()
-    return names
+def run(code: Any, names: dict[str, Any]) -> None:
+    """Run statements in these names. Raises whatever they raise."""
+    exec(code, names)
+
+
+# What stops a beginner before a derivative is wrong
+
+
+def explained(error: BaseException, program: Program, names: Mapping[str, Any], first: Line) -> tuple[Line, str]:
+    """The line of the file that raised, and what it says, with the shapes of the arrays in it."""
+    (number, text), known = first, dict(names)
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename == program.path and line != number:
+            number, text = line, program.text.splitlines()[line - 1].strip()
+            known |= frame.f_locals
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    said = re.sub(r"Input operand \d has a mismatch .*->\S+ ", "... ", said)  # what NumPy says of a product
+    shapes = {name: getattr(known.get(name), "shape", None) for name in sorted(set(re.findall(r"\w+", text)))}
+    arrays = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items() if isinstance(shape, tuple))
+    meant = meant_by(str(error.name), program, number, known) if isinstance(error, NameError) else ""
+    return (number, text), "\n".join(filter(None, [said, meant, arrays]))
+
+
+def meant_by(name: str, program: Program, number: int, known: Iterable[str]) -> str:
+    """What was perhaps meant by a name that is not there in this line; "" where nothing is known."""
+    if re.match(r"d?bn[a-z]", name):
+        return NO_BATCH_NORM
+    below = [node.lineno for node in program.tree.body if node.lineno > number and name in program.lines(node)]
+    return f"{name} is made further down, in line {below[0]}" if below else near_name(name, known)
+
+
+def near_name(name: str, names: Iterable[str]) -> str:
+    """A name that may be meant by another, as dlogit, d_logits, dLogits or grad_logits by dlogits, in words; or ""."""
+    known = {each.lower().replace("_", "").replace("grad", "d"): each for each in names if each != name}
+    close = difflib.get_close_matches(name.lower(), known, 1, 0.8)
+    return f"there is a `{known[close[0]]}`" if close else ""
+
+
+def never_called(program: Program) -> list[str]:
+    """The functions of a file that nothing calls, in words."""
+    functions = [node for node in program.tree.body if isinstance(node, ast.FunctionDef)]
+    unused = [node for node in functions if node.name not in program.reads]
+    return [f"line {node.lineno}: {node.name} is defined, and never called" for node in unused]
