@@ -84,10 +84,9 @@ def descent(at: Point, g: Array, tol: Tolerances) -> Verdict:
     """A step against the gradient, small enough that first order holds, lowers the loss as predicted.
 
     Where a fall by d is predicted and the curvature is b, the step lowers the loss by d - b, and the same step back
-    raises it by d + b. A step counts if curvature and rounding together are below 2 % of d. Then the fall may differ
+    raises it by d + b. A step counts if curvature and rounding together are below 2 % of d; then the fall may differ
     from d by 5 %, and by what errors within the tolerances do to the slope. Shorter and shorter steps are tried until
-    one is as predicted.
-    Where none counts, as close to a minimum, there is nothing to predict.
+    one is as predicted. Where none counts, as close to a minimum, there is nothing to predict.
     """
     square, loss = float(g @ g), float(loss_at(at, at.p.flat))
     allowed = {name: np.full(shape, tol.atol[name]) for name, shape in at.p.sizes.shapes().items()}

@@ -1,8 +1,7 @@
 """The story of training: batch, gradients, update; and each step tells what it computed.
 
-`steps` is a generator: it makes a step, yields all of it, and goes on when it is asked for the next one. It prints and
-saves nothing. A step that is looked at differs from the others in one thing: the parameters and what the rule remembers
-are copied before the update.
+`steps` is a generator that prints and saves nothing. A step that is looked at differs from the others in one thing: the
+parameters and what the rule remembers are copied before the update.
 """
 
 from collections.abc import Callable, Iterator, Sequence

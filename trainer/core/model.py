@@ -40,7 +40,6 @@ class Sizes(NamedTuple):
         return {"C": (V, D), "W1": (K * D, H), "W2": (H, V), "b1": (H,), "b2": (V,)}
 
     def parameters(self) -> int:
-        """The number of parameters."""
         return sum(math.prod(shape) for shape in self.shapes().values())
 
 
@@ -79,10 +78,9 @@ def initial(sizes: Sizes, dtype: npt.DTypeLike, rng: np.random.Generator) -> Par
     >>> p.W1.shape, p.flat.size
     ((30, 200), 11897)
 
-    W1 ~ N(0, 1) * (5/3) / sqrt(K*D): z has the standard deviation 5/3 whatever K and D are, where without the root of
-    the fan-in most units would start saturated (He et al. 2015, arXiv:1502.01852; the gain is that of PyTorch's
-    `calculate_gain` for tanh). W2 ~ N(0, 1) * 0.1 / sqrt(H): logits start near 0 whatever H is, all characters are
-    about equally likely, and the first loss is close to log V.
+    W1 ~ N(0, 1) * (5/3) / sqrt(K*D): z has the standard deviation 5/3 whatever K and D are, and few units start
+    saturated (He et al. 2015, arXiv:1502.01852; the gain is that of PyTorch's `calculate_gain` for tanh).
+    W2 ~ N(0, 1) * 0.1 / sqrt(H): logits start near 0, and the first loss is close to log V.
     """
     p = zeros(sizes, dtype)
     p.C[...] = rng.standard_normal(p.C.shape)

@@ -1,9 +1,9 @@
 """Numerical gradients: what a derivative is, and what every derivative by hand is held against.
 
 Nudge a number, run the rest of the same forward pass, divide. Forward operations only, in float64 or complex128.
-One pass serves many numbers. The examples of a batch do not touch each other, so a column of an activation is nudged
-in every example at once. A weight reaches one unit alone, so that unit is computed for a nudge of each of its weights,
-while the others stand still. And a slope along one direction through a whole tensor takes a single nudge.
+One pass serves many numbers. Examples do not touch each other, so a column of an activation is nudged in every one at
+once. A weight reaches one unit alone, so that unit is computed for a nudge of each of its weights, while the others
+stand still. And a slope along one direction through a whole tensor takes a single nudge.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

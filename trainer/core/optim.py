@@ -15,8 +15,8 @@ def learning_rate(train: Train, step: int) -> float:
     """The learning rate of a step, 0 <= step < train.steps.
 
     It rises linearly over `warmup_steps`; then `constant` stays, `step` drops tenfold at half of all steps and again at
-    three quarters, `cosine` falls along half a wave, from there on, to zero at step train.steps, which is not made
-    (Loshchilov and Hutter 2017, arXiv:1608.03983).
+    three quarters, `cosine` falls along half a wave to zero at step train.steps (Loshchilov and Hutter 2017,
+    arXiv:1608.03983), which is not made.
     """
     if step < train.warmup_steps:
         return train.learning_rate * (step + 1) / train.warmup_steps
