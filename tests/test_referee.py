@@ -1,7 +1,6 @@
 """The referee: what should be is what the definition says, what is found is measured, and a wrong number is found."""
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
