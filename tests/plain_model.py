@@ -6,18 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from trainer.core.model import INNER, NAMES, Batch, Parameters
+from trainer.core import model
+from trainer.core.model import INNER, NAMES, Batch, Parameters, Sizes
 from trainer.core.ops import Array
 from trainer.runs.checkpoint import load
 from trainer.text import corpus as text
 
 
+def parameters(rng: np.random.Generator, sizes: Sizes) -> Parameters:
+    """Those of a started training: far from uniform, with biases."""
+    p = model.initial(sizes, np.float64, rng)
+    p.W2[...] *= 10
+    p.b1[...], p.b2[...] = rng.standard_normal(sizes.H), rng.standard_normal(sizes.V)
+    return p
+
+
 def inputs(p: Parameters, batch: Batch) -> dict[str, Array]:
     """The five parameters, and for each inner tensor zeros that are added to it: their gradient is the tensor's."""
-    B = len(batch.targets)
     widths = {"emb": len(p.W1), "z": len(p.b1), "h": len(p.b1), "logits": len(p.b2)}
-    parameters = {name: np.array(getattr(p, name), np.float64) for name in NAMES}
-    return parameters | {name: np.zeros((B, widths[name])) for name in INNER}
+    given = {name: np.array(getattr(p, name), np.float64) for name in NAMES}
+    return given | {name: np.zeros((len(batch.targets), widths[name])) for name in INNER}
 
 
 def logits(a: Mapping[str, Array], batch: Batch, xp: Any = np) -> Any:

@@ -11,7 +11,7 @@ from trainer.runs.checkpoint import load
 pytestmark = pytest.mark.usefixtures("place")
 
 
-@pytest.mark.parametrize("settings", ["", "train.optimizer=adamw", "log.every=50", SETTINGS["threads"]], ids=len)
+@pytest.mark.parametrize("settings", ["", "train.optimizer=adamw", "check.enabled=true", SETTINGS["threads"]], ids=len)
 @pytest.mark.parametrize("rate", ["1e6", "1e30"])
 @pytest.mark.filterwarnings("error")
 def test_divergence_says_what_happened_and_spares_the_checkpoint(settings: str, rate: str, trainer: Trainer) -> None:

@@ -62,8 +62,8 @@ RANGES: list[tuple[st.SearchStrategy[Any], str]] = [
     (st.floats(0, 0.999999), "train.momentum train.dropout train.embedding_dropout train.context_dropout"),
     (st.floats(0, 1e6), "train.weight_decay"),
     (st.sampled_from(["auto", 1e-300, 1e-3, 0.1, 1.0, 100.0, 1e6, 1e30]), "train.learning_rate"),
-    (st.sampled_from(["auto", 1e-9, 1e-3, 0.5]) | st.floats(1e-300, 1), "check.eps check.rtol"),
-    (st.just("auto") | st.floats(1e-300, 1e30), "check.atol check.initial_loss_atol"),
+    (st.sampled_from(["auto", 1e-9, 1e-3, 0.01]) | st.floats(1e-300, 0.01), "check.eps check.rtol check.atol"),
+    (st.just("auto") | st.floats(1e-300, 1e30), "check.initial_loss_atol"),
     (st.sampled_from([[0.8, 0.1, 0.1], [0.4, 0.3, 0.3], [1, 0, 0], [0, 0.5, 0.5], ["0.5", 0.25, 0.25]]), "data.split"),
     (st.sampled_from(PATHS) | st.lists(st.sampled_from(PATHS), max_size=3), "data.path"),
 ]

@@ -1,8 +1,6 @@
 """The table of mistakes: every row is named at a step of training; what its rows do not tell is said in other words."""
 
 import inspect
-import re
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -12,80 +10,74 @@ import pytest
 from practice_files.wrong import WRONG
 
 from trainer.core import model
-from trainer.core.model import Batch, Sizes
 from trainer.core.ops import Array
 from trainer.mistakes.blame import wrote_into
 from trainer.mistakes.diagnosis import instead, times, what_was_done
+from trainer.mistakes.lecture import OF_THE_LECTURE
 from trainer.mistakes.table import MISTAKES, Mistake
+from trainer.tools.practice.point import draw, given
 
-SIZES, B = Sizes(27, 3, 10, 64), 32
+ROWS = [(link, mistake) for link, mistakes in MISTAKES.items() for mistake in mistakes]
 
 
 @cache
 def point() -> tuple[dict[str, Any], dict[str, Array]]:
     """A step under the names of the table, and the right gradients, by autograd."""
-    rng = np.random.default_rng(0)
-    p = model.initial(SIZES, np.float64, rng)
-    p.W2[...] *= 20
-    p.b1[...], p.b2[...] = rng.standard_normal(SIZES.H) / 2, rng.standard_normal(SIZES.V) / 2
-    batch = Batch(rng.integers(SIZES.V, size=(B, SIZES.K)), rng.integers(SIZES.V, size=B))
-    a, right = model.forward(p, batch), plain_model.gradients(p, batch)
-    exps = np.exp(a.logits)
-    given = {"X": batch.contexts, "Y": batch.targets, "y": np.eye(SIZES.V)[batch.targets], "B": B, **SIZES._asdict()}
-    given |= {name: getattr(p, name) for name in model.NAMES} | a._asdict()
-    given |= {"p": exps / exps.sum(axis=1, keepdims=True)} | {f"d{name}": value for name, value in right.items()}
-    return given | {"np": np}, right
+    p, batch = draw()
+    right = plain_model.gradients(p, batch)
+    return given(p, batch, model.forward(p, batch)) | {f"d{name}": value for name, value in right.items()}, right
 
 
 def head(mistake: Mistake) -> str:
     return mistake.sentence.partition(": ")[0].replace(" * ", " · ")
 
 
-def all_rows() -> Iterator[tuple[str, Mistake]]:
-    for link, mistakes in MISTAKES.items():
-        for mistake in mistakes:
-            yield link, mistake
+def made(mistake: Mistake) -> list[Array]:
+    arrays = point()[0]
+    found = mistake.formula(**{name: arrays[name] for name in inspect.signature(mistake.formula).parameters})
+    return found if isinstance(found, list) else [found]
 
 
 def test_every_row_is_written_out() -> None:
-    written = {(link, expected) for link, _, expected in WRONG}
-    assert {(link, head(mistake)) for link, mistake in all_rows()} == written
+    assert {(link, head(mistake)) for link, mistake in ROWS} == {(link, expected) for link, _, expected in WRONG}
+    for mistake in [row for rows in (*MISTAKES.values(), *OF_THE_LECTURE.values()) for row in rows]:
+        assert mistake.sentence.count(": ") >= 1
+        assert len(mistake.sentence) < 115
 
 
 def test_the_formula_in_a_sentence_is_the_one_that_is_evaluated() -> None:
-    given, evaluated = point()[0], 0
-    for _, mistake in all_rows():
+    names, evaluated = {"exp": np.exp, "abs": abs, **point()[0], "tanh": np.tanh, "np": np}, 0
+    for _, mistake in ROWS:
         text = mistake.sentence.partition(": ")[0]
         try:
-            written = eval(text, {"exp": np.exp, "tanh": np.tanh, "abs": abs, **given})
+            written = eval(text, dict(names))
         except Exception:
             continue  # told in words
-        found = mistake.formula(**{name: given[name] for name in inspect.signature(mistake.formula).parameters})
-        found = found if isinstance(found, list) else [found]
-        if isinstance(written, np.ndarray) and written.shape == found[0].shape and not mistake.added:
+        faces = made(mistake)
+        if isinstance(written, np.ndarray) and written.shape == faces[0].shape and not mistake.added:
             evaluated += 1
-            assert any(np.allclose(written, each, rtol=1e-12, atol=0) for each in found), text
+            assert any(np.allclose(written, each, rtol=1e-12, atol=0) for each in faces), text
     assert evaluated > 35
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_at_a_step_of_training_the_rows_are_named_in_its_type(dtype: type) -> None:
-    given, right = point()
-    for link, mistake in all_rows():
-        found = mistake.formula(**{name: given[name] for name in inspect.signature(mistake.formula).parameters})
-        wrong = found[0] if isinstance(found, list) else found
+    arrays, right = point()
+    for link, mistake in ROWS:
+        wrong = made(mistake)[0]
         wrong = right[link] - 0.1 * wrong if mistake.added else wrong
-        words = what_was_done(link, wrong.astype(dtype), right[link], given, mistake.source)
+        words = what_was_done(link, wrong.astype(dtype), right[link], arrays, mistake.source)
         assert str(words).startswith("it is " + head(mistake)), (link, words)
 
 
 def test_a_gradient_that_is_right_or_random_is_not_named() -> None:
-    (given, right), rng = point(), np.random.default_rng(0)
+    (arrays, right), rng = point(), np.random.default_rng(0)
     for link, gradient in right.items():
-        assert what_was_done(link, gradient, gradient, given) is None
-        assert what_was_done(link, gradient.astype(np.float32), gradient, given) is None
-        assert what_was_done(link, rng.standard_normal(gradient.shape), gradient, given) is None
-        assert what_was_done(link, gradient * np.nan, gradient, given) is None
+        noise = rng.standard_normal(gradient.shape)
+        for found in (gradient, gradient.astype(np.float32), noise, gradient * np.nan):
+            assert what_was_done(link, found, gradient, arrays) is None
+    with np.errstate(all="raise"):  # exp of these is infinite
+        assert what_was_done("logits", noise, gradient, arrays | {"logits": arrays["logits"] + 1000}) is None
 
 
 @pytest.mark.parametrize(
@@ -110,9 +102,9 @@ def test_a_gradient_that_is_right_or_random_is_not_named() -> None:
     ],
 )
 def test_a_constant_factor_is_named(factor: float, expected: str) -> None:
-    given, right = point()
+    arrays, right = point()
     for link, gradient in right.items():
-        words = str(what_was_done(link, factor * gradient, gradient, given))
+        words = str(what_was_done(link, factor * gradient, gradient, arrays))
         already = any(words.startswith(f"it is {head(row)}") for row in MISTAKES[link])
         assert expected in words or already, (link, words)
 
@@ -130,32 +122,18 @@ def test_what_two_causes_explain_is_explained_by_none() -> None:
 
 
 def test_rows_and_columns_that_differ_are_named() -> None:
-    given, right = point()
-
-    def words(link: str, place: Any, value: Any) -> str | None:
+    arrays, right = point()
+    noise = np.random.default_rng(0).standard_normal(right["z"].shape)
+    cases: list[tuple[str, Any, Any, str]] = [
+        ("z", 3, noise[3], "1 of 32 rows are wrong, from 3 to 3; others right"),
+        ("z", slice(4, 8), 0, "4 of 32 rows are zero, from 4 to 7; others right"),
+        ("z", (slice(None), 5), 0, "1 of 64 columns are zero, from 5 to 5; others right"),
+        ("b1", [7, 9], 9.0, "2 of 64 entries are wrong, from 7 to 9; others right"),
+    ]
+    for link, place, value, words in cases:
         wrong = right[link].copy()
         wrong[place] = value
-        return what_was_done(link, wrong, right[link], given)
-
-    noise = np.random.default_rng(0).standard_normal(right["z"].shape)
-    assert words("z", 3, noise[3]) == "row 3 is wrong, the others right"
-    assert words("z", slice(4, 8), 0) == "rows 4 to 7 are zero, the others right"
-    assert words("z", [1, 4, 9], noise[:3]) == "3 rows are wrong, the others right"
-    assert words("z", (slice(None), 5), 0) == "column 5 is zero, the others right"
-    assert words("b1", 7, 9.0) == "entry 7 is wrong, the others right"
-
-
-def test_a_formula_that_overflows_is_not_what_was_written() -> None:
-    given, right = point()
-    noise = np.random.default_rng(0).standard_normal(right["logits"].shape)
-    with np.errstate(all="raise"):  # exp of these is infinite
-        assert what_was_done("logits", noise, right["logits"], given | {"logits": given["logits"] + 1000}) is None
-
-
-def test_no_sentence_has_a_name_that_its_reader_does_not_have() -> None:
-    for _, mistake in all_rows():
-        assert re.match(r"[^:]+(:[^:]+)*: \S", mistake.sentence), mistake.sentence
-        assert len(mistake.sentence) < 110, mistake.sentence
+        assert what_was_done(link, wrong, right[link], arrays) == words
 
 
 def test_only_an_operation_that_writes_into_what_it_was_given_is_blamed_for_that() -> None:

@@ -64,18 +64,6 @@ def test_updates_follow_the_textbook(optimizer: str, momentum: float, decay: flo
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12 * abs(expected).max(), err_msg=name)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_decay_shrinks_matrices_and_spares_biases(optimizer: str) -> None:
-    train = Train(steps=10, optimizer=optimizer, weight_decay=0.5, learning_rate=0.1, schedule="constant")
-    p, g = model.zeros(SIZES, np.float64), model.zeros(SIZES, np.float64)
-    for name in NAMES:
-        getattr(p, name)[...] = 2
-    state = optim.initial_state(train, p)
-    optim.update(train, p, g, state, 0.1, 0)
-    for name in NAMES:  # with no gradient only the decay moves: 2 (1 - 0.1 * 0.5)
-        np.testing.assert_allclose(getattr(p, name), 1.9 if name in MATRICES else 2, rtol=1e-15)
-
-
 def test_first_steps_by_hand() -> None:
     p = np.array([1.0, 1.0])
     optim.sgd(p, np.array([4.0, -0.5]), 0.1)
@@ -88,15 +76,10 @@ def test_first_steps_by_hand() -> None:
 
 def test_state_is_what_the_rule_remembers() -> None:
     p = model.zeros(SIZES, np.float32)
-    for train, names in [
-        (Train(), set()),
-        (Train(momentum=0.9), {"velocity"}),
-        (Train(optimizer="adamw", momentum=0.9), {"m", "v"}),
-    ]:
-        state = optim.initial_state(train, p)
-        assert set(state) == names
-        for vector in state.values():
-            assert (vector.shape, vector.dtype, vector.any()) == (p.flat.shape, np.float32, False)
+    adamw = Train(optimizer="adamw", momentum=0.9)
+    assert [set(optim.initial_state(train, p)) for train in (Train(), adamw)] == [set(), {"m", "v"}]
+    (vector,) = optim.initial_state(Train(momentum=0.9), p).values()
+    assert (vector.shape, vector.dtype, vector.any()) == (p.flat.shape, np.float32, False)
 
 
 @pytest.mark.parametrize(

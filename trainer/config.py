@@ -67,9 +67,9 @@ class Check:
     every: FromOne = 1
     method: Annotated[str, one_of("central", "complex-step")] = "central"
     coordinates: Annotated[str, one_of("all", "directions")] = "all"
-    eps: Annotated[float | str, up_to(1)] = AUTO
-    rtol: Annotated[float | str, up_to(1)] = AUTO
-    atol: Annotated[float | str, up_to(1e30)] = AUTO
+    eps: Annotated[float | str, up_to(0.01)] = AUTO  # beyond these a check would see nothing
+    rtol: Annotated[float | str, up_to(0.05)] = AUTO
+    atol: Annotated[float | str, up_to(0.1)] = AUTO
     initial_loss_atol: Annotated[float | str, up_to(1e30)] = AUTO
     on_failure: Annotated[str, one_of("stop", "warn")] = "stop"
 

@@ -1,14 +1,17 @@
 """How a bug is planted into a running training, and the trainings it is planted into.
 
 A bug is a function of the program with some of its text replaced; the sentence that stops the run must hold each of its
-words. What the text names `lasting` is a dictionary that lasts.
+words. bugs.txt says how they are written.
 """
 
 import inspect
 import linecache
 import sys
 import textwrap
+from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +19,14 @@ import numpy as np
 import pytest
 
 from trainer.config import Config, build
+from trainer.core.model import Sizes
+from trainer.core.verdict import Verdict
 from trainer.errors import RunFailed
+from trainer.referee.feeding import check_batch, check_masks
+from trainer.referee.spread import Spread
 from trainer.runs import session, threads
+from trainer.text import batches
+from trainer.text.corpus import Corpus, load
 
 DROPOUT = {"train": {"dropout": 0.3, "embedding_dropout": 0.2}}
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -44,15 +53,22 @@ class Bug(NamedTuple):
     old: str
     new: str
     setting: str
-    words: str  # of the sentence, parted by " | "
+    words: list[str]  # of the sentence
 
     def __str__(self) -> str:
         return f"{self.function}, {self.setting}: {self.old} -> {self.new}"
 
 
-def bugs(function: str, old: str, rows: list[tuple[str, str, str]]) -> list[Bug]:
-    """Bugs that stand in the place of one text: what stands there instead, the setting, the words."""
-    return [Bug(function, old, *row) for row in rows]
+def read(file: str) -> list[Bug]:
+    """The bugs in a file of this folder."""
+    found, function, old = list[Bug](), "", ""
+    for line in Path(__file__).with_name(file).read_text().splitlines():
+        if line.startswith("in "):
+            function, old = line.removeprefix("in ").replace("\\n", "\n").split(": ", 1)
+        elif line and not line.startswith("#"):
+            new, setting, *words = line.replace("\\n", "\n").split(" | ")
+            found.append(Bug(function, old, new, setting, words))
+    return found
 
 
 def wrong(right: Any, old: str, new: str) -> Any:
@@ -105,3 +121,20 @@ def sentence(folder: Path, setting: str, monkeypatch: pytest.MonkeyPatch) -> str
     except RunFailed as error:
         return str(error)
     return ""
+
+
+def drawn_from(folder: Path, setting: str) -> tuple[Corpus, Config]:
+    """A text and a training with batches of so many examples, or with "rare" dropout."""
+    config = configured(folder, "plain")
+    dropped = {"dropout": 0.01} if setting == "rare" else {"dropout": 0.3, "embedding_dropout": 0.2}
+    train = replace(config.train, batch_size=32 if setting == "rare" else int(setting), **dropped)
+    return load(config.data, config.model.context), replace(config, train=train)
+
+
+def over_a_run(corpus: Corpus, config: Config, steps: int) -> Iterator[Verdict]:
+    """The verdicts on what is drawn in each of so many steps."""
+    seen, shape = Spread(corpus), config.model
+    sizes = Sizes(len(corpus.vocabulary), shape.context, shape.embedding, shape.hidden)
+    for number, batch in enumerate(islice(batches.batches(corpus, config, 0), steps)):
+        yield check_batch(batch, corpus, seen, number)
+        yield from (*check_masks(batch, sizes, config.train, seen), *seen.verdicts())

@@ -59,10 +59,9 @@ def check_slope(
     """
     hand = by_hand.astype(np.float64)
     direction = rng.uniform(-math.sqrt(3), math.sqrt(3), hand.shape)
-    found = np.array([np.vdot(hand, direction)])
-    expected = np.array([numerical.slope(at, name, direction, method, tol.eps[name])])
+    expected = numerical.slope(at, name, direction, method, tol.eps[name])
     norm = math.sqrt(float(np.vdot(hand, hand)))
-    return compare("gradient", found, expected, np.array([tol.atol[name] + tol.rtol[name] * norm]), of=name)
+    return compare("gradient", np.vdot(hand, direction), expected, tol.atol[name] + tol.rtol[name] * norm, of=name)
 
 
 def unread(at: Point) -> Array:
@@ -101,7 +100,7 @@ def descent(at: Point, g: Array, tol: Tolerances) -> Verdict:
                 found, predicted, bound = loss - lower, fall, (0.05 + doubt) * fall
                 if abs(found - predicted) <= bound:
                     break
-    return compare("descent", np.array([found]), np.array([predicted]), np.array([bound]))
+    return compare("descent", found, predicted, bound)
 
 
 def sum_to_zero(dlogits: Array) -> Verdict:
@@ -109,9 +108,9 @@ def sum_to_zero(dlogits: Array) -> Verdict:
     (B, V), u = dlogits.shape, float(np.finfo(dlogits.dtype).eps)
     sums = dlogits.sum(axis=1).astype(np.float64)  # (B,)
     # A row's numbers add up to 2 / B in size; V additions, and four roundings of each p.
-    return compare("sum_to_zero", sums, np.zeros(B), np.full(B, 2 * u * (V + 4) / B))
+    return compare("sum_to_zero", sums, np.zeros(B), 2 * u * (V + 4) / B)
 
 
 def initial_loss(value: float, V: int, atol: float) -> Verdict:
     """Before training nothing is known: the loss is that of V equally likely characters, log V."""
-    return compare("initial_loss", np.array([value]), np.array([math.log(V)]), np.array([atol]))
+    return compare("initial_loss", value, math.log(V), atol)

@@ -26,12 +26,12 @@ from trainer.core.numerical import Point
 from trainer.core.ops import Array
 
 
-def unit(dtype: npt.DTypeLike) -> float:
+def machine_epsilon(dtype: npt.DTypeLike) -> float:
     """The distance from 1 to the next number of a type: twice the relative error of one rounding."""
     return float(np.finfo(dtype).eps)
 
 
-ROUNDING = unit(np.float64)
+ROUNDING = machine_epsilon(np.float64)
 
 
 def sum_of(n: int) -> float:
@@ -120,7 +120,7 @@ def tolerances(at: Point, check: Check, dtype: str) -> Tolerances:
     """Bounds on rounding and truncation of every entry, from the sizes of the numbers at hand."""
     large = magnitudes(at)
     eps = nudges(check, large.moves)
-    B, u, smallest = len(at.batch.targets), unit(dtype), float(np.finfo(dtype).smallest_normal)
+    B, u, smallest = len(at.batch.targets), machine_epsilon(dtype), float(np.finfo(dtype).smallest_normal)
     rtol, atol = {}, {}
     for name in ORDER:
         t = large.moves[name]
@@ -180,7 +180,7 @@ def of_slopes(at: Point, check: Check, dtype: str) -> Tolerances:
     the root mean square. A wrong suspicion costs a full check of the step.
     """
     large, moves = magnitudes(at), reach(at)
-    B, u, smallest = len(at.batch.targets), unit(dtype), float(np.finfo(dtype).smallest_normal)
+    B, u, smallest = len(at.batch.targets), machine_epsilon(dtype), float(np.finfo(dtype).smallest_normal)
     eps, rtol, atol = nudges(check, moves), {}, {}
     loss = large.chain * ROUNDING * large.into_loss
     for name in ORDER:
@@ -195,7 +195,7 @@ def of_slopes(at: Point, check: Check, dtype: str) -> Tolerances:
     return Tolerances(eps, *given(check, rtol, atol), loss)
 
 
-def initial_loss(h: Array, targets: Array, V: int) -> float:
+def of_initial_loss(h: Array, targets: Array, V: int) -> float:
     """How far the first loss may be from log V by chance, in nats: h (B, H) after dropout, targets (B,).
 
     W2 is drawn with standard deviation w = 0.1 / sqrt(H), so that the logits are small. To first order the loss is

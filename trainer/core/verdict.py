@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from trainer.core.ops import Array
+import numpy.typing as npt
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -39,14 +38,17 @@ class Verdict:
         return f"{what} {'passed' if self.passed else 'FAILED'}: {numbers}" + (f"; {self.words}" if self.words else "")
 
 
-def compare(name: str, found: Array, expected: Array, tolerance: Array, of: str | None = None) -> Verdict:
-    """Hold every entry against its tolerance: arrays of one shape. The verdict tells of the worst entry.
+def compare(
+    name: str, found: npt.ArrayLike, expected: npt.ArrayLike, tolerance: npt.ArrayLike, of: str | None = None
+) -> Verdict:  # fmt: skip
+    """Hold every entry against its tolerance: numbers, or arrays of one shape. The verdict tells of the worst entry.
 
     A number that is not finite, found or expected, exceeds every tolerance but an infinite one.
     """
+    found, expected = np.asarray(found), np.asarray(expected)
     with np.errstate(all="ignore"):
-        error = np.abs(found - expected)
-        excess = error / tolerance  # above 1 is wrong
+        error = np.asarray(np.abs(found - expected))
+        excess = np.asarray(error / tolerance)  # above 1 is wrong
     if not np.isfinite(excess).all():
         excess = np.where(np.isnan(excess), np.inf, excess)
         excess = np.where((error == 0) | np.isinf(tolerance), 0, excess)
@@ -59,7 +61,7 @@ def compare(name: str, found: Array, expected: Array, tolerance: Array, of: str 
         tolerance=float(np.broadcast_to(tolerance, error.shape)[worst]),
         found=float(found[worst]),
         expected=float(expected[worst]),
-        worst=[int(i) for i in worst],
+        worst=[int(i) for i in worst] or None,
         count=error.size,
         relative=float(error.max() / (np.abs(expected).max() or 1)) if name == "gradient" else None,
     )

@@ -1,12 +1,13 @@
 """A step that is looked at, as a whole: the parts of its batch put together, and what it changed."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
 from trainer.core import ops
 from trainer.core.loop import Before, Step
-from trainer.core.model import INNER, NAMES
+from trainer.core.model import INNER, NAMES, Batch, InnerGradients, Parameters
 from trainer.core.ops import Array
 
 
@@ -27,12 +28,22 @@ class Witness:
     @cached_property
     def gradients(self) -> dict[str, Array]:
         """The nine gradients by hand."""
-        parts = zip(*(each.inner for each in self.passes), strict=True)
-        inner = dict(zip(INNER, map(np.concatenate, parts), strict=True))
-        return inner | {name: getattr(self.g, name) for name in NAMES}
+        return by_name([each.inner for each in self.passes], self.g)
 
     @cached_property
     def loss(self) -> float:
         """The mean loss of the batch, in nats."""
         losses = ops.cross_entropy(self.forward["logits"], self.batch.targets)  # (B,)
         return float(losses.mean(dtype=np.float64))
+
+
+def by_name(inner: Sequence[InnerGradients], g: Parameters) -> dict[str, Array]:
+    """The nine gradients, of which each part of a batch has its rows of four."""
+    parts = dict(zip(INNER, map(np.concatenate, zip(*inner, strict=True)), strict=True))
+    return parts | {name: getattr(g, name) for name in NAMES}
+
+
+def masks(batch: Batch) -> dict[str, Array]:
+    """The masks of dropout, where there are any, by what they are taken times."""
+    given = {"emb": batch.emb_mask, "h": batch.h_mask}
+    return {name: mask for name, mask in given.items() if mask is not None}

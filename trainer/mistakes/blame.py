@@ -9,6 +9,7 @@ adds what was done instead, and runs/inspection.py ends the run with the sentenc
 import re
 import traceback
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ import numpy as np
 
 from trainer.core import model, ops
 from trainer.core.links import LINKS
-from trainer.core.model import INNER, NAMES
+from trainer.core.model import NAMES
 from trainer.core.ops import Array
 from trainer.core.verdict import Verdict
-from trainer.core.witness import Witness
+from trainer.core.witness import Witness, by_name, masks
 from trainer.mistakes.diagnosis import near, rounding, what_was_done
 
 Own = Mapping[str, str]  # for each link, where it is written, if the backward pass is the user's own
@@ -36,7 +37,7 @@ def wrote_into(error: ValueError) -> str | None:
     return f"{called[-1] if called else last.name} wrote into what it was given: look at {place}; return a new array"
 
 
-def explain(verdict: Verdict, witness: Witness, own: Own, wrong: Collection[str]) -> str:
+def in_words(verdict: Verdict, witness: Witness, own: Own, wrong: Collection[str] = ()) -> str:
     """What a failed check on gradients says; `wrong` are the tensors whose gradients are."""
     if verdict.name == "gradient":
         return of_gradient(verdict, witness, own, wrong)
@@ -57,17 +58,12 @@ def of_gradient(verdict: Verdict, witness: Witness, own: Own, wrong: Collection[
     """What is right before it, where to look, the worst entry, and what was done instead."""
     tensor, link = str(verdict.of), LINKS[str(verdict.of)]
     worst = f"worst at {verdict.worst}: by hand {verdict.found:.4e}, numerical {verdict.expected:.4e}"
-    before = [name for name in link.needs if name in wrong]
-    if before:
+    if before := [name for name in link.needs if name in wrong]:
         return f"d{tensor} is wrong, as d{before[-1]} before it is; {worst}"
     given, by_hand = arrays(tensor, witness), witness.gradients[tensor]
     right = link.right(**{name: given[name] for name in link.takes})
-    formula = link.dropout if link.dropout and mask_of(tensor, witness) is not None else link.formula
-
-    def is_right(gradient: Array) -> bool:
-        place = tuple(verdict.worst or ())
-        return bool(abs(float(gradient[place]) - verdict.expected) <= verdict.tolerance)
-
+    formula = link.formula if mask_of(tensor, witness) is None else link.dropout
+    is_right = partial(holds, verdict)
     if tensor in own:
         where = f"{own[tensor]}; it should be {formula}"
     elif near(by_hand, right, rounding(by_hand.dtype)) and not is_right(right):
@@ -79,28 +75,29 @@ def of_gradient(verdict: Verdict, witness: Witness, own: Own, wrong: Collection[
     return f"{known}d{tensor} is wrong: look at {where}; {worst}" + (f"; {done}" if done else "")
 
 
+def holds(verdict: Verdict, again: Array) -> bool:
+    """Whether what was wrong is right where it was worst when it is computed again."""
+    return bool(abs(float(again[tuple(verdict.worst or ())]) - verdict.expected) <= verdict.tolerance)
+
+
 def mask_of(tensor: str, witness: Witness) -> Array | None:
     """The mask of dropout that stands before the gradient by a tensor, if one does."""
-    return {"z": witness.batch.h_mask, "C": witness.batch.emb_mask}.get(tensor)
+    return masks(witness.batch).get({"z": "h", "C": "emb"}.get(tensor, ""))
 
 
 def arrays(tensor: str, witness: Witness) -> dict[str, Any]:
     """The step in float64, under the names of the table of mistakes, as the link of a tensor takes it."""
-    (V, K, D, H), batch = witness.sizes, witness.batch
-    B = len(batch.targets)
+    (V, K, D, H), batch, mask = witness.sizes, witness.batch, mask_of(tensor, witness)
     named = {name: getattr(witness.before, name) for name in NAMES} | witness.forward
     named |= {f"d{name}": gradient for name, gradient in witness.gradients.items()}
     found: dict[str, Any] = {name: array.astype(np.float64) for name, array in named.items()}
-    mask = mask_of(tensor, witness)
-    if tensor == "z" and mask is not None:  # tanh is taken before dropout, which is undone first
-        found |= {"h": found["tanh"], "dh": found["dh"] * mask}
-    if tensor == "C" and mask is not None:
-        found["demb"] = found["demb"] * mask
+    if mask is not None:  # the way back through dropout comes first
+        found[f"d{LINKS[tensor].needs[-1]}"] *= mask
+    if tensor == "z":
+        found["h"] = found["tanh"]  # before dropout
     exps = np.exp(found["logits"] - found["logits"].max(axis=1, keepdims=True))  # (B, V)
-    y = np.zeros((B, V))
-    y[np.arange(B), batch.targets] = 1
-    found |= {"p": exps / exps.sum(axis=1, keepdims=True), "y": y, "X": batch.contexts, "Y": batch.targets}
-    return found | {"B": B, "K": K, "D": D, "H": H, "V": V}
+    found |= {"p": exps / exps.sum(axis=1, keepdims=True), "y": (np.arange(V) == batch.targets[:, None]) + 0.0}
+    return found | {"X": batch.contexts, "Y": batch.targets, "B": len(exps), "K": K, "D": D, "H": H, "V": V}
 
 
 def suspect(tensor: str, witness: Witness, given: Mapping[str, Any], is_right: Callable[[Array], bool]) -> str:
@@ -114,17 +111,26 @@ def suspect(tensor: str, witness: Witness, given: Mapping[str, Any], is_right: C
         if not near(dropped, given[f"d{before}"], rounding(dtype)):
             return "dropout_backward (forward: dropout)"
     operation = getattr(ops, link.backward)
-    if tensor == "logits":
-        made = operation(given["p"].astype(dtype), given["Y"], 1 / given["B"])
-    elif tensor == "C":
-        made = operation(given["demb"].astype(dtype).reshape(*given["X"].shape, -1), given["X"], given["V"])
-    else:
-        made = operation(*(given[name].astype(dtype) for name in link.takes))
-    if not is_right(made):
-        return f"{link.backward} (forward: {link.forward})"
-    if not is_right(once_more(witness)[tensor]):
-        return f"backward in model.py ({link.backward} by itself gives what it should)"
-    return "gradients in threads.py (forward and backward by themselves give what they should)"
+    match tensor:
+        case "logits":
+            alone = operation(given["p"].astype(dtype), given["Y"], 1 / given["B"])
+        case "C":
+            alone = operation(given["demb"].astype(dtype).reshape(*given["X"].shape, -1), given["X"], given["V"])
+        case _:
+            alone = operation(*(given[name].astype(dtype) for name in link.takes))
+    words = f"{link.backward} (forward: {link.forward})"
+    return at_fault(words, "backward", alone, lambda: once_more(witness)[tensor], is_right)
+
+
+def at_fault(
+    operation: str, chain: str, alone: Array, whole: Callable[[], Array], is_right: Callable[[Array], bool]
+) -> str:
+    """Whose fault a wrong array is: the operation's, if it is wrong `alone`; the chain's, if it is as a `whole`."""
+    if not is_right(alone):
+        return operation
+    if not is_right(whole()):
+        return f"{chain} in model.py ({operation.partition(' (')[0]} by itself gives what it should)"
+    return f"gradients in threads.py ({chain} by itself gives what it should)"
 
 
 def once_more(witness: Witness) -> dict[str, Array]:
@@ -136,5 +142,4 @@ def once_more(witness: Witness) -> dict[str, Array]:
         inner.append(model.backward(p, batch, model.forward(p, batch), own, 1 / len(witness.batch.targets)))
         g.flat += own.flat
         start += len(batch.targets)
-    parts = dict(zip(INNER, map(np.concatenate, zip(*inner, strict=True)), strict=True))
-    return parts | {name: getattr(g, name) for name in NAMES}
+    return by_name(inner, g)

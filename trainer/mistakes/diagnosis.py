@@ -53,16 +53,14 @@ def instead(
 ) -> str | None:  # fmt: skip
     """What was found in place of `right`, in words; None if it cannot be told, or if nothing is wrong.
 
-    found and right have one shape. `rtol` and `atol` say what rounding may do to the norm. `sizes`, B, V and K, are
-    there to explain a factor.
+    All arrays have one shape. `rtol` and `atol` say what rounding may do to the norm. `sizes`, B, V and K, are there to
+    explain a factor.
     """
     if not np.isfinite(found).all() or near(found, right, rtol, atol):
         return None
     if not found.any():
         return "it is all zero: was it filled?"
-    known = [(words, made) for words, made in candidates if made.shape == found.shape]
-    same = [words for words, made in known if near(found, made, rtol, atol)]
-    if same:
+    if same := [words for words, made in candidates if near(found, made, rtol, atol)]:
         return only(same)
     ratio = multiple(found, right, rtol, atol)
     if ratio is not None and f"{ratio:.6g}" != "1":
@@ -78,24 +76,20 @@ def times(ratio: float, rtol: float, sizes: tuple[int, int, int] | None = None) 
         return turned
     factor = max(size, 1 / size)
     words = f"it is {factor:.6g} times too {'large' if size > 1 else 'small'}"
-    reasons = ratios(*sizes) if sizes else ()
-    close = [reason for reason in reasons if abs(size - reason[0]) <= 10 * rtol * reason[0]]
+    close = [reason for reason in ratios(*sizes) if abs(size - reason[0]) <= 10 * rtol * reason[0]] if sizes else []
     words += only(f", and {name} is {factor:.6g}: {cause}" if name else f": {cause}" for _, name, cause in close) or ""
     return f"{turned}, and {words}" if ratio < 0 else words
 
 
 def in_part(found: Array, right: Array, rtol: float) -> str | None:
     """Which rows or columns are wrong, where others are right."""
-    names = (("row", "rows"), ("column", "columns")) if right.ndim == 2 else (("entry", "entries"),)
-    for axis, (one, several) in enumerate(names):
-        others = tuple(k for k in range(right.ndim) if k != axis)
-        wrong = np.sqrt(((found - right) ** 2).sum(axis=others)) > rtol * np.linalg.norm(right)
-        places, good = np.flatnonzero(wrong), ~wrong & (right != 0).any(axis=others)
-        if len(places) and good.any():
-            first, last, count = int(places[0]), int(places[-1]), len(places)
-            run = f"{several} {first} to {last} are" if count == last - first + 1 else f"{count} {several} are"
-            what = "wrong" if (found != 0).any(axis=others)[wrong].any() else "zero"
-            return f"{f'{one} {first} is' if count == 1 else run} {what}, the others right"
+    for axis, lines in enumerate(("rows", "columns") if right.ndim == 2 else ("entries",)):
+        across = tuple({0, 1} - {axis}) if right.ndim == 2 else ()
+        wrong = np.sqrt(((found - right) ** 2).sum(axis=across)) > rtol * np.linalg.norm(right)
+        if wrong.any() and (~wrong & (right != 0).any(axis=across)).any():
+            places = np.flatnonzero(wrong)
+            what = "wrong" if (found != 0).any(axis=across)[wrong].any() else "zero"
+            return f"{len(places)} of {len(wrong)} {lines} are {what}, from {places[0]} to {places[-1]}; others right"
     return None
 
 

@@ -14,10 +14,10 @@ from trainer.config import Config
 from trainer.core import numerical
 from trainer.core.numerical import Mapper
 from trainer.core.verdict import Verdict
-from trainer.core.witness import Witness
+from trainer.core.witness import Witness, masks
 from trainer.referee.feeding import check_batch, check_masks
 from trainer.referee.forward import check_forward
-from trainer.referee.gradients import check_gradients
+from trainer.referee.gradients import check_derivatives
 from trainer.referee.spread import Spread
 from trainer.referee.update import check_update
 from trainer.text.corpus import Corpus
@@ -33,14 +33,13 @@ def examine(
     link where it is written, if the backward pass is the user's own. What failed says so in its `words`.
     """
     batch, x = witness.batch, witness.forward
-    fed = [check_batch(witness, corpus, seen), *check_masks(witness, config.train, seen)]
-    masks = (batch.emb_mask, x["emb"]), (batch.h_mask, x["h"])
-    misshapen = any(mask is not None and mask.shape != masked.shape for mask, masked in masks)
+    fed = [check_batch(batch, corpus, seen, witness.number), *check_masks(batch, witness.sizes, config.train, seen)]
+    misshapen = any(mask.shape != x[name].shape for name, mask in masks(batch).items())
     if misshapen or batch.contexts.min() < 0 or batch.contexts.max() >= witness.sizes.V:
         return fed  # nothing else can be computed
     forward = check_forward(witness)
     if all(verdict.passed for verdict in forward) and not np.isfinite(x["logits"]).all():
         return forward  # the numbers are too large for their type: training diverges, and nothing can be compared
     at = numerical.point(witness.before, batch)
-    gradients = check_gradients(witness, at, config, rng, mapper, own)
+    gradients = check_derivatives(witness, at, config, rng, mapper, own)
     return [*forward, *fed, *gradients, check_update(witness, at, config.train), *seen.verdicts()]

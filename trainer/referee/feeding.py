@@ -1,16 +1,18 @@
-"""What a step was fed: a few examples of its batch, looked up in the text itself, and its dropout masks."""
+"""What a step was fed: its batch, looked up in the text itself, and its dropout masks."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from trainer.config import Train
+from trainer.core.model import Batch, Sizes
 from trainer.core.ops import Array
-from trainer.core.tolerances import unit
-from trainer.core.verdict import Verdict
-from trainer.core.witness import Witness
+from trainer.core.tolerances import machine_epsilon
+from trainer.core.verdict import Verdict, compare
+from trainer.core.witness import masks
 from trainer.mistakes.diagnosis import only
-from trainer.referee.spread import MASKS, Spread, most, surprise
+from trainer.referee.spread import BATCHES, MASKS, Spread, by_chance
 from trainer.text.corpus import Corpus, windows
 
 CHANCES = 1 << 16  # a rate is met to within one of so many equal chances, for masks are drawn with 16 bits
@@ -25,34 +27,30 @@ def examples_at(corpus: Corpus, positions: Array, K: int) -> Array:
     return ids
 
 
-def check_batch(witness: Witness, corpus: Corpus, seen: Spread) -> Verdict:
+def check_batch(batch: Batch, corpus: Corpus, seen: Spread, step: int) -> Verdict:
     """The verdict `batch`: places in the training split, examples as the text has them, and not an earlier batch."""
-    batch, (start, end) = witness.batch, corpus.splits["train"]
-    positions, (B, K) = batch.positions, batch.contexts.shape
+    positions, (B, K), (start, end) = batch.positions, batch.contexts.shape, corpus.splits["train"]
     assert positions is not None
-    outside = int(((positions < start) | (positions >= end)).sum())
-    found, right = np.column_stack([batch.contexts, batch.targets]), examples_at(corpus, positions, K)  # (B, K + 1)
-    different = np.flatnonzero((found != right).any(axis=1))
-    function, said = "batches in batches.py", ""
-    if outside:
+    wrong = "the step was fed something else than the text"
+    inside = compare("batch", positions, np.clip(positions, start, end - 1), 0)
+    if not inside.passed:
+        outside = int(((positions < start) | (positions >= end)).sum())
         said = f"{outside} of {B} examples are not of the training split: {splits_of(corpus, positions)}"
-    elif len(different):
-        b = int(different[0])
+        return replace(inside, words=f"{wrong}: {BATCHES}: {said}")
+    found, right = np.column_stack([batch.contexts, batch.targets]), examples_at(corpus, positions, K)  # (B, K + 1)
+    verdict = compare("batch", found, right, 0)
+    if not verdict.passed:
+        b = int(np.flatnonzero((found != right).any(axis=1))[0])
         again = np.column_stack(windows(corpus, positions, K))  # by the function that should have made them
-        function = function if np.array_equal(again, right) else "windows in corpus.py"
+        function = BATCHES if np.array_equal(again, right) else "look at windows in corpus.py"
         made = f"context {found[b, :K].tolist()} and target {found[b, K]}"
         said = f"example {b} has {made}, the text {right[b, :K].tolist()} and {right[b, K]} at place {positions[b]}"
         slip = only(words for words, other in slips(corpus, positions, right) if np.array_equal(found, other))
-        said += f": {slip}" if slip else ""
-    else:
-        seen.see_positions(positions)
-        first = seen.earlier(positions, witness.number, B * math.log(end - start))
-        said = f"its batch is that of step {first}, place by place" if first is not None else ""
-    wrong = outside or len(different) or int(bool(said))
-    words = f"the step was fed something else than the text: look at {function}: {said}" if said else None
-    return Verdict(
-        name="batch", passed=not said, error=wrong, tolerance=0, found=wrong, expected=0, count=B, words=words
-    )
+        return replace(verdict, words=f"{wrong}: {function}: {said}" + (f": {slip}" if slip else ""))
+    seen.see_positions(positions)
+    first = seen.earlier(positions, step)
+    words = f"{wrong}: {BATCHES}: its batch is that of step {first}, place by place"
+    return verdict if first is None else replace(verdict, passed=False, words=words)
 
 
 def slips(corpus: Corpus, positions: Array, right: Array) -> list[tuple[str, Array]]:
@@ -75,63 +73,44 @@ def splits_of(corpus: Corpus, positions: Array) -> str:
 # Dropout.
 
 
-def rates(train: Train, K: int) -> list[float]:
-    """The share that is dropped at each place of a context of K, the farthest first.
+def kept_shares(train: Train, sizes: Sizes) -> dict[str, Array]:
+    """For each column of emb (K*D,) and of h (H,) the chance to be kept, as 16 bits can say it; never zero.
 
     `context_dropout` rises evenly from 0 at the nearest character to its full value at the farthest; where
     `embedding_dropout` is given too, the shares that the two keep are multiplied.
     """
-    distances = [k / (K - 1) if K > 1 else 0 for k in range(K)][::-1]
-    return [1 - (1 - train.embedding_dropout) * (1 - train.context_dropout * distance) for distance in distances]
+    _, K, D, H = sizes
+    far = np.repeat([k / (K - 1) if K > 1 else 0 for k in reversed(range(K))], D)  # (K*D,)
+    kept_emb = (1 - train.embedding_dropout) * (1 - train.context_dropout * far)  # (K*D,)
+    rates = {"emb": 1 - kept_emb, "h": np.full(H, train.dropout)}
+    return {place: 1 - np.minimum(np.round(rate * CHANCES), CHANCES - 1) / CHANCES for place, rate in rates.items()}
 
 
-def kept_share(rate: Array) -> Array:
-    """The chance to be kept that a rate comes to with 16 bits; never zero."""
-    return (CHANCES - np.minimum(np.round(rate * CHANCES), CHANCES - 1)) / CHANCES
-
-
-def check_masks(witness: Witness, train: Train, seen: Spread) -> list[Verdict]:
+def check_masks(batch: Batch, sizes: Sizes, train: Train, seen: Spread) -> list[Verdict]:
     """The verdicts `dropout`, one for each of emb and h that is dropped or should be."""
-    (_, K, D, H), batch = witness.sizes, witness.batch
-    masks = ("emb", batch.emb_mask, np.repeat(rates(train, K), D)), ("h", batch.h_mask, np.repeat(train.dropout, H))
+    drawn, B = masks(batch), len(batch.targets)
     return [
-        check_mask(place, mask, kept_share(rate), witness, seen)
-        for place, mask, rate in masks
-        if mask is not None or rate.any()
+        check_mask(place, drawn.get(place), chance, B, seen)
+        for place, chance in kept_shares(train, sizes).items()
+        if place in drawn or chance.min() < 1
     ]
 
 
-def check_mask(place: str, mask: Array | None, chance: Array, witness: Witness, seen: Spread) -> Verdict:
+def check_mask(place: str, mask: Array | None, chance: Array, B: int, seen: Spread) -> Verdict:
     """A mask (B, n), of which a share is kept that is given for each column (n,): its values and its count."""
-    B, n = len(witness.batch.targets), len(chance)
-    found, expected, error, tolerance, said = 0.0, B * float(chance.sum()), math.inf, 0.0, ""
-    if mask is None:
-        said = f"{place} is not dropped, though a rate is given"
-    elif mask.shape != (B, n):
-        said = f"its shape is {mask.shape}, should be {(B, n)}: one number for each entry"
-    else:
-        kept = mask != 0  # (B, n)
-        scaled = np.where(kept, 1 / chance, 0)
-        off = np.abs(mask - scaled) > 2 * unit(mask.dtype) * scaled
-        first = seen.earlier(kept, witness.number, -B * float(np.log(chance**2 + (1 - chance) ** 2).sum()))
-        groups, of = np.unique(chance, return_inverse=True)  # of columns that have one rate
-        found, tolerance = float(kept.sum()), most(len(groups))
-        surprises = surprise(np.bincount(of, kept.sum(axis=0)), B * np.bincount(of), groups)
-        if off.any():
-            b, j = np.argwhere(off)[0]
-            said = f"it holds {mask[b, j]:.6g}, should be 0 or 1 / (1 - rate) = {1 / chance[j]:.6g}"
-            said += ": what is kept is not scaled" if np.array_equal(mask, kept) else ""
-        elif surprises.max() > tolerance:
-            error, said = (
-                float(surprises.max()),
-                f"{found:.0f} of {mask.size} entries are kept, {expected:.0f} expected",
-            )
-        elif first is not None:
-            said = f"it is the mask of step {first}"
-        else:
-            error = float(surprises.max())
-            seen.see_mask(place, kept, chance)
-    return Verdict(
-        name="dropout", of=place, passed=not said, error=error, tolerance=tolerance, found=found, expected=expected,
-        count=B * n, words=f"the dropout mask of {place} is wrong: {MASKS}: {said}" if said else None,
-    )  # fmt: skip
+    shape, wrong = (B, len(chance)), f"the dropout mask of {place} is wrong: {MASKS}"
+    if mask is None or mask.shape != shape:
+        said = f"its shape is {mask.shape}, should be {shape}" if mask is not None else f"{place} is not dropped"
+        return replace(compare("dropout", math.inf, 0, 0, place), words=f"{wrong}: {said}")
+    kept = mask != 0  # (B, n)
+    right = np.where(kept, 1 / chance, 0)
+    verdict = compare("dropout", mask, right, 2 * machine_epsilon(mask.dtype) * right, place)
+    said = f"it holds {verdict.found:.6g}, should be 0 or 1 / (1 - rate) = {verdict.expected:.6g}"
+    said += ": what is kept is not scaled" * np.array_equal(mask, kept)
+    if verdict.passed:
+        verdict = by_chance("dropout", place, kept.sum(), kept.size, chance.mean())
+        said = f"{verdict.found:.0f} of {mask.size} entries are kept, {verdict.expected:.0f} expected"
+    if not verdict.passed:
+        return replace(verdict, words=f"{wrong}: {said}")
+    seen.see_mask(place, kept, chance)
+    return verdict

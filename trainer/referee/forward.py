@@ -4,8 +4,9 @@ Each is computed from the one before it as training left it, so that a slip is f
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -13,9 +14,10 @@ from trainer.core import model, ops
 from trainer.core.links import FORWARD
 from trainer.core.model import Batch, Parameters
 from trainer.core.ops import Array
-from trainer.core.tolerances import loosened, sum_of, unit
+from trainer.core.tolerances import loosened, machine_epsilon, sum_of
 from trainer.core.verdict import Verdict, compare
-from trainer.core.witness import Witness
+from trainer.core.witness import Witness, masks
+from trainer.mistakes.blame import at_fault, holds
 from trainer.mistakes.diagnosis import Candidate, instead, rounding
 
 
@@ -24,14 +26,14 @@ def in_float64(p: Parameters, batch: Batch, given: Mapping[str, Array] | None = 
 
     `given` stand in for what is computed here, as what the next one is made from.
     """
-    given, x = given or {}, {}
+    x: dict[str, Array] = {}
+    given = x if given is None else given
     C, W1, b1, W2, b2 = (array.astype(np.float64) for array in (p.C, p.W1, p.b1, p.W2, p.b2))
-    emb = np.concatenate([C[ids] for ids in batch.contexts.T], axis=1)  # (B, K*D)
-    x["emb"] = dropped(emb, batch.emb_mask)
-    x["z"] = given.get("emb", x["emb"]) @ W1 + b1  # (B, H)
-    x["h"] = dropped(np.tanh(given.get("z", x["z"])), batch.h_mask)  # (B, H)
-    x["logits"] = given.get("h", x["h"]) @ W2 + b2  # (B, V)
-    x["loss"] = losses(given.get("logits", x["logits"]), batch.targets)
+    x["emb"] = dropped(np.concatenate([C[ids] for ids in batch.contexts.T], axis=1), batch.emb_mask)  # (B, K*D)
+    x["z"] = given["emb"] @ W1 + b1  # (B, H)
+    x["h"] = dropped(np.tanh(given["z"]), batch.h_mask)  # (B, H)
+    x["logits"] = given["h"] @ W2 + b2  # (B, V)
+    x["loss"] = losses(given["logits"], batch.targets)
     return x
 
 
@@ -66,80 +68,57 @@ def bounds(p: Parameters, x: Mapping[str, Array], u: float) -> dict[str, Array]:
 
 
 def check_forward(witness: Witness) -> list[Verdict]:
-    """The verdicts `forward` of a step: emb, z, h, logits, loss."""
+    """The verdicts `forward` of a step: emb, z, h, logits, loss, the last with the mean that is shown."""
     p, batch, dtype = witness.before, witness.batch, witness.before.flat.dtype
     found = {name: witness.forward[name].astype(np.float64) for name in ("emb", "z", "h", "logits")}
     right = in_float64(p, batch, found)
-    bound = bounds(p, right, unit(dtype))
-    found["loss"] = ops.cross_entropy(witness.forward["logits"], batch.targets).astype(np.float64)
+    bound = bounds(p, right, machine_epsilon(dtype))
+    found["loss"] = np.append(ops.cross_entropy(witness.forward["logits"], batch.targets), witness.loss)  # (B + 1,)
+    right["loss"], bound["loss"] = (np.append(each["loss"], each["loss"].mean()) for each in (right, bound))
     verdicts = []
     for of, value in found.items():
         verdict = compare("forward", value, right[of], loosened(bound[of], right[of], dtype), of)
         if not verdict.passed:
-            verdict = replace(verdict, words=in_words(verdict, witness, value, right[of]))
+            verdict = replace(verdict, words=told(verdict, witness, value, right[of]))
         verdicts.append(verdict)
-    if verdicts[-1].passed:
-        mean, own = right["loss"].mean(keepdims=True), bound["loss"].mean(keepdims=True)
-        verdict = compare("forward", np.array([witness.loss]), mean, loosened(own, mean, dtype), "loss")
-        said = f"look at loss in witness.py: {verdict.found}, should be {verdict.expected}"
-        verdicts[-1] = verdict if verdict.passed else replace(verdict, words=f"the forward pass: loss is wrong: {said}")
     return verdicts
 
 
-def in_words(verdict: Verdict, witness: Witness, found: Array, right: Array) -> str:
+def told(verdict: Verdict, witness: Witness, found: Array, right: Array) -> str:
     """What is wrong, where to look, and what was done instead where it can be told."""
-    tensor = str(verdict.of)
-    rtol, (V, K, _, _) = rounding(witness.g.flat.dtype), witness.sizes
-    done = instead(found, right, slips(tensor, witness), rtol, sizes=(len(right), V, K))
-    worst = f"worst at {verdict.worst}: {verdict.found:.6e}, should be {verdict.expected:.6e}"
-    place = f"{suspect(verdict, witness)}, {FORWARD[tensor].formula}"
-    return f"the forward pass: {tensor} is wrong: look at {place}; {worst}" + (f"; {done}" if done else "")
-
-
-def suspect(verdict: Verdict, witness: Witness) -> str:
-    """The function to look at: the first whose result is wrong when it is run once more on what it was given."""
     p, batch, x, tensor = witness.before, witness.batch, witness.forward, str(verdict.of)
-    again: dict[str, Callable[[], Array]] = {
+    alone = {
         "emb": lambda: model.embed(p.C, batch),
         "z": lambda: ops.affine(x["emb"], p.W1, p.b1),
         "h": lambda: model.activate(ops.tanh(x["z"]), batch.h_mask),
         "logits": lambda: ops.affine(x["h"], p.W2, p.b2),
-        "loss": lambda: ops.cross_entropy(x["logits"], batch.targets),
     }
-    mask, place = {"emb": batch.emb_mask, "h": batch.h_mask}.get(tensor), tuple(verdict.worst or ())
-    operation = FORWARD[tensor].operation + ("" if mask is None else " or dropout")
-    if not abs(float(again[tensor]()[place]) - verdict.expected) <= verdict.tolerance:
-        return operation
-    if not abs(float(model.forward(p, batch)._asdict()[tensor][place]) - verdict.expected) <= verdict.tolerance:
-        return f"forward in model.py ({operation} by itself gives what it should)"
-    return "gradients in threads.py (forward by itself gives what it should)"
+    place = FORWARD[tensor].operation + " or dropout" * (tensor in masks(batch))
+    if verdict.worst == [len(batch.targets)]:
+        place = "loss in witness.py"
+    elif tensor in alone:
+        whole = lambda: model.forward(p, batch)._asdict()[tensor]
+        place = at_fault(place, "forward", alone[tensor](), whole, partial(holds, verdict))
+    sizes = len(batch.targets), witness.sizes.V, witness.sizes.K
+    done = instead(found, right, slips(tensor, witness), rounding(witness.g.flat.dtype), sizes=sizes)
+    worst = f"worst at {verdict.worst}: {verdict.found:.6e}, should be {verdict.expected:.6e}"
+    where = f"look at {place}, {FORWARD[tensor].formula}"
+    return f"the forward pass: {tensor} is wrong: {where}; {worst}" + (f"; {done}" if done else "")
 
 
-def slips(tensor: str, witness: Witness) -> Iterator[Candidate]:
+def slips(tensor: str, witness: Witness) -> list[Candidate]:
     """What people do instead, and what it gives."""
     p, batch = witness.before, witness.batch
-    mask = {"emb": batch.emb_mask, "h": batch.h_mask}.get(tensor)
     x = {name: array.astype(np.float64) for name, array in witness.forward.items()}
     plain = in_float64(p, batch._replace(emb_mask=None, h_mask=None), x)
-    if mask is not None:
-        yield "the mask was not applied", plain[tensor]
-        yield "what is kept was not scaled by 1 / (1 - rate)", plain[tensor] * (mask > 0)
-    match tensor:
-        case "emb":
-            yield "the context was reversed", in_float64(p, batch._replace(contexts=batch.contexts[:, ::-1]))["emb"]
-        case "h":
-            yield "there is no tanh", dropped(x["z"], mask)
-        case "z" | "logits":
-            yield "the bias is missing", plain[tensor] - (p.b1 if tensor == "z" else p.b2)
-
-
-def start_warnings(witness: Witness) -> list[str]:
-    """Sentences about a model that learns nothing, or next to nothing, from its first step on; none for a sound one."""
-    silent = {"W2": "the hidden layer gets no gradient", "W1": "C gets no gradient", "C": "W1 gets no gradient"}
-    zero = [name for name in silent if not getattr(witness.before, name).any()]
-    said = [f"{name} is all zero at the start: {silent[name]} at the first step" for name in zero]
-    share = float((np.abs(np.tanh(witness.forward["z"])) > 0.99).mean())
-    if share > 0.5:
-        flat = "(|tanh| > 0.99), where its slope is nearly 0: W1 or C is too large"
-        said.append(f"{share:.0%} of the hidden units are saturated at the start {flat}")
-    return said
+    found = {
+        "emb": ("the context was reversed", in_float64(p, batch._replace(contexts=batch.contexts[:, ::-1]))["emb"]),
+        "z": ("the bias is missing", plain["z"] - p.b1),
+        "h": ("there is no tanh", dropped(x["z"], batch.h_mask)),
+        "logits": ("the bias is missing", plain["logits"] - p.b2),
+    }
+    candidates = [found[tensor]] if tensor in found else []
+    if tensor in masks(batch):
+        candidates.append(("the mask was not applied", plain[tensor]))
+        candidates.append(("what is kept was not scaled by 1 / (1 - rate)", plain[tensor] * (masks(batch)[tensor] > 0)))
+    return candidates

@@ -11,13 +11,13 @@ from trainer.core.numerical import Mapper, Point
 from trainer.core.tolerances import of_slopes, tolerances
 from trainer.core.verdict import Verdict, compare
 from trainer.core.witness import Witness
-from trainer.mistakes.blame import explain, once_more
+from trainer.mistakes.blame import in_words, once_more
 from trainer.mistakes.diagnosis import rounding
 
 BLIND = 0.1  # a tolerance that is such a share of a gradient judges nothing
 
 
-def check_gradients(
+def check_derivatives(
     witness: Witness, at: Point, config: Config, rng: np.random.Generator, mapper: Mapper, own: Mapping[str, str]
 ) -> list[Verdict]:
     """The verdicts `sum_to_zero`, `gradient` of nine tensors, and `descent`; what failed says what is wrong."""
@@ -28,7 +28,7 @@ def check_gradients(
     blind = blindness(at, witness, config.check)
     for k, verdict in enumerate(verdicts):
         if not verdict.passed:
-            verdicts[k] = replace(verdict, words=explain(verdict, witness, own, wrong))
+            verdicts[k] = replace(verdict, words=in_words(verdict, witness, own, wrong))
         elif verdict.of in blind:
             verdicts[k] = replace(verdict, passed=False, words=blind[verdict.of])
     return [check_sum(witness, own), *verdicts]
@@ -37,16 +37,14 @@ def check_gradients(
 def check_sum(witness: Witness, own: Mapping[str, str]) -> Verdict:
     """The verdict `sum_to_zero`, which is made in every run."""
     verdict = checks.sum_to_zero(witness.gradients["logits"])
-    return verdict if verdict.passed else replace(verdict, words=explain(verdict, witness, own, ()))
+    return verdict if verdict.passed else replace(verdict, words=in_words(verdict, witness, own, ()))
 
 
 def check_again(witness: Witness) -> dict[str, Verdict]:
     """The gradients that come out otherwise when the parts of the batch are computed one after the other."""
     rtol, found = rounding(witness.g.flat.dtype), {}
     for name, right in once_more(witness).items():
-        expected = right.astype(np.float64)
-        tolerance = np.full(right.shape, rtol * float(np.abs(expected).max()))
-        verdict = compare("gradient", witness.gradients[name].astype(np.float64), expected, tolerance, name)
+        verdict = compare("gradient", witness.gradients[name], right, rtol * float(np.abs(right).max()), name)
         if not verdict.passed:
             found[name] = verdict
     return found
@@ -64,7 +62,7 @@ def blindness(at: Point, witness: Witness, check: Check) -> dict[str, str]:
     unseen = seen - seen_by(at, witness, check)
     if not unseen:
         return {}
-    eps = [10.0**k for k in range(-15, 0) if seen <= seen_by(at, witness, replace(check, eps=10.0**k))]
+    eps = [10.0**k for k in range(-15, -1) if seen <= seen_by(at, witness, replace(check, eps=10.0**k))]
     advice = f"check.eps from {eps[0]:.0e} to {eps[-1]:.0e}" if "check.eps" in given and eps else "auto"
     told = ", ".join(f"{key}={value:g}" for key, value in given.items())
     return {

@@ -9,8 +9,8 @@ found where it was made, and what underflows in storage (AdamW's v, where |g| is
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from trainer.config import Train
 from trainer.core.model import NAMES, Parameters
 from trainer.core.numerical import Point
 from trainer.core.ops import Array
-from trainer.core.tolerances import ROUNDING, loosened, unit
+from trainer.core.tolerances import ROUNDING, loosened, machine_epsilon
 from trainer.core.verdict import Verdict, compare
 from trainer.core.witness import Witness
 from trainer.mistakes.diagnosis import Candidate, instead, multiple, rounding, times
@@ -30,139 +30,118 @@ WRONG = "the update is wrong: look at"
 
 def scheduled_rate(train: Train, step: int) -> float:
     """A rising warm-up; then constant, tenfold less at half and at three quarters, or half a cosine wave."""
+    share = step / train.steps
     if step < train.warmup_steps:
-        return train.learning_rate * (step + 1) / train.warmup_steps
-    if train.schedule == "step":
-        drops = int(step >= train.steps / 2) + int(step >= train.steps * 3 / 4)
-        return train.learning_rate * 0.1**drops
-    if train.schedule == "cosine":
-        share = (step - train.warmup_steps) / (train.steps - train.warmup_steps)
-        return train.learning_rate * (1 + math.cos(math.pi * share)) / 2
-    return float(train.learning_rate)
+        factor = (step + 1) / train.warmup_steps
+    elif train.schedule == "step":
+        factor = 0.1 ** ((share >= 0.5) + (share >= 0.75))
+    elif train.schedule == "cosine":
+        factor = (1 + math.cos(math.pi * (step - train.warmup_steps) / (train.steps - train.warmup_steps))) / 2
+    else:
+        factor = 1
+    return train.learning_rate * factor
 
 
-@dataclass(frozen=True)
-class Move:
-    """One move in float64: flat vectors, in the order of Parameters.flat."""
-
-    train: Train
-    step: int
-    rate: float
-    p: Array  # before
-    g: Array
-    decayed: Array  # what weight decay applies to: p, and 0 for the biases
-    before: dict[str, Array]  # what the rule remembers: velocity, or m and v as they are stored
-    after: dict[str, Array]
-
-    @property
-    def rule(self) -> str:
-        """The function that moves the parameters."""
-        return "adam" if self.train.optimizer == "adamw" else "momentum" if self.train.momentum else "sgd"
-
-    def remembered(self) -> dict[str, tuple[float, Array]]:
-        """What the rule remembers: the factor by which it fades, and what is added."""
-        of_adam = {"m": (BETA1, self.g), "v": (BETA2, self.g**2)}
-        return {"adam": of_adam, "momentum": {"velocity": (self.train.momentum, self.g)}}.get(self.rule, {})
-
-    def along(self, mean: bool = True, square: bool = True) -> Array:
-        """What the parameters move against, without decay; for AdamW with or without its bias corrections."""
-        if self.rule == "adam":
-            t = self.step + 1
-            root = np.sqrt((1 - BETA2) * self.after["v"] / (1 - BETA2**t if square else 1))
-            # The factor comes last, because a tiny m times 1 - beta loses digits.
-            return np.asarray(self.after["m"] / (root + EPS) * ((1 - BETA1) / (1 - BETA1**t if mean else 1)))
-        return self.after["velocity"] if self.rule == "momentum" else self.g
-
-    def by(self, along: Array, decayed: Array) -> Array:
-        """The move."""
-        return -self.rate * (along + self.train.weight_decay * decayed)
+def remembered(train: Train, g: Array) -> dict[str, tuple[float, Array]]:
+    """What the rule remembers: the factor by which it fades, and what is added."""
+    if train.optimizer == "adamw":
+        return {"m": (BETA1, g), "v": (BETA2, g**2)}
+    return {"velocity": (train.momentum, g)} if train.momentum else {}
 
 
-def move_of(witness: Witness, train: Train) -> Move:
-    """The move of a step."""
-    p, g = witness.before.flat.astype(np.float64), witness.g.flat.astype(np.float64)
-    decayed = np.where(np.arange(len(p)) < len(witness.before.matrices), p, 0)
-    before, after = (
-        {name: vector.astype(np.float64) for name, vector in state.items()}
-        for state in (witness.state_before, witness.state_after)
-    )
-    return Move(train, witness.number, witness.rate, p, g, decayed, before, after)
+def against(g: Array, state: Mapping[str, Array], step: int, mean: bool = True, square: bool = True) -> Array:
+    """What p moves against, by the state after the step, without decay; of AdamW with its bias corrections or not."""
+    if "m" not in state:
+        return state.get("velocity", g)
+    root = np.sqrt((1 - BETA2) * state["v"] / (1 - BETA2 ** (step + 1) if square else 1))
+    # The factor comes last, because a tiny m times 1 - beta loses digits.
+    return np.asarray(state["m"] / (root + EPS) * ((1 - BETA1) / (1 - BETA1 ** (step + 1) if mean else 1)))
 
 
 def check_update(witness: Witness, at: Point, train: Train) -> Verdict:
     """The verdict `update` of a step: of learning_rate, velocity, m or v where that is wrong, else of a parameter."""
-    move, p, dtype = move_of(witness, train), witness.before, witness.g.flat.dtype
-    u, after = unit(dtype), witness.after.flat.astype(np.float64)
-    own = scheduled_rate(train, move.step)
-    lost = 8 * ROUNDING * train.learning_rate  # by cos, near the end of its half wave
-    verdict = compare("update", np.array([move.rate]), np.array([own]), np.array([lost]), "learning_rate")
+    step, rate, dtype, own = witness.number, witness.rate, witness.g.flat.dtype, scheduled_rate(train, witness.number)
+    u, lost = machine_epsilon(dtype), 8 * ROUNDING * train.learning_rate  # by cos, near the end of its half wave
+    verdict = compare("update", rate, own, lost, "learning_rate")
     if not verdict.passed:
-        said = f"{WRONG} learning_rate in optim.py: {move.rate:.6g} at step {move.step}, should be {own:.6g}"
-        return replace(verdict, words=said)
-    for name, (factor, added) in move.remembered().items():
-        held = factor * move.before[name]
+        words = f"{WRONG} learning_rate in optim.py: {rate:.6g} at step {step}, should be {own:.6g}"
+        return replace(verdict, words=words)
+    g = witness.g.flat.astype(np.float64)
+    state = {name: vector.astype(np.float64) for name, vector in witness.state_after.items()}
+    for name, (factor, added) in remembered(train, g).items():
+        before = witness.state_before[name].astype(np.float64)
+        held = factor * before
         bound = 4 * u * (np.abs(held) + np.abs(added))  # two products, a sum, a constant: half a unit each
-        verdict = compare("update", move.after[name], held + added, loosened(bound, held + added, dtype), name)
+        verdict = compare("update", state[name], held + added, loosened(bound, held + added, dtype), name)
         if not verdict.passed:
-            known = [("it was not touched", move.before[name]), ("what it held before was cleared", added)]
-            done = instead(move.after[name], held + added, known, rounding(dtype)) or "it is another"
-            return told(verdict, p, f"{WRONG} {move.rule} in optim.py: {name} is wrong: {done}")
-
-    along = move.along()
-    right = move.p + move.by(along, move.decayed)
-    # The decay's factor, its product and the last difference round by the size of p, here as in training, and a decay
-    # above 1 turns p round and may lengthen it; the rest, at most eight times, by the size of the move.
-    bound = 4 * u * (1 + move.rate * train.weight_decay) * np.abs(move.p) + 8 * u * move.rate * np.abs(along)
-    bound = loosened(bound, right, dtype)
-    verdict = compare("update", after, right, bound)
+            known = [("it was not touched", before), ("what it held before was cleared", added)]
+            done = instead(state[name], held + added, known, rounding(dtype)) or "it is another"
+            return placed(verdict, witness, f"{rule(train)} in optim.py: {name} is wrong: {done}")
+    verdict = check_move(witness, train, g, state)
     if not verdict.passed:
-        return told(verdict, p, f"{WRONG} {what_moved(move, after, right, bound, p)}")
+        return verdict
     old = float(losses(at.a.logits, witness.batch.targets).mean())
     new = float(in_float64(witness.after, witness.batch)["loss"].mean())
-    against = move.g @ (after - move.p) < 0
-    cause = "the learning rate is too high" if against else f"{train.optimizer} moved with the gradient"
-    uphill = f"the update went uphill, {old:.4f} -> {new:.4f}: {cause}"
-    return told(verdict, p, uphill if new > old else None, worst=False)
+    uphill = f"the update went uphill, {old:.4f} -> {new:.4f}: is the learning rate too high?"
+    return replace(verdict, words=uphill) if new > old else verdict
 
 
-def told(verdict: Verdict, p: Parameters, words: str | None, worst: bool = True) -> Verdict:
-    """The verdict on a flat vector, in words, with its worst entry as one of a parameter."""
-    (place,) = verdict.worst or [0]
-    for name, shape in p.sizes.shapes().items():
-        if place < math.prod(shape):
-            entry = [int(i) for i in np.unravel_index(place, shape)]
-            numbers = f"; worst at {name}{entry}: {verdict.found:.6e}, should be {verdict.expected:.6e}" * worst
-            return replace(verdict, of=verdict.of or name, worst=entry, words=words and words + numbers)
-        place -= math.prod(shape)
-    raise IndexError(place)
+def rule(train: Train) -> str:
+    """The function that moves the parameters."""
+    return "adam" if train.optimizer == "adamw" else "momentum" if train.momentum else "sgd"
 
 
-def what_moved(move: Move, after: Array, right: Array, bound: Array, p: Parameters) -> str:
-    """The function to look at, and what was done instead of the right move."""
+def check_move(witness: Witness, train: Train, g: Array, state: Mapping[str, Array]) -> Verdict:
+    """The verdict on the parameters after the step, by its rate and by what the rule remembers then."""
+    rate, p, dtype, along = witness.rate, witness.before, witness.g.flat.dtype, against(g, state, witness.number)
+    before, after, u = p.flat.astype(np.float64), witness.after.flat.astype(np.float64), machine_epsilon(dtype)
+    decay = train.weight_decay * np.where(np.arange(len(before)) < len(p.matrices), before, 0)
+    right = before - rate * (along + decay)
+    # The decay's factor, its product and the last difference round by the size of p, here as in training, and a decay
+    # above 1 turns p round and may lengthen it; the rest, at most eight times, by the size of the move.
+    bound = 4 * u * (1 + rate * train.weight_decay) * np.abs(before) + 8 * u * rate * np.abs(along)
+    bound = loosened(bound, right, dtype)
+    verdict = compare("update", after, right, bound)
+    if verdict.passed:
+        return placed(verdict, witness)
+    slips = {
+        "the move went with the gradient, uphill": decay - along,
+        "the gradient stands where what the rule remembers belongs": decay + g,
+        "weight decay is missing": along,
+        "weight decay reaches the biases too": along + train.weight_decay * before,
+        "there is no bias correction": decay + against(g, state, witness.number, False, False),
+        "the mean has no bias correction": decay + against(g, state, witness.number, False),
+        "the mean square has no bias correction": decay + against(g, state, witness.number, True, False),
+    }
+    candidates = [(words, -rate * other) for words, other in slips.items()]
     off = Parameters(p.sizes, ~(np.abs(after - right) <= bound))
+    done = what_moved(off, after - before, right - before, -rate * decay, candidates, bound, rounding(dtype))
+    function = "update" if "weight decay" in done else rule(train)
+    return placed(verdict, witness, f"{function} in optim.py: {done}")
+
+
+def what_moved(
+    off: Parameters, found: Array, wanted: Array, decay: Array, candidates: list[Candidate], bound: Array, rtol: float
+) -> str:
+    """What was done instead of the right move, in the parameters with entries that are off. All are moves, (n,)."""
     names = [name for name in NAMES if getattr(off, name).any()]
     for name in names:
         getattr(off, name)[...] = True
     where, wrong = f"{' and '.join(names)} alone: " if len(names) < 3 else "", off.flat
-    found, wanted = after[wrong] - move.p[wrong], right[wrong] - move.p[wrong]
-    if not found.any():
-        return f"{move.rule} in optim.py: {where}nothing moved, it was never applied"
-    rtol, atol = rounding(p.flat.dtype), float(np.linalg.norm(bound[wrong]))
-    done = instead(found, wanted, ((words, made[wrong]) for words, made in slips(move)), rtol, atol)
-    decay = multiple(found - wanted, move.by(0 * move.p, move.decayed)[wrong], rtol, atol)
-    if done is None and decay is not None:
-        done = f"weight decay: {times(1 + decay, rtol)}"
-    function = "update" if done and "weight decay" in done else move.rule
-    return f"{function} in optim.py: {where}{done or 'the move is another'}"
+    if not found[wrong].any():
+        return f"{where}nothing moved, it was never applied"
+    atol = float(np.linalg.norm(bound[wrong]))
+    done = instead(found[wrong], wanted[wrong], [(words, made[wrong]) for words, made in candidates], rtol, atol)
+    share = multiple((found - wanted)[wrong], decay[wrong], rtol, atol)
+    if done is None and share is not None:
+        done = f"weight decay: {times(1 + share, rtol)}"
+    return f"{where}{done or 'the move is another'}"
 
 
-def slips(move: Move) -> Iterator[Candidate]:
-    """What people do instead of the move, and what it gives."""
-    yield "the move went with the gradient, uphill", move.by(-move.along(), move.decayed)
-    yield "the gradient stands where what the rule remembers belongs", move.by(move.g, move.decayed)
-    yield "weight decay is missing", move.by(move.along(), 0 * move.p)
-    yield "weight decay reaches the biases too", move.by(move.along(), move.p)
-    if move.rule == "adam":
-        yield "there is no bias correction", move.by(move.along(False, False), move.decayed)
-        yield "the mean has no bias correction", move.by(move.along(False), move.decayed)
-        yield "the mean square has no bias correction", move.by(move.along(True, False), move.decayed)
+def placed(verdict: Verdict, witness: Witness, wrong: str = "") -> Verdict:
+    """The verdict on a flat vector, with its worst entry as one of a parameter; and what is wrong, in words."""
+    here = Parameters(witness.sizes, np.arange(len(witness.g.flat)) == verdict.worst)
+    name = next(name for name in NAMES if getattr(here, name).any())
+    entry = np.argwhere(getattr(here, name))[0].tolist()
+    words = f"{WRONG} {wrong}; worst at {name}{entry}: {verdict.found:.6e}, should be {verdict.expected:.6e}"
+    return replace(verdict, of=verdict.of or name, worst=entry, words=words if wrong else None)

@@ -20,7 +20,6 @@ from trainer.core.model import Batch, Parameters
 from trainer.core.verdict import Verdict
 from trainer.core.witness import Witness
 from trainer.errors import RunFailed
-from trainer.referee.forward import start_warnings
 from trainer.referee.gradients import check_sum
 from trainer.referee.spread import Spread
 from trainer.runs import threads
@@ -67,12 +66,10 @@ class Inspector:
         """Check a step that is due, of another one that p - y sums to zero, and of the very first its loss."""
         step, check = witness.number, self.config.check
         if step == 0:
-            first = initial_loss(check, witness.before, witness.batch)
+            first = first_loss(check, witness.before, witness.batch)
             self.journal.say(f"first loss  {first.found:.4f} nats; log V = {first.expected:.4f}")
             if not self.checkpoint.source:  # other parameters know something from the first step on
                 self.judge([first], 0)
-                for words in start_warnings(witness):
-                    self.journal.say(f"warning: {words}")
         if self.due(step):
             began, rng = time.monotonic(), np.random.default_rng([self.config.seed, CHECKS, OF_STEP, step])
             mapper, lines = threads.mapper(self.pool, self.checkpoint.threads), self.own.lines if self.own else {}
@@ -122,12 +119,12 @@ class Inspector:
             raise RunFailed("check.enabled is true, and not one step of the run was checked")
 
 
-def initial_loss(check: Check, p: Parameters, batch: Batch) -> Verdict:
+def first_loss(check: Check, p: Parameters, batch: Batch) -> Verdict:
     """The loss of the first batch beside log V."""
     activations, V, atol = model.forward(p, batch), p.sizes.V, check.initial_loss_atol
     losses = ops.cross_entropy(activations.logits, batch.targets)  # (B,)
     if atol == "auto":
-        atol = tolerances.initial_loss(activations.h, batch.targets, V)
+        atol = tolerances.of_initial_loss(activations.h, batch.targets, V)
     verdict = checks.initial_loss(float(losses.mean(dtype=np.float64)), V, float(atol))
     words = "the first loss is not close to log V: the output weights are too large at the start"
     return verdict if verdict.passed else replace(verdict, words=words)
@@ -148,7 +145,7 @@ def check(config: Config | str | Path | dict[str, Any]) -> list[Verdict]:
     checkpoint, batch = begin(config, corpus), next(batches(corpus, config, 0))
     p, rng = checkpoint.parameters, np.random.default_rng([config.seed, CHECKS])
     with np.errstate(all="ignore"), threads.one_thread(), threads.workers(threads.cores()) as pool:
-        at_start = initial_loss(config.check, p, batch)
+        at_start = first_loss(config.check, p, batch)
         p.b1[...], p.b2[...] = rng.standard_normal(p.b1.shape), rng.standard_normal(p.b2.shape)
         gradients = threads.gradients(p, checkpoint.threads, pool)
         step = next(loop.steps(config.train, p, checkpoint.state, 0, iter([batch]), gradients, lambda _: True))

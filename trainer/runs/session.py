@@ -15,7 +15,7 @@ from trainer.core.witness import Witness
 from trainer.errors import Diverged, Interrupted, RunFailed, quoted
 from trainer.files import held
 from trainer.mistakes import blame
-from trainer.referee import evaluation
+from trainer.referee.evaluation import check_evaluation
 from trainer.runs import checkpoint as checkpoints
 from trainer.runs import metrics, summary, threads
 from trainer.runs.folder import create, find
@@ -221,7 +221,7 @@ class Session:
             shown = found[split] = float(losses.mean(dtype=np.float64))
             if self.config.check.enabled and math.isfinite(shown):  # else training diverges
                 given = p, self.corpus, split, positions, losses, shown, np.random.default_rng(step)
-                self.inspector.judge([evaluation.examine(*given)], step)
+                self.inspector.judge([check_evaluation(*given)], step)
         return found
 
     def save(self, files: Sequence[str]) -> None:
