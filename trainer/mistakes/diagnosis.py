@@ -4,16 +4,15 @@ One matcher for the whole program. It says what agrees to rounding where nothing
 seen: a factor, a sign, the rows or columns that are wrong.
 """
 
-import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.core.ops import Array
-from trainer.mistakes.lecture import OF_THE_LECTURE
-from trainer.mistakes.table import MISTAKES, Mistake, ratios
+from trainer.mistakes.table import MISTAKES, OF_THE_LECTURE, Mistake, ratios
 
 FEW = 4  # with fewer entries, any array is some number times any other
 
@@ -119,12 +118,9 @@ def what_was_done(
 
 def evaluated(link: str, arrays: Mapping[str, Any], source: str) -> Iterator[tuple[Mistake, Array]]:
     """The rows of the table for a link with their numbers at this point; the source decides between equal formulas."""
-    table = *MISTAKES.get(link, ()), *OF_THE_LECTURE.get(link, ())
-    rows = [row for row in table if row.source in source]
+    rows = [row for row in (*MISTAKES.get(link, ()), *OF_THE_LECTURE.get(link, ())) if row.source in source]
     decided = {row.formula for row in rows if row.source}
     for row in rows:
-        names = inspect.signature(row.formula).parameters
-        if arrays.keys() >= names.keys() and (row.source or row.formula not in decided):
-            with np.errstate(all="ignore"):
-                found = row.formula(**{name: arrays[name] for name in names})
-            yield from ((row, face) for face in (found if isinstance(found, list) else [found]))
+        with suppress(NameError), np.errstate(all="ignore"):  # the lecture's arrays are not there always
+            if row.source or row.formula not in decided:
+                yield from ((row, face) for face in row.faces(arrays))

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,6 @@ from trainer.mistakes.table import MISTAKES, Mistake, ratios
 from trainer.runs.starting import begin
 from trainer.text import corpus as text
 from trainer.text.batches import batches
-from trainer.tools.practice.lecture import FORWARD as LECTURE
 from trainer.tools.practice.point import given
 
 STEPS = 3000
@@ -28,7 +26,6 @@ CHECKED = (1, 50)
 BINS = 60  # points of a curve, each the mean of so many losses
 ADDED = 0.1  # the share of what is added, where any share is the same mistake
 CHAIN = [link for link in MISTAKES if link in LINKS]  # each after what it takes
-LONGER = {*LECTURE, *(f"d{name}" for name in LECTURE)}  # arrays of the lecture's longer chain, which are not here
 
 
 class Trial(NamedTuple):
@@ -55,7 +52,7 @@ def trials() -> list[Trial]:
     found = [Trial("", "all right", "")]
     for link in CHAIN:
         for mistake in MISTAKES[link]:
-            if not mistake.source and not LONGER & set(signature(mistake.formula).parameters):
+            if not mistake.source:
                 found.append(of_table(link, mistake))
     sizes = [(-1.0, "the sign is turned round")]
     sizes += [(float(value), cause) for value, name, cause in ratios(32, 27, 3) if name != "K"]
@@ -69,8 +66,7 @@ def of_table(link: str, mistake: Mistake) -> Trial:
     """A row of the table; of several faces of one mistake the first."""
 
     def gradient(right: Array, arrays: Mapping[str, Any]) -> Any:
-        found = mistake.formula(**{name: arrays[name] for name in signature(mistake.formula).parameters})
-        wrong = found[0] if isinstance(found, list) else found
+        wrong = mistake.faces(arrays)[0]
         return right + ADDED * wrong if mistake.added else wrong
 
     written, _, cause = mistake.sentence.partition(": ")
