@@ -163,17 +163,19 @@ def build(tree: Mapping[str, Any], where: str, overrides: Sequence[str] | Mappin
             flat |= {f"{name}.{last}": each for last, each in value.items()}
         elif value or name not in SECTIONS:  # a section may be empty
             flat[str(name)] = value
-    overriding = overrides if isinstance(overrides, Mapping) else from_command_line(overrides)
-    origin = "in the overrides" if overriding is overrides else "on the command line"
+    origin = "in the overrides"
+    if not isinstance(overrides, Mapping):
+        overrides, origin = from_command_line(overrides), "on the command line"
     given = {name: convert(name, value, where) for name, value in flat.items()}
-    given |= {name: convert(name, value, origin) for name, value in overriding.items()}
+    given |= {name: convert(name, value, origin) for name, value in overrides.items()}
     if "data.path" not in given:
         raise UserError(f"data.path is missing, {where}; give the path of a text file")
-    sections: dict[str, dict[str, Any]] = {name: {} for name in ("", *SECTIONS)}
-    for full, value in given.items():
-        section, _, name = full.rpartition(".")
-        sections[section][name] = value
-    config = Config(**{name: cls(**sections[name]) for name, cls in SECTIONS.items()}, **sections[""])
+
+    def part(cls: Any, before: str = "") -> dict[str, Any]:
+        """What is given of a section."""
+        return {each.name: given[before + each.name] for each in fields(cls) if before + each.name in given}
+
+    config = Config(**{name: cls(**part(cls, f"{name}.")) for name, cls in SECTIONS.items()}, **part(Config))
     if config.train.patience and config.data.split[1] == 0:
         raise UserError(f"train.patience needs a validation split, {where}; give data.split a share for it")
     return config

@@ -15,7 +15,6 @@ from trainer.errors import UserError
 from trainer.text import oddities
 from trainer.text.reading import places, read_texts
 
-BLOCK = 1 << 20  # characters that are encoded at a time
 SPLITS = ("train", "val", "test")
 LENGTHS = {"lines": 100, "stream": 500}  # characters of a sample at most, unless told otherwise
 
@@ -48,15 +47,14 @@ def load(data: Data, context: int) -> Corpus:
     """
     text, where, lines = "".join(read_texts(data)), ", ".join(places(data)), data.mode == "lines"
     warnings = oddities.records(text)
-    characters, listed = text, []
+    listed, characters = [], text
     bounds: Sequence[int] | Array = range(len(text) + 1)
     if lines:
         listed = [line for line in map(str.strip, text.split("\n")) if line]
         text = "\n".join(listed)
         parts = shuffled(listed, data.split_seed)
         characters, bounds = "\n" + "".join(parts), np.cumsum([1, *map(len, parts)])  # where each part begins
-    letters = "".join(sorted(set(characters)))
-    vocabulary = "\n" + letters.replace("\n", "") if lines else letters
+    vocabulary = "\n" * lines + "".join(sorted(set(characters) - {"\n" * lines}))
     if len(vocabulary) < 2 + lines:
         raise UserError(f"the text has not two distinct characters, {where}; give one with something to predict")
     splits = cut(bounds, data.split, 0 if lines else context)  # a stream's first targets need a whole context
@@ -75,7 +73,7 @@ def load(data: Data, context: int) -> Corpus:
         opening="" if lines else opening(text[: splits["train"][1]], context),
         line_count=len(listed) if lines else None,
         distinct_lines=len(bounds) - 1 if lines else None,
-        warnings=(*warnings, *oddities.unintended(characters, vocabulary, lines)),
+        warnings=(*warnings, *oddities.unintended(characters, vocabulary)),
         unseen=unseen(characters, splits),
     )
 
@@ -130,8 +128,7 @@ def encode(characters: str, vocabulary: str) -> Array:
     """The ids of characters that are all in the vocabulary: (characters,), in the smallest unsigned type."""
     table = np.zeros(ord(max(vocabulary)) + 1, np.min_scalar_type(len(vocabulary)))
     table[code_points(vocabulary)] = np.arange(len(vocabulary))
-    blocks = [characters[start : start + BLOCK] for start in range(0, len(characters), BLOCK)]
-    return np.concatenate([table[code_points(block)] for block in blocks])
+    return table[code_points(characters)]
 
 
 def windows(corpus: Corpus, positions: Array, context: int) -> tuple[Array, Array]:
