@@ -3,7 +3,10 @@
 import math
 import random
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ from conftest import ROOT, Rows, Trainer, assert_same, folder, rows, start_proce
 from plain_model import loss_of_split
 
 from trainer.config import read
+from trainer.core import optim
+from trainer.runs import threads
 from trainer.runs.checkpoint import load
 from trainer.tools.command import main
 
@@ -21,7 +26,6 @@ model: {hidden: 12, embedding: 4}
 train: {steps: 30, batch_size: 8}
 log: {every: 5, eval_every: 10, checkpoint_every: 20, samples: 4}
 """
-POEM = "春眠不覺曉處處聞啼鳥\n夜來風雨聲花落知多少\n" * 40
 CHECKED = ["check.enabled=true", "check.every=10", "seed=3"]
 GRADIENTS = ["logits", "h", "z", "emb", "W2", "b2", "W1", "b1", "C"]
 
@@ -67,7 +71,6 @@ def test_a_run_leaves_its_files_and_every_row_its_fields(trainer: Trainer) -> No
     assert (start["event"], start["seed"], start["vocab_size"], start["backward"]) == ("start", 3, 9, None)
     assert start["parameters"] == 9 * 4 + 12 * 12 + 12 + 12 * 9 + 9
     assert sum(start["examples"].values()) == len(Path("text.txt").read_text())
-    assert list(start["examples"]) == ["train", "val", "test"]
 
     steps, evaluations = rows(run, "step"), rows(run, "eval")
     assert [row["step"] for row in steps] == [0, 5, 10, 15, 20, 25]
@@ -97,7 +100,9 @@ def test_a_run_leaves_its_files_and_every_row_its_fields(trainer: Trainer) -> No
         assert shown in err
     assert re.search(r"checks take about [\d.e-]+ s a step, [\d:]+ for this run; cheaper: check.every=100 or", err)
     assert f"{end['val_loss']:.4f} nats, {end['val_loss'] / math.log(2):.4f} bits" in out
-    assert all(f"\n  {line}  (" in out for line in (run / "samples.txt").read_text().splitlines())
+    text = Path("text.txt").read_text().split()
+    for line in (run / "samples.txt").read_text().splitlines():
+        assert re.search(rf"\n  {line}  \({'in the (train|val|test) split' if line in text else 'new'}\)\n", out)
     log = (run / "train.log").read_text()
     assert all(line in log for line in (out + err).splitlines())
     assert read(run / "config.yaml") == read("tiny.yaml", CHECKED)
@@ -135,8 +140,11 @@ def test_losses_are_those_of_the_parameters_that_were_saved(trainer: Trainer) ->
 
 
 REMARKS = {
-    "train.optimizer=adamw train.learning_rate=3 train.schedule=constant": "above log V = 2.1972: worse than knowing",
-    "train.learning_rate=1e-3": "worse than counting the characters, 2.0652 nats: train for longer, or try",
+    "train.optimizer=adamw train.learning_rate=3 train.schedule=constant": "above log V = 2.1972: worse than knowing "
+    "nothing; try train.learning_rate=0.001 (usual with adamw is 0.001)",
+    "train.learning_rate=1e-3": "worse than counting the characters, 2.0652 nats: train for longer, or try "
+    "train.learning_rate=0.1, usual with sgd",
+    "train.steps=1": "worse than counting the characters, 2.0652 nats: train for longer\n",
     "train.optimizer=adamw train.steps=1500 train.learning_rate=0.01 model.hidden=60": "little text for so long a",
 }
 
@@ -146,12 +154,28 @@ def test_what_the_losses_say_is_said(settings: str, trainer: Trainer) -> None:
     status, out, _ = trainer(*TINY, "log.eval_every=100", *settings.split())
     assert status == 0
     assert REMARKS[settings] in out
-    assert ("usual are 0.1 with sgd and 0.001 with adamw" in out) == ("little text" not in out)
     if "little text" in out:
         evaluations = rows(folder("tiny"), "eval")
         best, last = min(evaluations, key=lambda row: row["val_loss"]), evaluations[-1]
         rose = f"from step {best['step']} on validation rose to {last['val_loss']:.4f} and training fell to"
         assert f"{rose} {last['train_loss']:.4f}: " in out
+
+
+def test_the_speed_of_a_training_is_that_of_its_steps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    def slow(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+        def wrapped(*given: Any) -> Any:
+            clock[0] += seconds
+            return function(*given)
+
+        return wrapped
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(optim, "update", slow(optim.update, 0.5))
+    monkeypatch.setattr(threads, "losses", slow(threads.losses, 60))
+    assert main([*TINY, "log.eval_every=1", "train.steps=9", "log.every=4"]) == 0
+    assert [row["steps_per_second"] for row in rows(folder("tiny"), "step")] == [2, 2, 2]
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another_on_the_same_split(trainer: Trainer) -> None:
@@ -184,11 +208,7 @@ def test_a_checked_run_trains_bit_for_bit_like_an_unchecked_one(trainer: Trainer
 
 @pytest.mark.parametrize(
     ("settings", "most"),
-    [
-        (["model.dtype=float64", "check.method=complex-step"], 1e-13),
-        (["model.dtype=float64"], 1e-6),
-        (["model.dtype=float32"], 1e-3),
-    ],
+    [(["model.dtype=float64", "check.method=complex-step"], 1e-13), (["model.dtype=float32"], 1e-3)],
 )
 def test_how_close_the_gradients_of_the_committed_configuration_are(
     trainer: Trainer, settings: list[str], most: float
@@ -210,16 +230,7 @@ def test_a_checked_run_in_which_no_check_was_made_has_failed(trainer: Trainer, m
     assert err.endswith("failed: check.enabled is true, and not one step of the run was checked\n")
 
 
-def test_a_chinese_text_trains_and_samples_chinese(trainer: Trainer) -> None:
-    Path("poem.txt").write_text(POEM, encoding="utf-8")
-    settings = ["data.path=poem.txt", "data.mode=stream", "train.steps=400", "train.learning_rate=1", "log.samples=1"]
-    assert trainer(*TINY, *settings)[0] == 0
-    (end,) = rows(folder("tiny"), "end")
-    assert end["test_loss"] < 0.5  # each character follows from the three before it
-    assert trainer("sample", "--prompt", "春眠不", "--temperature", "0", "--length", "7")[1] == "春眠不覺曉處處聞啼鳥\n"
-
-
-@pytest.mark.parametrize("words", ["--help", "help", "help sample", "report --help", "explain --help", "sweep --help"])
+@pytest.mark.parametrize("words", ["--help", "help", "help sample", "explain --help"])
 def test_help_fits_a_terminal(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words.split())

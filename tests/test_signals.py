@@ -14,6 +14,9 @@ from trainer.runs.checkpoint import load
 pytestmark = pytest.mark.usefixtures("place")
 
 
+ODD = "o'd d $x `y` é🚀"  # a name that a shell makes difficult
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_says_how_to_go_on_and_does(
     number: signal.Signals, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
@@ -21,8 +24,8 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(
     trained("whole", SETTINGS["adamw"])
     with monkeypatch.context() as patch:
         at_step(patch, 4, lambda: signal.raise_signal(number))
-        status, _, err = trainer(*fresh("a name", SETTINGS["adamw"]))
-    run = folder("a name")
+        status, _, err = trainer(*fresh(ODD, SETTINGS["adamw"]))
+    run = folder(ODD)
     command = f"python -m trainer --resume {shlex.quote(str(run))}"
     told = f"interrupted at step 5, state saved; go on with: {command}"
     assert (status, err.splitlines()[-1]) == (130, told)

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from trainer.config import Config, Data, Model, Train, read
+from trainer.config import Data, read
 from trainer.errors import UserError
 from trainer.text import oddities
-from trainer.text.batches import batches
 from trainer.text.corpus import Corpus, cut, load, sample_positions, standing, to_ids, windows
 
 HALVES = (0.5, 0.25, 0.25)
@@ -90,11 +89,11 @@ def test_a_fingerprint_is_that_of_the_characters_as_they_are_learned(text: Any, 
     assert of("bob\nanna\nclaraé\nida漢\n") != of(names) != of(names + "mo\n")
 
 
-@pytest.mark.parametrize(("distinct", "dtype"), [(254, np.uint8), (300, np.uint16), (65536, np.uint32)])
-def test_ids_take_the_smallest_type(text: Any, distinct: int, dtype: type) -> None:
-    letters = "".join(chr(0x10000 + k) for k in range(distinct)) * 2
-    corpus = text(letters, mode="stream")
-    assert (corpus.ids.dtype, characters(corpus)) == (dtype, letters)
+def test_ids_take_the_smallest_type(text: Any) -> None:
+    for distinct, dtype in ((254, np.uint8), (300, np.uint16), (65536, np.uint32)):
+        letters = "".join(chr(0x10000 + k) for k in range(distinct)) * 2
+        corpus = text(letters, mode="stream")
+        assert (corpus.ids.dtype, characters(corpus)) == (dtype, letters)
 
 
 @pytest.mark.parametrize("n", [20, 21, 10_000_001])
@@ -121,12 +120,6 @@ def test_windows_equal_a_plain_loop(text: Any, mode: str, context: int) -> None:
         for position, found in zip(range(start, end), contexts, strict=True):
             before = whole[:position] if mode == "stream" else "\n" * context + whole[:position].rpartition("\n")[2]
             assert "".join(corpus.vocabulary[k] for k in found) == before[-context:]
-
-
-def test_what_is_drawn_for_a_step_cannot_be_written_into(text: Any) -> None:
-    corpus, train = text("anna\nbob\nclara\nida\n", split=HALVES), Train(dropout=0.1, embedding_dropout=0.1)
-    batch = next(batches(corpus, Config(Data("t"), Model(hidden=4), train), 0))
-    assert not any(array.flags.writeable for array in batch[:4])
 
 
 @pytest.mark.parametrize("lines", [5000, 40_000, pytest.param(250_000, marks=pytest.mark.long)])
@@ -170,14 +163,12 @@ NAMES = gzip.compress(b"anna\nbob\n" * 99, mtime=0)  # else each process has oth
 @pytest.mark.parametrize(
     ("content", "settings", "says"),
     [
-        (b"\xff", {}, "the text is not UTF-8, {}: 'utf-8' codec can't decode byte 0xff in position 0"),
-        (b"\xef\xbb\xbfab\xff", {}, "position 5: invalid start byte; give its own as data.encoding, such as cp1252"),
+        (b"\xef\xbb\xbfab\xff", {}, "the text is not UTF-8, {}: 'utf-8' codec can't decode byte 0xff in position 5: "
+         "invalid start byte; write it as UTF-8, or train with data.encoding=cp1252 or the like"),
         (b"a\r\nb\r\n" * 30 + b"\xed\xa0\x80", {}, "position 180"),  # half of a surrogate pair
         ("café\n", {"encoding": "ascii"}, "the text is not ASCII, {}: "),
-        ("anna\n".encode("utf-16"), {}, "not UTF-8, {}: 'utf-8' codec can't decode byte 0xff in position 0: invalid "
-         "start byte; it begins as UTF-16 does: give data.encoding=utf-16"),
-        ("anna\n".encode("utf-16-le"), {}, "holds a NUL, {}; give a text file, this one is binary; or data.encoding="),
-        (b"PK\x03\x04\x14\0\x06\0\x08\0\0\0!\0\x13\0word/document.xml", {}, "this one is binary"),
+        ("anna\n".encode("utf-16"), {}, "it begins as UTF-16 does: write it as UTF-8, or train with data.encoding="),
+        ("anna\n".encode("utf-16-le"), {}, "holds a NUL, {}; it is binary; or it is UTF-16: write it as UTF-8"),
         *((damaged, {}, "the compressed text is damaged (")
           for damaged in (NAMES[:-20], NAMES + b"rubbish", NAMES[:-6] + b"\xff" * 6)),
         *((blank, {}, "not two distinct characters, {}; ") for blank in ("", "\ufeff", "\n\r\n \n\t\n", "aa\na\n")),
@@ -199,7 +190,7 @@ def test_what_is_no_text_is_told_with_what_to_do(
 
 def test_a_path_with_a_backslash_and_one_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "c.yaml").write_text(r'data: {path: "D:\texts\new.txt"}')
-    with pytest.raises(UserError, match="in double quotes was meant as itself, write the path in single quotes"):
+    with pytest.raises(UserError, match=r"YAML reads .t in double quotes as a tab: write the path in single quotes"):
         load(read(tmp_path / "c.yaml").data, 3)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "home.txt").write_text("ab\nc\nd\ne\n")
@@ -235,10 +226,8 @@ def test_a_files_end_is_a_lines_end_and_its_mark_is_dropped(tmp_path: Path, endi
         ("a\u00a0b\nc\ufeff\n", "lines", "1 × no-break space, 1 × byte-order mark will be learned"),
         ("a \u3000b\u200cc\u200d\n", "lines", ""),  # Chinese, Persian, emoji
         ("ab\t\n c \n\u00a0\n", "lines", ""),  # stripped
-        ("ab \n c\t\t\nd", "stream", "2 × tab, 2 × white space at the end of a line will be learned"),
         ("a\ufffdb\x07\n", "lines", "1 × U+0007, 1 × replacement character will be learned"),
         ("caf\u00e9\ncafe\u0301\nede\u0301\n", "lines", "as letter and accent (NFD), and the same ones as one"),
-        ("cafe\u0301\nna\u00efve\n", "lines", ""),  # each in one form
         ("\uac01\n\u1100\u1161\u11a8\n", "lines", "write all in one form, NFC"),
     ],
 )
@@ -287,4 +276,3 @@ def test_what_cannot_be_seen_is_shown_by_its_name() -> None:
 def test_to_ids_names_the_character_it_does_not_know(prompt: str, vocabulary: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         to_ids(prompt, vocabulary, "prompt")
-    assert to_ids("cab", "\nabc", "prompt").tolist() == [3, 1, 2]

@@ -56,11 +56,11 @@ def print_scores(run: str | None, files: Sequence[str], each: bool, surprising: 
     if run is not None and not (Path(run).is_dir() or run.endswith(".npz")):  # it is a text
         files, run = [run, *files], None
     checkpoint, path = open_run(run)
-    say_which(run, checkpoint, path)
     data = Data(tuple(files) or "-", checkpoint.config.data.mode, checkpoint.config.data.encoding)
     by_file = [cut(checkpoint, text) for text in read_texts(data)]
     pieces = [piece for own in by_file for piece in own]
     losses = losses_of(checkpoint, pieces, ", ".join(places(data)) if files else "standard input")
+    say_which(run, checkpoint, path)
     left_out = unknown(checkpoint, pieces)
     if left_out:
         counts = Counter(left_out).most_common(20)
