@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from conftest import Trainer, assert_one_line, folder, fresh, rows
+from conftest import Trainer, folder, fresh, rows
 
 from trainer.errors import printable
 from trainer.runs.checkpoint import load
@@ -62,24 +62,6 @@ def test_a_sample_of_nothing_that_can_be_seen_is_no_empty_line(
     assert "  (braille pattern blank)  (" in out
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert "(hangul filler)\n" in trainer("sample")[1]
-
-
-ODD = "no\nsuch\x1b[31m"
-TYPED = [
-    *(["--config", odd] for odd in (ODD, "a" * 5000, "a\0b")),
-    *(["--config", "small.yaml", odd] for odd in (f"data.path={ODD}", "train.steps=\udcff", f"{ODD}=3", ODD)),
-    *(["--resume", odd] for odd in (ODD, "a" * 5000, "a\0b")),
-    *(["sample", *words] for words in ([ODD], ["--prompt", ODD], ["-n", ODD])),
-    [ODD],
-]
-
-
-def test_whatever_is_typed_an_error_is_one_printable_line(trainer: Trainer) -> None:
-    assert trainer(*fresh("run", "train.steps=1"))[0] == 0
-    for arguments in TYPED:
-        outcome = trainer(*arguments)
-        assert_one_line(outcome, 2)
-        assert not obeyed(outcome[2])
 
 
 def test_only_what_a_terminal_obeys_is_escaped() -> None:

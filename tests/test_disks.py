@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Trainer, assert_one_line, assert_same, folder, fresh
+from conftest import ROOT, Trainer, assert_one_line, assert_same, folder, fresh, trained
 
 from trainer import files
 from trainer.errors import UserError
@@ -77,7 +77,7 @@ def test_rows_and_checkpoint_reach_the_disk_before_the_name_does(
 
     monkeypatch.setattr(os, "fsync", note_fsync)
     monkeypatch.setattr(os, "replace", note_replace)
-    assert trainer(*fresh("run"))[0] == 0
+    trained("run")
     path, saves = folder("run"), 0
     for k, event in enumerate(events):
         if isinstance(event, tuple) and event[0] == "checkpoint.npz":
@@ -90,7 +90,7 @@ def test_rows_and_checkpoint_reach_the_disk_before_the_name_does(
 
 def test_a_full_disk_is_one_line_and_room_lets_the_run_go_on(trainer: Trainer) -> None:
     """No file may grow beyond a limit: rows are cut in two, as on a full disk. (Python ignores SIGXFSZ.)"""
-    assert trainer(*fresh("whole"))[0] == 0
+    trained("whole")
     sizes = sorted(path.stat().st_size for path in folder("whole").iterdir())
     rng, before = random.Random(2), resource.getrlimit(resource.RLIMIT_FSIZE)
     resumed = 0
@@ -112,7 +112,7 @@ def test_a_full_disk_is_one_line_and_room_lets_the_run_go_on(trainer: Trainer) -
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert trainer(*fresh("run"))[0] == 0
+    trained("run")
     monkeypatch.setattr(journal, "open", refuse, raising=False)
     assert_one_line(trainer("--resume", "runs"), 2, "Read-only", str(Path.cwd()))
     monkeypatch.setattr(Path, "mkdir", refuse)

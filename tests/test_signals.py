@@ -56,19 +56,6 @@ def test_signals_reach_a_process() -> None:
         step, arguments = saved, ["--resume", "runs"]
 
 
-def test_a_second_signal_ends_a_process_in_its_checks() -> None:
-    sizes = "model.hidden=600 model.embedding=30 train.batch_size=256 check.enabled=true"  # they take many seconds
-    process = start_process(*fresh("live", LONG_STEPS, sizes))
-    assert process.stderr
-    next(line for line in process.stderr if line.startswith("first loss"))
-    for _ in range(2):
-        time.sleep(0.6)
-        process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.splitlines()[-2:] == ["finishing the step; again to stop now", AT_ONCE]
-
-
 AT_ONCE = "stopped at once; --resume goes on from the last state that was saved"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import Feed, Trainer, assert_one_line, folder, fresh, rows, values
+from conftest import Feed, Trainer, assert_one_line, folder, fresh, rows, trained, values
 
 from trainer.runs import metrics
 from trainer.runs.checkpoint import load
@@ -43,7 +43,7 @@ def test_a_split_without_a_share_has_no_loss(
         return of_step(*given)
 
     monkeypatch.setattr(metrics, "step_row", look)
-    assert trainer(*fresh("run", f"data.mode={mode} data.split={split} check.enabled=true check.every=9"))[0] == 0
+    trained("run", f"data.mode={mode} data.split={split} check.enabled=true check.every=9")
     run, shares = folder("run"), zip(("train", "val", "test"), yaml.safe_load(split), strict=True)
     (start,), (end,) = rows(run, "start"), rows(run, "end")
     for name, share in shares:
@@ -73,7 +73,7 @@ def test_patience_stops_after_evaluations_without_a_better_one(trainer: Trainer)
 
 
 def test_a_text_is_found_again(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert trainer(*fresh("run"))[0] == 0
+    trained("run")
     run, here = folder("run").absolute(), Path.cwd()
     (here / "elsewhere").mkdir()
     monkeypatch.chdir(here / "elsewhere")
@@ -91,7 +91,7 @@ def test_plain_compressed_and_piped_texts_are_one_run(trainer: Trainer, feed: Fe
     feed(content)
     found = []
     for name, path in (("plain", "text.txt"), ("gz", "text.gz"), ("piped", "-")):
-        assert trainer(*fresh(name, f"data.path={path}"))[0] == 0
+        trained(name, f"data.path={path}")
         state = values(folder(name) / "checkpoint.npz")
         del state["config"], state["places"]
         found.append((state, (folder(name) / "samples.txt").read_bytes()))
@@ -105,10 +105,10 @@ def test_plain_compressed_and_piped_texts_are_one_run(trainer: Trainer, feed: Fe
 
 
 def test_characters_that_both_know_are_taken_over(trainer: Trainer) -> None:
-    assert trainer(*fresh("first"))[0] == 0
+    trained("first")
     Path("other.txt").write_text("".join(f"{c}éa\n{c}z\n" for c in "bcdfgh"))
     still = "train.steps=1 train.learning_rate=1e-30 train.schedule=constant data.path=other.txt"
-    assert trainer(*fresh("plain", still))[0] == 0
+    trained("plain", still)
     status, _, err = trainer(*fresh("second", still), "--from", "runs/first")
     assert status == 0
     old, new, plain = (load(folder(name) / "best.npz") for name in ("first", "second", "plain"))

@@ -130,12 +130,11 @@ class Loader(yaml.BaseLoader):
     """YAML in which every scalar is text, and no key stands twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        found = super().construct_mapping(node, deep)
-        first: dict[str, yaml.Node] = {}
-        for name, _ in node.value:
-            if first.setdefault(name.value, name) is not name:
+        names = [name.value for name, _ in node.value]
+        for name, _ in reversed(node.value):
+            if names.count(name.value) > 1:
                 raise yaml.MarkedYAMLError(problem=f"{name.value} stands there twice", problem_mark=name.start_mark)
-        return found
+        return super().construct_mapping(node, deep)
 
 
 def from_file(path: Path) -> Mapping[str, Any]:
@@ -212,12 +211,9 @@ def convert(name: str, value: Any, where: str) -> Any:
 
 
 def unknown(name: str, where: str) -> UserError:
-    """What was probably meant, or else what there is."""
-    section, _, last = name.rpartition(".")
-    near = [key for key in KEYS if key.rpartition(".")[2] == last] or difflib.get_close_matches(name, KEYS, 1, 0.75)
-    among = [key for key in KEYS if key.startswith(f"{section or name}.")] or KEYS
-    advice = f"did you mean {near[0]}?" if near else "the keys are " + ", ".join(among)
-    return UserError(f"unknown key {reprlib.repr(name)}, {where}; {advice}")
+    """The error that names the nearest key."""
+    (near,) = difflib.get_close_matches(name, KEYS, 1, cutoff=0)
+    return UserError(f"unknown key {reprlib.repr(name)}, {where}; did you mean {near}?")
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -82,10 +82,10 @@ def take_over(checkpoint: Checkpoint, other: Checkpoint) -> None:
 
     Raises UserError where the models differ in context, embedding or hidden units.
     """
-    for key in ("context", "embedding", "hidden"):
-        here, there = getattr(checkpoint.config.model, key), getattr(other.config.model, key)
-        if here != there:
-            raise UserError(f"model.{key} is {here}, and {there} in the run of --from; give model.{key}={there}")
+    if checkpoint.sizes[1:] != other.sizes[1:]:
+        _, K, D, H = other.sizes
+        need = f"model.context={K} model.embedding={D} model.hidden={H}"
+        raise UserError(f"the model has other sizes than that of the run of --from; give {need}")
     known = [character for character in checkpoint.vocabulary if character in other.vocabulary]
     new, old = ([v.index(character) for character in known] for v in (checkpoint.vocabulary, other.vocabulary))
     p, q = checkpoint.parameters, other.parameters

@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -88,14 +89,10 @@ def shuffled(listed: Sequence[str], seed: int) -> list[str]:
 
 def cut(bounds: Sequence[int] | Array, split: Sequence[float], skipped: int) -> dict[str, tuple[int, int]]:
     """Start and end of each split that has a share of the n parts between n + 1 bounds, so many places skipped."""
-    n, (train, val, test) = len(bounds) - 1, split
-    ends = [round(n * train), round(n * (train + val)), n]
-    if test == 0:
-        ends[1] = n
-    if val == 0:
-        ends[0] = ends[1]
-    pieces = zip(SPLITS, split, [0, *ends[:2]], ends, strict=True)
-    return {name: (int(bounds[start]) + skipped, int(bounds[end])) for name, share, start, end in pieces if share}
+    n, (train, val, _) = len(bounds) - 1, split
+    ends = [0, round(n * train), round(n * (train + val)), n]
+    pieces = zip(SPLITS, split, pairwise(ends), strict=True)
+    return {name: (int(bounds[start]) + skipped, int(bounds[end])) for name, share, (start, end) in pieces if share}
 
 
 def opening(text: str, context: int) -> str:
