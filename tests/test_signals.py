@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from conftest import LONG_STEPS, SETTINGS, Trainer, assert_same, at_step, folder, fresh, rows, start_process, trained
+from conftest import SETTINGS, Trainer, assert_same, at_step, folder, fresh, rows, trained
 
 from trainer.errors import UserError
 from trainer.runs import signals
@@ -39,21 +39,6 @@ def test_a_signal_in_the_last_step_lets_the_run_end(monkeypatch: pytest.MonkeyPa
     at_step(monkeypatch, 23, lambda: signal.raise_signal(signal.SIGINT))
     trained("last")
     assert rows(folder("last"))[-1]["event"] == "end"
-
-
-def test_signals_reach_a_process() -> None:
-    arguments, step = fresh("live", LONG_STEPS), 0
-    for number in (signal.SIGINT, signal.SIGTERM):
-        process = start_process(*arguments)
-        assert process.stderr
-        next(line for line in process.stderr if line.startswith(("step 7:", "resuming")))
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-        saved = load(folder("live") / "checkpoint.npz").step
-        assert process.returncode == 130
-        assert f"interrupted at step {saved}, state saved; go on with" in err.splitlines()[-1]
-        assert saved > step
-        step, arguments = saved, ["--resume", "runs"]
 
 
 AT_ONCE = "stopped at once; --resume goes on from the last state that was saved"

@@ -54,7 +54,7 @@ class Inspector:
     def due(self, step: int) -> bool:
         """Whether a step is checked: step 0, then one step drawn at random in each block of check.every."""
         check = self.config.check
-        return check.enabled and step == drawn(self.config.seed, step // check.every, check.every)
+        return check.enabled and step == chosen_step(self.config.seed, step // check.every, check.every)
 
     def checked(self) -> int:
         """How many steps have been checked."""
@@ -116,7 +116,7 @@ class Inspector:
 
 
 @lru_cache(2)  # asked at every step
-def drawn(seed: int, block: int, every: int) -> int:
+def chosen_step(seed: int, block: int, every: int) -> int:
     """The step that is checked of a block of so many."""
     place = np.random.default_rng([seed, CHECKS, OF_BLOCK, block]).integers(every) if block else 0
     return block * every + int(place)
