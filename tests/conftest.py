@@ -29,7 +29,6 @@ Rows = list[dict[str, Any]]
 
 ROOT = Path(__file__).parents[1]
 TIMES = ("time", "seconds", "steps_per_second")
-LONG_STEPS = "train.steps=1000000000"  # never reached: the process is stopped first
 SELDOM = "log.every=100 log.checkpoint_every=1000"  # for runs whose log is not the matter
 SMALL = (
     "data.path=text.txt model.hidden=8 model.embedding=3 train.batch_size=4 train.steps=24"

@@ -14,8 +14,9 @@ from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.folder import checkpoint_of
 from trainer.runs.threads import one_thread
 from trainer.text.batches import SAMPLES
-from trainer.text.corpus import LENGTHS, to_ids
+from trainer.text.corpus import to_ids
 
+LENGTHS = {"lines": 100, "stream": 500}  # characters of a sample at most, unless told otherwise
 TOGETHER = 256  # samples that advance together: their activations stay in the cache
 
 

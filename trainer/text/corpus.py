@@ -17,7 +17,6 @@ from trainer.text import oddities
 from trainer.text.reading import places, read_texts
 
 SPLITS = ("train", "val", "test")
-LENGTHS = {"lines": 100, "stream": 500}  # characters of a sample at most, unless told otherwise
 
 
 @dataclass(frozen=True)

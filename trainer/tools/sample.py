@@ -7,9 +7,9 @@ from itertools import islice
 from trainer.errors import UserError, say
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.folder import open_run, say_which
-from trainer.runs.sampling import TOGETHER, samples
+from trainer.runs.sampling import LENGTHS, TOGETHER, samples
 from trainer.runs.starting import same_text
-from trainer.text.corpus import LENGTHS, Corpus, standing
+from trainer.text.corpus import Corpus, standing
 from trainer.text.oddities import legible
 
 TRIES = 100  # samples drawn for each new one that is asked for, before giving up
