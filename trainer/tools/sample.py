@@ -2,14 +2,13 @@
 
 import sys
 from collections.abc import Iterator
-from itertools import islice
 
 from trainer.errors import UserError, say
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.folder import open_run, say_which
-from trainer.runs.sampling import LENGTHS, TOGETHER, samples
+from trainer.runs.sampling import LENGTHS, samples
 from trainer.runs.starting import same_text
-from trainer.text.corpus import Corpus, standing
+from trainer.text.corpus import Corpus, characters
 from trainer.text.oddities import legible
 
 TRIES = 100  # samples drawn for each new one that is asked for, before giving up
@@ -50,11 +49,13 @@ def new_lines(corpus: Corpus, drawn: Iterator[str], n: int, most: int) -> Iterat
 
     Those of `most` characters were cut off.
     """
-    told: set[str] = set()
-    while len(told) < n and (some := list(islice(drawn, TOGETHER))):
-        for text, split in zip(some, standing(some, corpus), strict=True):
-            if not split and len(text) < most and text not in told and len(told) < n:
-                told.add(text)
-                yield text
-    if len(told) < n:
-        say(f"lines that are new, among {TRIES * n:,} samples: {len(told)}")
+    known, found = set(characters(corpus).split("\n")), 0
+    for text in drawn:
+        if len(text) < most and text not in known:
+            known.add(text)
+            found += 1
+            yield text
+            if found == n:
+                return
+    if found < n:
+        say(f"lines that are new, among {TRIES * n:,} samples: {found}")
