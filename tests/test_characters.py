@@ -1,11 +1,10 @@
 """Whatever a text, a file name or an argument holds, what is printed are whole lines that a terminal can show."""
 
 import sys
-import unicodedata
 from pathlib import Path
 
 import pytest
-from conftest import Trainer, folder, fresh, rows
+from conftest import Trainer, folder, fresh, obeyed, rows
 
 from trainer.errors import printable
 from trainer.runs.checkpoint import load
@@ -14,7 +13,6 @@ from trainer.runs.summary import RULE
 
 pytestmark = pytest.mark.usefixtures("place")
 
-DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 STRANGE = [
     "\x1b[31mred",
     "\u202eright",
@@ -24,12 +22,6 @@ STRANGE = [
     "\x07\x08\x7f",
     "a\tb\rc",
 ]
-
-
-def obeyed(text: str) -> list[str]:
-    """The characters, but for the ends of lines, that a terminal obeys rather than shows."""
-    kinds, text = ("Cc", "Cs", "Zl", "Zp"), text.replace("\n", "")
-    return [c for c in text if unicodedata.category(c) in kinds or unicodedata.bidirectional(c) in DIRECTIONS]
 
 
 @pytest.mark.parametrize("mode", ["lines", "stream"])

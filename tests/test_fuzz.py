@@ -2,14 +2,13 @@
 
 import os
 import shutil
-import unicodedata
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import rows
+from conftest import obeyed, rows
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
@@ -90,13 +89,7 @@ def commands(draw: st.DrawFn) -> tuple[bytes, list[str]]:
     return source, words + ["--check"] * draw(st.booleans())
 
 
-BIDI_CONTROLS = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # Unicode's property
 numbers = count()
-
-
-def is_obeyed(character: str) -> bool:
-    """Whether a terminal does what the character says, or cannot be sent it; one that is not assigned is harmless."""
-    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or ord(character) in BIDI_CONTROLS
 
 
 def attempt(source: bytes, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +102,7 @@ def attempt(source: bytes, words: list[str], capsys: pytest.CaptureFixture[str])
     assert status in (0, 1, 2)
     assert told == {0: [], 1: [said[-2]], 2: [said[-2]]}[status]
     assert all(line.startswith({1: "failed: ", 2: "error: "}[status]) for line in told)
-    assert not any(is_obeyed(character) for line in told for character in line)
+    assert not obeyed("".join(told))
     event(f"status {status}")
     for run in Path("runs").glob(f"{name}/*"):
         assert status or rows(run)[-1]["event"] == "end"
