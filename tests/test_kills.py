@@ -77,8 +77,8 @@ def disturb_and_resume(seed: int) -> int:
         process = start_process(*(["--resume", str(begun[0])] if begun else fresh(name, settings)))
         if stops < wanted:
             number = rng.choice(SIGNALS[:1] * 4 + SIGNALS)
-            if process.stderr and rng.random() < 0.9:  # else while it starts
-                process.stderr.readline()
+            assert process.stderr
+            process.stderr.readline()  # Python itself has started
             time.sleep(rng.uniform(0, 1.2 * training))
             for path in Path("runs").glob(f"{name}/*"):
                 assert_readable(path)  # while it is being written
