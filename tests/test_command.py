@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, Rows, Trainer, assert_same, folder, rows, start_process
+from conftest import ROOT, Rows, Trainer, assert_one_line, assert_same, folder, rows, start_process
 from plain_model import loss_of_split
 
 from trainer.config import read
@@ -219,11 +219,13 @@ def test_how_close_the_gradients_of_the_committed_configuration_are(trainer: Tra
     assert [found[name]["count"] for name in GRADIENTS] == sizes
 
 
-def test_a_checked_run_in_which_no_check_was_made_has_failed(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checked_run_with_failed_checks_or_none_has_failed(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    warned = trainer(*TINY, "--check", "train.steps=2", "check.on_failure=warn", "check.rtol=1e-30", "check.atol=1e-30")
+    where = folder("tiny") / "metrics.jsonl"
+    assert_one_line(warned, 1, f"failed: checks did not pass: gradient, {where}; see its rows with passed: false")
     monkeypatch.setattr("trainer.runs.inspection.Inspector.due", lambda self, step: False)
-    status, _, err = trainer(*TINY, "--check")
-    assert status == 1
-    assert err.endswith("failed: check.enabled is true, and not one step of the run was checked\n")
+    says = "failed: check.enabled is true, and not one step of the run was checked"
+    assert_one_line(trainer(*TINY, "--check"), 1, says)
 
 
 @pytest.mark.parametrize("words", ["--help", "help", "help sample", "explain --help"])

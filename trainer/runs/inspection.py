@@ -108,9 +108,10 @@ class Inspector:
 
     def require_sound(self) -> None:
         """Raise RunFailed if a check of the run has failed, or none was made although they were asked for."""
-        if any(tally["failed"] for name, tally in self.tallies.items() if name != WARNING):
-            where = self.journal.folder / "metrics.jsonl"
-            raise RunFailed(f"a check failed during the run, {where}; see its rows with passed: false")
+        failed = [name for name, tally in self.tallies.items() if tally["failed"] and name != WARNING]
+        if failed:
+            what, where = f"checks did not pass: {', '.join(failed)}", self.journal.folder / "metrics.jsonl"
+            raise RunFailed(f"{what}, {where}; see its rows with passed: false")
         if self.config.check.enabled and not self.checked():
             raise RunFailed("check.enabled is true, and not one step of the run was checked")
 
