@@ -47,7 +47,7 @@ def load(data: Data, context: int) -> Corpus:
     """
     text, where, lines = "".join(read_texts(data)), ", ".join(places(data)), data.mode == "lines"
     warnings = oddities.records(text)
-    listed, characters = [], text
+    listed, parts, characters = list[str](), list[str](), text
     bounds: Sequence[int] | Array = range(len(text) + 1)
     if lines:
         listed = [line for line in map(str.strip, text.split("\n")) if line]
@@ -71,8 +71,8 @@ def load(data: Data, context: int) -> Corpus:
         splits,
         hashlib.sha256(text.encode()).hexdigest(),
         opening="" if lines else opening(text[: splits["train"][1]], context),
-        line_count=len(listed) if lines else None,
-        distinct_lines=len(bounds) - 1 if lines else None,
+        line_count=len(listed) or None,
+        distinct_lines=len(parts) or None,
         warnings=(*warnings, *oddities.unintended(characters, vocabulary)),
         unseen=unseen(characters, splits),
     )
