@@ -75,7 +75,7 @@ def rewritten(source: Path, target: Path, meta: dict[str, Any], arrays: dict[str
 )
 def test_what_does_not_fit_together_is_refused(meta: dict[str, Any], arrays: dict[str, Any], run: Path) -> None:
     rewritten(run / "checkpoint.npz", run.parent / "odd.npz", meta, arrays)
-    with pytest.raises(UserError, match="no checkpoint of format 1 to 3, or a damaged one"):
+    with pytest.raises(UserError, match="not a checkpoint of format 1 to 3, or a damaged one"):
         load(run.parent / "odd.npz")
 
 

@@ -91,7 +91,7 @@ def load(path: str | Path) -> Checkpoint:
             arrays = dict(archive)
         return unpack(arrays, json.loads(arrays.pop("meta").tobytes()), str(path))
     except Exception:  # whatever damage makes zipfile, NumPy or json raise, and what does not fit together
-        what = f"no checkpoint of format 1 to {FORMAT}, or a damaged one"
+        what = f"not a checkpoint of format 1 to {FORMAT}, or a damaged one"
         advice = "give a run; of a damaged one, --last takes checkpoint.npz and --from best.npz"
         raise UserError(f"{what}, {path}; {advice}") from None
 
