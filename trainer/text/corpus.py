@@ -157,14 +157,14 @@ def to_ids(text: str, vocabulary: str, what: str) -> Array:
     return np.array([vocabulary.index(character) for character in text], np.intp)
 
 
-def characters(corpus: Corpus) -> str:
+def decoded(corpus: Corpus) -> str:
     """The text, in the order in which it is learned."""
     return code_points(corpus.vocabulary)[corpus.ids].tobytes().decode("utf-32-le")
 
 
 def standing(texts: list[str], corpus: Corpus) -> list[str]:
     """For each text the split in which it stands as a whole line, train, val or test; "" where it is new."""
-    whole, found = characters(corpus), []
+    whole, found = decoded(corpus), []
     for text in texts:
         place = whole.find(f"\n{text}\n") + 1
         found.append("".join(name for name, (start, end) in corpus.splits.items() if start <= place < end))

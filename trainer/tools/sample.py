@@ -8,7 +8,7 @@ from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.folder import open_run, say_which
 from trainer.runs.sampling import LENGTHS, samples
 from trainer.runs.starting import same_text
-from trainer.text.corpus import Corpus, characters
+from trainer.text.corpus import Corpus, decoded
 from trainer.text.oddities import legible
 
 TRIES = 100  # samples drawn for each new one that is asked for, before giving up
@@ -26,7 +26,7 @@ def print_samples(
     drawn = samples(checkpoint, TRIES * n if new else n, prompt, temperature, top_k, length, seed)
     if new:
         most = LENGTHS["lines"] if length is None else length
-        drawn = new_lines(text_of(checkpoint), drawn, n, len(prompt) + most)
+        drawn = new_lines(known_text(checkpoint), drawn, n, len(prompt) + most)
     say_which(run, checkpoint, path)
     for text in drawn:
         # On a terminal the text itself is shown without what that would obey.
@@ -34,7 +34,7 @@ def print_samples(
         print(shown, end="\n" if lines or n == 1 else "\n\n")
 
 
-def text_of(checkpoint: Checkpoint) -> Corpus:
+def known_text(checkpoint: Checkpoint) -> Corpus:
     """The list that a model has learned. Raises UserError if it is not there, or is running text."""
     if checkpoint.config.data.mode != "lines":
         raise UserError("--new is for lists of lines, and this model has learned running text; leave it out")
@@ -49,7 +49,7 @@ def new_lines(corpus: Corpus, drawn: Iterator[str], n: int, most: int) -> Iterat
 
     Those of `most` characters were cut off.
     """
-    known, found = set(characters(corpus).split("\n")), 0
+    known, found = set(decoded(corpus).split("\n")), 0
     for text in drawn:
         if len(text) < most and text not in known:
             known.add(text)
