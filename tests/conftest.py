@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,6 @@ Rows = list[dict[str, Any]]
 
 ROOT = Path(__file__).parents[1]
 TIMES = ("time", "seconds", "steps_per_second")
-LONG_STEPS = "train.steps=1000000000"  # never reached: the process is stopped first
 SELDOM = "log.every=100 log.checkpoint_every=1000"  # for runs whose log is not the matter
 SMALL = (
     "data.path=text.txt model.hidden=8 model.embedding=3 train.batch_size=4 train.steps=24"
@@ -198,3 +198,9 @@ def assert_one_line(outcome: Outcome, status: int, *words: str) -> None:
     told = [line for line in err.splitlines() if line.startswith(("error: ", "failed: "))]
     assert (code, told, err.splitlines()[-1:]) == (status, told[:1], told[:1])
     assert all(word in told[0] for word in words), told
+
+
+def obeyed(text: str) -> list[str]:
+    """The characters, but for the ends of lines, that a terminal obeys rather than shows."""
+    bidi = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # Unicode's property
+    return [c for c in text if c != "\n" and (unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or ord(c) in bidi)]

@@ -63,23 +63,19 @@ def rewritten(source: Path, target: Path, meta: dict[str, Any], arrays: dict[str
     ("meta", "arrays"),
     [
         ({"format": FORMAT + 1}, {}),
-        ({"format": "3"}, {}),
         ({"surprise": 1}, {}),
-        ({"vocabulary": None}, {}),
         ({"vocabulary": "abc"}, {}),
         ({"config": [1]}, {}),
         ({}, {"C": None}),
-        ({}, {"C": np.ones((1,), np.float32)}),
         ({}, {"b1": np.ones(8)}),
         ({}, {"b1": np.array([{}])}),  # which would be executed
-        ({}, {"optimizer_m": np.ones(3, np.float32)}),
         ({}, {"optimizer_surprise": np.ones(3, np.float32)}),
     ],
     ids=str,
 )
 def test_what_does_not_fit_together_is_refused(meta: dict[str, Any], arrays: dict[str, Any], run: Path) -> None:
     rewritten(run / "checkpoint.npz", run.parent / "odd.npz", meta, arrays)
-    with pytest.raises(UserError, match=r"not a checkpoint, or a damaged one|this program reads formats"):
+    with pytest.raises(UserError, match="not a checkpoint of format 1 to 3, or a damaged one"):
         load(run.parent / "odd.npz")
 
 

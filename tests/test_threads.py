@@ -1,6 +1,5 @@
 """Threads: those of the BLAS, of which there is one while a run trains, and our own, which give the same numbers."""
 
-import multiprocessing
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -57,17 +56,6 @@ def test_one_thread_until_the_last_block_ends_and_then_what_it_was() -> None:
     built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     core = {each["architecture"] for each in threadpool_info() if each["internal_api"] == "openblas"}.pop()
     assert told == f"{built['name']} {built['version']} {core}, threads: 1"
-
-
-def product_of_a_child(size: int) -> int:
-    with threads.one_thread():
-        return int((np.ones((size, size)) @ np.ones((size, size)))[0, 0])
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_child_of_a_process_with_a_limit_works(method: str) -> None:
-    with threads.one_thread(), multiprocessing.get_context(method).Pool(1) as pool:
-        assert pool.apply(product_of_a_child, [300]) == 300
 
 
 def test_a_blas_that_cannot_be_limited_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,12 +130,11 @@ class Loader(yaml.BaseLoader):
     """YAML in which every scalar is text, and no key stands twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        found = super().construct_mapping(node, deep)
-        first: dict[str, yaml.Node] = {}
-        for name, _ in node.value:
-            if first.setdefault(name.value, name) is not name:
+        names = [name.value for name, _ in node.value]
+        for name, _ in reversed(node.value):
+            if names.count(name.value) > 1:
                 raise yaml.MarkedYAMLError(problem=f"{name.value} stands there twice", problem_mark=name.start_mark)
-        return found
+        return super().construct_mapping(node, deep)
 
 
 def from_file(path: Path) -> Mapping[str, Any]:
@@ -163,17 +162,19 @@ def build(tree: Mapping[str, Any], where: str, overrides: Sequence[str] | Mappin
             flat |= {f"{name}.{last}": each for last, each in value.items()}
         elif value or name not in SECTIONS:  # a section may be empty
             flat[str(name)] = value
-    overriding = overrides if isinstance(overrides, Mapping) else from_command_line(overrides)
-    origin = "in the overrides" if overriding is overrides else "on the command line"
+    origin = "in the overrides"
+    if not isinstance(overrides, Mapping):
+        overrides, origin = from_command_line(overrides), "on the command line"
     given = {name: convert(name, value, where) for name, value in flat.items()}
-    given |= {name: convert(name, value, origin) for name, value in overriding.items()}
+    given |= {name: convert(name, value, origin) for name, value in overrides.items()}
     if "data.path" not in given:
         raise UserError(f"data.path is missing, {where}; give the path of a text file")
-    sections: dict[str, dict[str, Any]] = {name: {} for name in ("", *SECTIONS)}
-    for full, value in given.items():
-        section, _, name = full.rpartition(".")
-        sections[section][name] = value
-    config = Config(**{name: cls(**sections[name]) for name, cls in SECTIONS.items()}, **sections[""])
+
+    def part(cls: Any, before: str = "") -> dict[str, Any]:
+        """What is given of a section."""
+        return {each.name: given[before + each.name] for each in fields(cls) if before + each.name in given}
+
+    config = Config(**{name: cls(**part(cls, f"{name}.")) for name, cls in SECTIONS.items()}, **part(Config))
     if config.train.patience and config.data.split[1] == 0:
         raise UserError(f"train.patience needs a validation split, {where}; give data.split a share for it")
     return config
@@ -210,12 +211,9 @@ def convert(name: str, value: Any, where: str) -> Any:
 
 
 def unknown(name: str, where: str) -> UserError:
-    """What was probably meant, or else what there is."""
-    section, _, last = name.rpartition(".")
-    near = [key for key in KEYS if key.rpartition(".")[2] == last] or difflib.get_close_matches(name, KEYS, 1, 0.75)
-    among = [key for key in KEYS if key.startswith(f"{section or name}.")] or KEYS
-    advice = f"did you mean {near[0]}?" if near else "the keys are " + ", ".join(among)
-    return UserError(f"unknown key {reprlib.repr(name)}, {where}; {advice}")
+    """The error that names the nearest key."""
+    (near,) = difflib.get_close_matches(name, KEYS, 1, cutoff=0)
+    return UserError(f"unknown key {reprlib.repr(name)}, {where}; did you mean {near}?")
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""The exceptions that end a command with one line instead of a traceback, and text that is safe on a terminal."""
+"""The exceptions that end a command with one line instead of a traceback, and text for a terminal."""
 
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 # What a terminal obeys rather than shows: controls, line separators, and the controls of writing direction. Joiners and
@@ -59,3 +60,17 @@ def printable(text: str) -> str:
 def quoted(word: str | Path) -> str:
     """The word as a shell reads it back."""
     return shlex.quote(str(word))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table for a terminal: the first column stands on the left, the others on the right.
+
+    >>> aligned([("check", "run"), ("descent", "50")])
+    ['check    run', 'descent   50']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]))
+    return lines

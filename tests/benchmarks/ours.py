@@ -170,7 +170,7 @@ def besides(shape: tuple[int, ...], n: int = 5000) -> dict[str, float]:
         for _ in range(7):
             alone, heard = timed(lambda: deque(islice(told, n), maxlen=0)), timed(listen)
             session.checkpoint.best_loss = float("inf")  # best.npz is written, as early in a run
-            evaluation, save = timed(session.validate, last), timed(session.save, ["checkpoint.npz"])
+            evaluation, save = timed(session.validate, last), timed(session.save, "checkpoint.npz")
             rounds.append((alone / n, heard / alone, evaluation, save))
     step, logging, evaluation, save = (statistics.median(column) for column in zip(*rounds, strict=True))
     return {

@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,6 @@ class Checkpoint:
         return f"Checkpoint: V {V}, K {K}, D {D}, H {H}; step {self.step}{best}"
 
 
-META = [each.name for each in fields(Checkpoint) if each.name not in ("config", "parameters", "state", "format")]
-
-
 def sizes_of(config: Config, vocabulary: str) -> Sizes:
     """Vocabulary, context, embedding, hidden units."""
     return Sizes(len(vocabulary), config.model.context, config.model.embedding, config.model.hidden)
@@ -70,10 +67,9 @@ def arrays_of(p: Parameters, state: State) -> dict[str, Array]:
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint as .npz: its arrays, and the rest as JSON. Raises UserError."""
-    meta = {name: getattr(checkpoint, name) for name in META}
-    meta |= {"format": FORMAT, "config": configuration.to_dict(checkpoint.config)}
-    arrays = arrays_of(checkpoint.parameters, checkpoint.state)
-    arrays["meta"], room = np.frombuffer(json.dumps(meta).encode(), np.uint8), io.BytesIO()
+    meta, room = vars(checkpoint) | {"config": configuration.to_dict(checkpoint.config), "format": FORMAT}, io.BytesIO()
+    arrays = arrays_of(meta.pop("parameters"), meta.pop("state"))
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     np.savez(room, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
     files.write_whole(path, room.getvalue())
 
@@ -93,19 +89,18 @@ def load(path: str | Path) -> Checkpoint:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = dict(archive)
-        meta = json.loads(arrays.pop("meta").tobytes())
-        version = meta["format"]
-        if version in range(1, FORMAT + 1):
-            return unpack(arrays, meta, str(path))
+        return unpack(arrays, json.loads(arrays.pop("meta").tobytes()), str(path))
     except Exception:  # whatever damage makes zipfile, NumPy or json raise, and what does not fit together
-        raise UserError(f"not a checkpoint, or a damaged one, {path}; use another file of the run") from None
-    reads = f"this program reads formats 1 to {FORMAT}"
-    raise UserError(f"a checkpoint of format {version!a}, {reads}, {path}; use its own version")
+        what = f"not a checkpoint of format 1 to {FORMAT}, or a damaged one"
+        advice = "give a run; of a damaged one, --last takes checkpoint.npz and --from best.npz"
+        raise UserError(f"{what}, {path}; {advice}") from None
 
 
 def unpack(arrays: dict[str, Array], meta: dict[str, Any], where: str) -> Checkpoint:
     """A Checkpoint from the parts of its file. Raises ValueError and the like if they do not fit each other."""
     tree = meta.pop("config")
+    if meta["format"] not in range(1, FORMAT + 1):
+        raise ValueError
     if meta["format"] < FORMAT:
         del tree["check"]  # it knew other values, and these runs are not resumed
         del arrays["checksum"]

@@ -5,8 +5,6 @@ import re
 import time
 from pathlib import Path
 
-import numpy as np
-
 from trainer.errors import UserError, say
 from trainer.files import absolute, naming
 from trainer.runs.checkpoint import Checkpoint, load
@@ -45,38 +43,27 @@ def all_runs(start: Path, file: str = "checkpoint.npz") -> list[Path]:
 
 
 def find(run: str | Path | None, file: str = "checkpoint.npz") -> Path:
-    """The run folder that is meant: itself, or of those in a folder the one whose file is newest."""
-    start = Path(run or RUNS).expanduser()
-    if os.path.isfile(start):
-        return start.parent
-    return max(all_runs(start, file), key=lambda folder: ((folder / file).stat().st_mtime, folder))
-
-
-def find_checkpoint(run: str | Path | None, last: bool = False) -> Path:
-    """The checkpoint that is meant: a file itself, else the run's best one, or with `last` its newest."""
+    """The file that is meant: RUN itself, or such a file of a run, of several in a folder the newest."""
     start = Path(run or RUNS).expanduser()
     if os.path.isfile(start):
         return start
-    return find(run, "best.npz") / ("checkpoint.npz" if last else "best.npz")
+    return max((each / file for each in all_runs(start, file)), key=lambda path: (path.stat().st_mtime, path))
 
 
 def open_run(run: str | Path | None, last: bool = False) -> tuple[Checkpoint, Path]:
-    """The checkpoint that is meant and its file, told on standard error where RUN is not one run itself.
+    """The best checkpoint of the run that is meant, or with `last` its newest, and its file. Raises UserError."""
+    path = find(run, "best.npz")
+    if last and path.name == "best.npz":
+        path = path.with_name("checkpoint.npz")
+    return load(path), path
 
-    Raises UserError if there is none, or its parameters are not finite.
-    """
-    path = find_checkpoint(run, last)
-    checkpoint = load(path)
-    if not np.isfinite(checkpoint.parameters.flat).all():
-        raise UserError(f"the parameters are not finite, {absolute(path)}; give another run or checkpoint")
+
+def say_which(run: str | None, checkpoint: Checkpoint, path: Path) -> None:
+    """Tell on standard error which checkpoint is used, where RUN is not the run itself."""
     if run is None or Path(run).expanduser() not in (path, path.parent):
-        best = ""
-        if checkpoint.best_loss is not None:
-            best = f", best validation loss {checkpoint.best_loss:.4f} at step {checkpoint.best_step:,}"
-        say(f"{path}, step {checkpoint.step:,}{best}")
-    return checkpoint, path
+        say(f"{path}, step {checkpoint.step:,}")
 
 
 def checkpoint_of(given: Checkpoint | str | Path) -> Checkpoint:
-    """A checkpoint, or that of a run or of a file."""
+    """A checkpoint, or the best one of a run."""
     return given if isinstance(given, Checkpoint) else open_run(given)[0]

@@ -4,22 +4,18 @@ import json
 import os
 import sys
 import time
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 import yaml
+from tqdm import tqdm
 
 from trainer import config as configuration
 from trainer.config import Config
 from trainer.errors import UserError, printable
 from trainer.files import naming, write_whole
 from trainer.runs.checkpoint import Checkpoint
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # in a notebook without ipywidgets: a bar of characters will do
-    from tqdm.auto import tqdm
 
 SILENCE = 10  # seconds without a word after which progress is told where no bar can be drawn
 
@@ -46,10 +42,11 @@ class Journal:
         write_whole(folder / "config.yaml", as_yaml(checkpoint.config).encode())
         notebook = type(sys.stderr).__module__.startswith("ipykernel")  # which can draw a bar though it is no terminal
         hidden = quiet or not (sys.stderr.isatty() or notebook)
-        steps, done = checkpoint.config.train.steps, checkpoint.step
-        self.bar = tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True, leave=False, disable=hidden)
-        self.pause = SILENCE if hidden else 0.1  # seconds between two signs of progress
-        self.told = time.monotonic()  # when the last came
+        self.bar = tqdm(
+            total=checkpoint.config.train.steps, initial=checkpoint.step, unit="step", dynamic_ncols=True, leave=False,
+            miniters=0, disable=hidden,
+        )  # fmt: skip
+        self.told = time.monotonic()  # when something was said last
 
     def __enter__(self) -> "Journal":
         return self
@@ -92,12 +89,8 @@ class Journal:
 
     def progress(self, step: int, note: str) -> None:
         """Move the bar; where there is none, write a line if nothing was said for long."""
-        now = time.monotonic()
-        if self.quiet or now - self.told < self.pause:
-            return
-        self.told = now
-        if self.bar.disable:
+        self.bar.set_postfix_str(note, refresh=False)
+        self.bar.update(step - self.bar.n)
+        if self.bar.disable and not self.quiet and time.monotonic() - self.told > SILENCE:
             tqdm.write(f"step {step} of {self.bar.total}: {note}", file=sys.stderr)
-        else:
-            self.bar.n = step
-            self.bar.set_postfix_str(note)
+            self.told = time.monotonic()

@@ -91,7 +91,7 @@ def metrics(run: str | Path) -> dict[str, dict[str, list[Any]]]:
     ['update_ratio.C', 'update_ratio.W1']
     """
     by_event: dict[str, list[Row]] = {}
-    for row in read(find(run)):
+    for row in read(find(run).parent):
         event = row.pop("event")
         by_event.setdefault(str(row.get("name")) if event == "check" else event, []).append(flatten(row))
     tables = {}

@@ -14,8 +14,9 @@ from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.folder import checkpoint_of
 from trainer.runs.threads import one_thread
 from trainer.text.batches import SAMPLES
-from trainer.text.corpus import LENGTHS, to_ids
+from trainer.text.corpus import to_ids
 
+LENGTHS = {"lines": 100, "stream": 500}  # characters of a sample at most, unless told otherwise
 TOGETHER = 256  # samples that advance together: their activations stay in the cache
 
 
@@ -41,22 +42,25 @@ def sample(
 def samples(
     checkpoint: Checkpoint, n: int, prompt: str, temperature: float, top_k: int, length: int | None, seed: int
 ) -> Iterator[str]:
-    """The same, group by group as they are made."""
+    """The same, group by group as they are asked for. What is impossible is refused at once."""
     mode, K = checkpoint.config.data.mode, checkpoint.sizes.K
     length = LENGTHS[mode] if length is None else length
     given = {"-n": n, "--temperature": temperature, "--top-k": top_k, "--length": length, "--seed": seed}
     for name, value in given.items():
-        if not 0 <= value < math.inf:
-            raise UserError(f"{name} is {value}, on the command line; it must be a finite number, 0 or more")
+        least = int(name == "--length")
+        if not least <= value < math.inf:
+            raise UserError(f"{name} is {value}, on the command line; it must be a finite number, {least} or more")
     if mode == "lines" and "\n" in prompt:
         raise UserError("the prompt has a line break, on the command line; give the beginning of one line")
     before = "\n" * K if mode == "lines" else checkpoint.opening  # fills up what the prompt leaves of the context
     context = to_ids(before + prompt, checkpoint.vocabulary, "prompt")[-K:]  # (K,)
-    for first in range(0, n, TOGETHER):
+
+    def group(first: int) -> list[str]:
         contexts = np.tile(context, (min(TOGETHER, n - first), 1))  # (n', K)
         rng = np.random.default_rng([seed, SAMPLES, first])
-        for text in written_after(contexts, checkpoint, temperature, top_k, length, rng):
-            yield prompt + text
+        return written_after(contexts, checkpoint, temperature, top_k, length, rng)
+
+    return (prompt + text for first in range(0, n, TOGETHER) for text in group(first))
 
 
 @np.errstate(all="ignore")

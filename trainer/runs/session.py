@@ -1,6 +1,7 @@
 """A training from beginning to end: start it or go on with it, step by step, and end it well whatever happens."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from trainer import config as configuration
 from trainer.core import loop
 from trainer.core.model import Batch, Parameters
 from trainer.core.witness import Witness
-from trainer.errors import Diverged, Interrupted, RunFailed, quoted
+from trainer.errors import Diverged, RunFailed
 from trainer.files import held
 from trainer.mistakes import blame
 from trainer.referee.evaluation import check_evaluation
@@ -21,10 +22,9 @@ from trainer.runs import metrics, summary, threads
 from trainer.runs.folder import create, find
 from trainer.runs.inspection import Inspector
 from trainer.runs.journal import SILENCE, Journal
-from trainer.runs.resuming import Overrides, reopen, same_text
 from trainer.runs.sampling import sample
 from trainer.runs.signals import interruptible
-from trainer.runs.starting import OwnBackward, begin, own_backward
+from trainer.runs.starting import Overrides, OwnBackward, begin, own_backward, reopen, same_text
 from trainer.text import corpus as text
 from trainer.text.batches import batches
 
@@ -37,11 +37,11 @@ def train(
 ) -> Path:  # fmt: skip
     """Train a model from the start; returns the run's folder, runs/NAME/YYYYMMDD-HHMMSS.
 
-    config: what `read_config` gives, or what it takes. `quiet` prints nothing. `on_eval` is called after each
-    evaluation with the step and the losses of training and validation, in nats per character (nan without a validation
-    split), and may return False to stop. `source` is a run whose parameters the training begins with; `backward` a file
-    with a backward pass in place of the model's. Raises UserError for what the user can mend, RunFailed if a check
-    failed or training diverged, Interrupted after Ctrl-C, SIGTERM or SIGHUP, with the state saved.
+    config: what `read_config` gives, or takes. `quiet` prints nothing. `on_eval` is called after each evaluation with
+    the step and the losses of training and validation, in nats per character (nan without a validation split); False
+    from it stops the run. `source` is a run whose parameters it begins with, `backward` a file with a backward pass in
+    place of the model's. Raises UserError for what the user can mend, RunFailed if a check failed or training diverged,
+    Interrupted after Ctrl-C, SIGTERM or SIGHUP, with the state saved.
 
     >>> run = trainer.train(config, name="example", quiet=True)
     >>> sorted(path.name for path in run.iterdir())
@@ -63,13 +63,13 @@ def resume(
 ) -> Path:  # fmt: skip
     """Go on with a run, or the newest in a folder of runs, bit for bit as if it had never stopped; returns its folder.
 
-    overrides: `train.steps=N` where `train.schedule` is constant, `data.path=FILE` for a text that has moved. The rest
-    is as for `trainer.train`; a run with a backward pass of its own needs it again, and its text may not have changed.
+    overrides: `train.steps=N` where `train.schedule` is constant, `data.path=FILE` for a text that has moved; the rest
+    as for `trainer.train`. The text may not have changed, and a backward pass of one's own is given again.
 
     >>> trainer.resume(run, quiet=True) == run  # it has ended before: its last lines are written again
     True
     """
-    folder, own = find(run), own_backward(backward)
+    folder, own = find(run).parent, own_backward(backward)
     with held(folder):
         checkpoint = reopen(folder, overrides, own)
         Session(folder, checkpoint, same_text(checkpoint), own, quiet, on_eval).run()
@@ -89,9 +89,8 @@ class Session:
 
     def __post_init__(self) -> None:
         self.config = self.checkpoint.config
-        best = [] if "val" in self.corpus.splits else ["best.npz"]  # else the newest state is the best
-        self.newest = [*best, "checkpoint.npz"]
-        self.logged = self.checkpoint.step, self.checkpoint.seconds  # where and when the last `step` row was written
+        self.logged = self.checkpoint.step  # when the last `step` row was written
+        self.in_steps = 0.0  # seconds in the steps since then
         self.stopped = summary.without_progress(self.checkpoint)  # why the run ends before its last step
         self.in_own_lines = False  # of a learner, which may never end
 
@@ -117,32 +116,36 @@ class Session:
 
     def begin(self, products: str) -> None:
         """What is said first; step 0 on disk. `products` is what multiplies matrices."""
-        checkpoint, say, before = self.checkpoint, self.journal.say, self.checkpoint.blas
+        checkpoint, say = self.checkpoint, self.journal.say
+        if checkpoint.blas not in ("", products):
+            say(f"the last bits of results may differ: {checkpoint.blas} has computed them, {products} goes on")
         checkpoint.blas = products
-        if before not in ("", products):
-            say(f"the last bits of results may differ: {before} has computed them, {products} goes on")
         if checkpoint.metrics_length:
             say(f"resuming {self.folder} at step {checkpoint.step} of {self.config.train.steps}")
         else:
             summary.introduce(self.journal, checkpoint, self.corpus)
         if self.own and self.config.check.enabled and (words := self.own.complaint()):  # biases of zero hide some
             self.inspector.fail(checkpoint.step, words)
-        self.save(self.newest)
+        self.save()
 
     def steps(self) -> Iterator[loop.Step]:
         """The loop, from where the run stands."""
         checkpoint, count, pool = self.checkpoint, self.checkpoint.threads, self.pool
-        gradients = self.own_gradients if self.own else threads.gradients(checkpoint.parameters, count, pool)
-        in_parts = threads.in_parts(count, pool, len(checkpoint.parameters.flat))
-        looked_at = lambda step: step % self.config.log.every == 0 or self.inspector.due(step)
+        made = loop.steps(
+            self.config.train, checkpoint.parameters, checkpoint.state, checkpoint.step,
+            batches=batches(self.corpus, self.config, checkpoint.step),
+            gradients=self.own_gradients if self.own else threads.gradients(checkpoint.parameters, count, pool),
+            looked_at=lambda step: step % self.config.log.every == 0 or self.inspector.due(step),
+            in_parts=threads.in_parts(count, pool, len(checkpoint.parameters.flat)),
+        )  # fmt: skip
+        began = time.monotonic()
         try:
-            yield from loop.steps(
-                self.config.train, checkpoint.parameters, checkpoint.state, checkpoint.step,
-                batches(self.corpus, self.config, checkpoint.step), gradients, looked_at, in_parts,
-            )  # fmt: skip
+            for step in made:
+                self.in_steps += time.monotonic() - began
+                yield step
+                began = time.monotonic()
         except ValueError as error:  # at a step an operation wrote into what it may only read
-            words = blame.wrote_into(error)
-            if words is None:
+            if (words := blame.wrote_into(error)) is None:
                 raise
             raise RunFailed(f"step {checkpoint.step}: {words}") from None
 
@@ -151,19 +154,13 @@ class Session:
         assert self.own
         self.in_own_lines = True
         try:
-            passes = self.own.gradients(p, g, batch)
+            return self.own.gradients(p, g, batch)
         except KeyboardInterrupt:
             self.in_own_lines = False  # the same signal, delivered twice, does not end the saving
-            self.save(self.newest)
-            raise self.interrupted() from None
-        self.in_own_lines = False
-        return passes
-
-    def interrupted(self) -> Interrupted:
-        """What ends the run after a signal, its state saved."""
-        own = f" --backward {quoted(self.own.path)}" if self.own else ""
-        how = f"go on with: python -m trainer --resume {quoted(self.folder)}{own}"
-        return Interrupted(f"interrupted at step {self.checkpoint.step}, state saved; {how}", self.folder)
+            self.save()
+            raise summary.interrupted(self.checkpoint, self.folder) from None
+        finally:
+            self.in_own_lines = False
 
     def hear(self, step: loop.Step) -> None:
         """A step has been made: check it, log it, evaluate, save, and stop where that is asked for."""
@@ -175,39 +172,38 @@ class Session:
         if last or made % log.eval_every == 0:
             self.validate(step)
         if last or made % log.checkpoint_every == 0 or self.asked or self.stopped:
-            self.save(self.newest)
+            self.save()
         if self.asked and not last:
-            raise self.interrupted()
+            raise summary.interrupted(checkpoint, self.folder)
 
     def look(self, witness: Witness) -> None:
         """Check a step and log it. The checks speak before anything is called divergence."""
         self.inspector.examine(witness)
-        self.require(math.isfinite(witness.loss), "the loss is not finite")
-        self.require(np.isfinite(witness.g.flat).all(), "a gradient is not finite")
-        made, (before, then), now = self.checkpoint.step, self.logged, self.journal.seconds()
+        made, sound = self.checkpoint.step, np.isfinite(witness.loss) and np.isfinite(witness.g.flat).all()
+        self.require(bool(sound), "the loss or a gradient is not finite")
         if witness.number % self.config.log.every == 0:
-            pace = (made - before) / max(now - then, 1e-9)
+            pace = (made - self.logged) / max(self.in_steps, 1e-9)  # of training alone
             self.journal.row("step", **metrics.step_row(witness, self.corpus), steps_per_second=pace)
-            self.logged = made, now
+            self.logged, self.in_steps = made, 0.0
         self.journal.progress(made, f"loss {witness.loss:.3f}")
 
     def validate(self, step: loop.Step) -> None:
         """The losses of training and validation; the best parameters so far are kept."""
-        checkpoint, began = self.checkpoint, self.journal.seconds()
+        checkpoint, say, began = self.checkpoint, self.journal.say, self.journal.seconds()
         splits = sorted(self.corpus.splits.keys() - {"test"})
-        checkpoint.losses = self.evaluate(checkpoint.parameters, splits, self.config.log.eval_examples)
-        train_loss, val_loss = checkpoint.losses["train"], checkpoint.losses.get("val", math.nan)
+        losses = checkpoint.losses = self.evaluate(checkpoint.parameters, splits, self.config.log.eval_examples)
+        train_loss, val_loss = losses["train"], losses.get("val", math.nan)
         self.require(train_loss < 100 * math.log(checkpoint.sizes.V), f"the training loss is {train_loss:.4g}")
         row = {"train_loss": train_loss, "val_loss": val_loss, "histograms": metrics.histograms(step)}
         self.journal.row("eval", step=checkpoint.step, **row)
-        told = ", ".join(f"{split} {loss:.4f}" for split, loss in checkpoint.losses.items())
-        self.journal.say(f"step {checkpoint.step}: {told} nats per character")
+        told = ", ".join(f"{split} {loss:.4f}" for split, loss in losses.items())
+        say(f"step {checkpoint.step}: {told} nats per character")
         if (seconds := self.journal.seconds() - began) > SILENCE:
-            self.journal.say(f"evaluating took {seconds:.0f} s, which a smaller log.eval_examples shortens")
+            say(f"evaluating took {seconds:.0f} s, which a smaller log.eval_examples shortens")
         if val_loss < (checkpoint.best_loss or math.inf):
             checkpoint.best_loss, checkpoint.best_step = val_loss, checkpoint.step
-            self.save(["best.npz"])
-        self.stopped = summary.without_progress(self.checkpoint)
+            self.save("best.npz")
+        self.stopped = summary.without_progress(checkpoint)
         if self.on_eval and self.on_eval(checkpoint.step, train_loss, val_loss) is False:
             self.stopped = "stopped by on_eval"
 
@@ -224,18 +220,19 @@ class Session:
                 self.inspector.judge([check_evaluation(*given)], step)
         return found
 
-    def save(self, files: Sequence[str]) -> None:
-        """Write the state into these files of the run's folder."""
+    def save(self, *files: str) -> None:
+        """Write the state into these files of the run; into none, the newest state, which may stand for the best."""
+        files = files or (("checkpoint.npz",) if "val" in self.corpus.splits else ("best.npz", "checkpoint.npz"))
         checkpoint = self.checkpoint
-        self.require(np.isfinite(checkpoint.parameters.flat).all(), "a parameter is not finite")
+        self.require(bool(np.isfinite(checkpoint.parameters.flat).all()), "a parameter is not finite")
         checkpoint.metrics_length, checkpoint.seconds = self.journal.sync(), self.journal.seconds()
         for file in files:
             checkpoints.save(self.folder / file, checkpoint)
 
-    def require(self, sound: bool | np.bool, what: str) -> None:
+    def require(self, sound: bool, what: str) -> None:
         """Raise Diverged if the numbers of a training are not sound."""
         if not sound:
-            raise Diverged(summary.diverged(self.checkpoint, what, self.folder, self.own))
+            raise Diverged(summary.diverged(self.checkpoint, what, self.folder))
 
     def finish(self) -> None:
         """The losses of the best parameters, the checks, samples. Raises RunFailed if a check had failed."""

@@ -1,22 +1,31 @@
-"""Where a run starts: its first state, from nothing or from another run, and a backward pass of the user's own."""
+"""Where a run starts or goes on: its first state or its newest, its text, and a backward pass of the user's own."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from trainer import config as configuration
+from trainer import files
 from trainer.config import Config
 from trainer.core import loop, model, optim
-from trainer.errors import UserError
-from trainer.files import absolute
+from trainer.errors import UserError, quoted, say
 from trainer.runs import threads
-from trainer.runs.checkpoint import Checkpoint, load, sizes_of
-from trainer.runs.folder import find_checkpoint
+from trainer.runs.checkpoint import FORMAT, Checkpoint, load, sizes_of
+from trainer.runs.folder import find
+from trainer.runs.journal import as_yaml
+from trainer.text import corpus as text
 from trainer.text.batches import WEIGHTS
 from trainer.text.corpus import Corpus
 from trainer.text.reading import places
+
+Overrides = Sequence[str] | Mapping[str, Any]
+MOVED = "--resume RUN data.path=FILE says where it is"
+ANOTHER = "start another run from it with --config and --from"
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,9 @@ def own_backward(path: str | Path | None) -> OwnBackward | None:
         return None
     found: OwnBackward = import_module("trainer.tools.practice.backward").own_backward(str(path))
     return found
+
+
+# A run that begins
 
 
 def begin(
@@ -58,10 +70,10 @@ def begin(
         backward=own.path if own else None,
     )
     if source is not None:
-        file = find_checkpoint(source)
+        file = find(source, "best.npz")
         other = load(file)
         take_over(checkpoint, other)
-        checkpoint.source = f"{absolute(file)}, step {other.step}"
+        checkpoint.source = f"{files.absolute(file)}, step {other.step}"
     return checkpoint
 
 
@@ -70,10 +82,10 @@ def take_over(checkpoint: Checkpoint, other: Checkpoint) -> None:
 
     Raises UserError where the models differ in context, embedding or hidden units.
     """
-    for key in ("context", "embedding", "hidden"):
-        here, there = getattr(checkpoint.config.model, key), getattr(other.config.model, key)
-        if here != there:
-            raise UserError(f"model.{key} is {here}, and {there} in the run of --from; give model.{key}={there}")
+    if checkpoint.sizes[1:] != other.sizes[1:]:
+        _, K, D, H = other.sizes
+        need = f"model.context={K} model.embedding={D} model.hidden={H}"
+        raise UserError(f"the model has other sizes than that of the run of --from; give {need}")
     known = [character for character in checkpoint.vocabulary if character in other.vocabulary]
     new, old = ([v.index(character) for character in known] for v in (checkpoint.vocabulary, other.vocabulary))
     p, q = checkpoint.parameters, other.parameters
@@ -81,3 +93,62 @@ def take_over(checkpoint: Checkpoint, other: Checkpoint) -> None:
     p.W1[...], p.b1[...] = q.W1, q.b1
     p.W2[:, new] = q.W2[:, old]
     p.b2[new] = q.b2[old]
+
+
+# A run that goes on
+
+
+def reopen(folder: Path, overrides: Overrides, own: OwnBackward | None) -> Checkpoint:
+    """The newest state of a run, with the number of steps and the place of the text that the overrides give.
+
+    Raises UserError for a run of an earlier format, another override, or another backward pass.
+    """
+    file, settings = folder / "checkpoint.npz", folder / "config.yaml"
+    checkpoint = load(file)
+    before = checkpoint.config
+    if checkpoint.format < FORMAT:
+        what = f"a run of an earlier version (format {checkpoint.format}) cannot go on"
+        raise UserError(f"{what}, {folder}; {ANOTHER}, or use it as it is")
+    if bool(checkpoint.backward) != bool(own):
+        advice = f"give --backward {quoted(checkpoint.backward)}" if checkpoint.backward else "leave --backward out"
+        raise UserError(f"this run was trained with another backward pass, {folder}; {advice}")
+    checkpoint.backward = own.path if own else None
+    for override in overrides:
+        if override.partition("=")[0].strip() not in ("train.steps", "data.path"):
+            raise UserError(f"{override!a} cannot change on resuming, {folder}; {ANOTHER}")
+    config = checkpoint.config = configuration.read(before, overrides)
+    if config.train.steps < checkpoint.step:
+        what = f"train.steps={config.train.steps} is below the {checkpoint.step} steps done"
+        raise UserError(f"{what}, {folder}; give more")
+    if config.train != before.train and before.train.schedule != "constant":
+        why = f"the {before.train.schedule} schedule depends on it"
+        raise UserError(f"train.steps cannot change: {why}, {folder}; {ANOTHER}, which has a schedule of its own")
+    if config.data != before.data:
+        checkpoint.places = places(config.data)
+    if files.text(settings) not in ("", as_yaml(before)):
+        say(f"warning: {settings} was changed; it is not read on resuming. To use it, {ANOTHER}")
+    if own and os.path.getmtime(own.path) > os.path.getmtime(file):
+        say(f"warning: {own.path} was changed since the run was saved; it goes on with what stands there")
+    return checkpoint
+
+
+def same_text(checkpoint: Checkpoint) -> Corpus:
+    """The text of a run: its files from the working directory, or else where they were when the run began.
+
+    Raises UserError if it is gone, or another one.
+    """
+    data = checkpoint.config.data
+    given = places(data)  # from the working directory
+    if "-" in given:
+        raise UserError(f"the text came from standard input, which is read only once; {MOVED}")
+    found = given if all(map(os.path.exists, given)) else checkpoint.places or given
+    where = ", ".join(found)
+    if not all(map(os.path.exists, found)):
+        raise UserError(f"cannot read the text, {where}: it is not there; {MOVED}")
+    corpus = text.load(replace(data, path=tuple(found)), checkpoint.sizes.K)
+    # An earlier format has another fingerprint.
+    same = corpus.fingerprint == checkpoint.fingerprint or checkpoint.format < FORMAT
+    if not same or corpus.vocabulary != checkpoint.vocabulary:
+        what = "the text has changed since the run began, or is another one"
+        raise UserError(f"{what}, {where}; restore that one ({MOVED}), or {ANOTHER}")
+    return corpus

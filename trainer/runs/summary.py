@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from trainer import __version__
-from trainer.config import RATES
+from trainer.config import RATES, Train
 from trainer.core import optim
-from trainer.errors import quoted
+from trainer.errors import Interrupted, aligned, quoted
 from trainer.files import write_whole
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.journal import Journal
-from trainer.runs.starting import OwnBackward
-from trainer.runs.terminal import aligned
-from trainer.text.corpus import LENGTHS, SPLITS, Corpus, standing
+from trainer.text.corpus import SPLITS, Corpus, standing
 from trainer.text.oddities import legible, show
 
 MOST = 1_000_000  # examples of a split that the losses at the end look at
@@ -56,9 +54,6 @@ def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus) -> None:
         say(f"warning: {words}")
     if checkpoint.backward and not config.check.enabled:
         say(f"warning: {checkpoint.backward} is not checked, which --check does")
-    if config.train.warmup_steps >= config.train.steps:
-        warmup = f"train.warmup_steps is {config.train.warmup_steps} and train.steps {config.train.steps}"
-        say(f"warning: {warmup}: the learning rate ends while it still rises")
 
 
 def without_progress(checkpoint: Checkpoint) -> str:
@@ -70,22 +65,38 @@ def without_progress(checkpoint: Checkpoint) -> str:
     return ""
 
 
-def diverged(checkpoint: Checkpoint, what: str, folder: Path, own: OwnBackward | None) -> str:
+def interrupted(checkpoint: Checkpoint, folder: Path) -> Interrupted:
+    """What ends a run after a signal, its state saved."""
+    own = f" --backward {quoted(checkpoint.backward)}" if checkpoint.backward else ""
+    how = f"go on with: python -m trainer --resume {quoted(folder)}{own}"
+    return Interrupted(f"interrupted at step {checkpoint.step}, state saved; {how}", folder)
+
+
+def diverged(checkpoint: Checkpoint, what: str, folder: Path) -> str:
     """That a training diverged, and what may help."""
     train, step = checkpoint.config.train, checkpoint.step
-    advice = f"try train.learning_rate={train.learning_rate / 10:g}, train.warmup_steps or less train.weight_decay"
-    if own and not checkpoint.config.check.enabled:
-        advice += f", and --check: {own.path} was not checked"
     rate, good = optim.learning_rate(train, step - 1), folder / "checkpoint.npz"
+    advice = "try less train.weight_decay" if rate * train.weight_decay > 1 else lower_rate(train)
     happened = f"training diverged at step {step}: {what}, at learning rate {rate:g}"
     return f"{happened}; the last good state is {good}; {advice}"
+
+
+def lower_rate(train: Train) -> str:
+    """Advice where the learning rate was too high: the usual one, or a tenth of one that was not above it."""
+    rate, usual = train.learning_rate, RATES[train.optimizer]
+    lower = usual if rate > usual else rate / 10
+    return f"try train.learning_rate={lower:g} (usual with {train.optimizer} is {usual:g})"
 
 
 def conclude(
     journal: Journal, checkpoint: Checkpoint, best: Checkpoint, corpus: Corpus, losses: Losses, texts: list[str]
 ) -> None:
     """samples.txt, the `end` row, and for people the losses of the best parameters, the checks and the samples."""
-    tallies = checkpoint.checks
+    checks, table = {}, [("check", "run", "failed", "worst", "at")]
+    for name, tally in checkpoint.checks.items():
+        run, failed, worst, where = (tally[key] for key in ("run", "failed", "worst", "where"))
+        checks[name] = {"run": run, "failed": failed, "worst": worst}
+        table.append((name, f"{run:,}", f"{failed:,}", f"{worst:.2g}", where))
     write_whole(journal.folder / "samples.txt", samples_file(texts, corpus.lines).encode())
     journal.row(
         "end",
@@ -93,17 +104,13 @@ def conclude(
         **{f"{split}_loss": losses.get(split) for split in SPLITS},
         best_step=best.step,
         seconds=journal.seconds(),
-        checks={name: {key: tally[key] for key in ("run", "failed", "worst")} for name, tally in tallies.items()},
+        checks=checks,
     )
-    counts = [
-        (name, str(tally["run"]), str(tally["failed"]), f"{tally['worst']:.2e}", tally["where"])
-        for name, tally in tallies.items()
-    ]
     for line in (
         f"losses of the best step, {best.step}, after {journal.seconds():.1f} s:",
         *(f"  {split:<5} {of_split(split, loss, best, corpus)}" for split, loss in losses.items()),
         *(f"  {words}" for words in (corpus.unseen, remark(best, checkpoint, corpus, losses)) if words),
-        *aligned([("check", "run", "failed", "worst", "at"), *counts]),
+        *aligned(table),
         *(["samples:"] if texts else []),
         *sample_lines(texts, corpus),
         f"written to {journal.folder}",
@@ -131,17 +138,17 @@ def remark(best: Checkpoint, newest: Checkpoint, corpus: Corpus, losses: Losses)
     shares = np.unique(corpus.ids[start:end], return_counts=True)[1] / (end - start)
     counting = -float(shares @ np.log(shares))  # the loss of a model that knows how often each character occurs
     train_loss, val_loss = newest.losses["train"], newest.losses.get("val", 0.0)
-    usual = " and ".join(f"{rate:g} with {name}" for name, rate in RATES.items())
-    advice = f"try another train.learning_rate than {train.learning_rate:g}; usual are {usual}"
     if train_loss > 1.05 * log_V:
-        return f"the training loss is above log V = {log_V:.4f}: worse than knowing nothing; {advice}"
+        return f"the training loss is above log V = {log_V:.4f}: worse than knowing nothing; {lower_rate(train)}"
     if train_loss > 0.98 * counting:
-        than = "worse than" if train_loss > counting else "hardly better than"
-        return f"{than} counting the characters, {counting:.4f} nats: train for longer, or {advice}"
+        than, usual = "worse than" if train_loss > counting else "hardly better than", RATES[train.optimizer]
+        other = f", or try train.learning_rate={usual:g}, usual with {train.optimizer}"
+        longer = "train for longer" + other * (train.learning_rate != usual)
+        return f"{than} counting the characters, {counting:.4f} nats: {longer}"
     if best.best_loss is not None and val_loss > 1.02 * best.best_loss:
         rose = f"from step {best.step} on validation rose to {val_loss:.4f} and training"
         if train_loss > best.losses["train"]:
-            return f"{rose} to {train_loss:.4f}; {advice}"
+            return f"{rose} to {train_loss:.4f}; {lower_rate(train)}"
         return f"{rose} fell to {train_loss:.4f}: little text for so long a training; --last samples the newest state"
     if losses.get("val", 0.0) > log_V:
         return f"the validation loss is above log V = {log_V:.4f}: is that text of another kind?"
@@ -152,16 +159,10 @@ def sample_lines(texts: list[str], corpus: Corpus) -> list[str]:
     """The samples as a terminal shows them; those of a list with a word on where they stand."""
     if not corpus.lines:
         return [f"  {legible(line)}" for line in samples_file(texts, False).split("\n")[:-1]]
-    found = marks(texts, corpus, LENGTHS["lines"])
-    return [f"  {legible(text)}  ({mark})" for text, mark in zip(texts, found, strict=True)]
+    found = zip(texts, standing(texts, corpus), strict=True)
+    return [f"  {legible(text)}  ({f'in the {split} split' if split else 'new'})" for text, split in found]
 
 
 def samples_file(texts: list[str], lines: bool) -> str:
     """The samples: of a list a line each; running texts with a rule between them."""
     return ("" if lines else RULE).join(text + "\n" for text in texts)
-
-
-def marks(texts: list[str], corpus: Corpus, length: int) -> list[str]:
-    """For each line whether it is new or where it stands; one as long as `length` was cut before its end."""
-    found = [f"in the {split} split" if split else "new" for split in standing(texts, corpus)]
-    return ["cut" if len(text) >= length else mark for text, mark in zip(texts, found, strict=True)]

@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,9 +16,7 @@ from trainer.errors import UserError
 from trainer.text import oddities
 from trainer.text.reading import places, read_texts
 
-BLOCK = 1 << 20  # characters that are encoded at a time
 SPLITS = ("train", "val", "test")
-LENGTHS = {"lines": 100, "stream": 500}  # characters of a sample at most, unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -48,15 +47,14 @@ def load(data: Data, context: int) -> Corpus:
     """
     text, where, lines = "".join(read_texts(data)), ", ".join(places(data)), data.mode == "lines"
     warnings = oddities.records(text)
-    characters, listed = text, []
+    listed, parts, characters = list[str](), list[str](), text
     bounds: Sequence[int] | Array = range(len(text) + 1)
     if lines:
         listed = [line for line in map(str.strip, text.split("\n")) if line]
         text = "\n".join(listed)
         parts = shuffled(listed, data.split_seed)
         characters, bounds = "\n" + "".join(parts), np.cumsum([1, *map(len, parts)])  # where each part begins
-    letters = "".join(sorted(set(characters)))
-    vocabulary = "\n" + letters.replace("\n", "") if lines else letters
+    vocabulary = "\n" * lines + "".join(sorted(set(characters) - {"\n" * lines}))
     if len(vocabulary) < 2 + lines:
         raise UserError(f"the text has not two distinct characters, {where}; give one with something to predict")
     splits = cut(bounds, data.split, 0 if lines else context)  # a stream's first targets need a whole context
@@ -73,9 +71,9 @@ def load(data: Data, context: int) -> Corpus:
         splits,
         hashlib.sha256(text.encode()).hexdigest(),
         opening="" if lines else opening(text[: splits["train"][1]], context),
-        line_count=len(listed) if lines else None,
-        distinct_lines=len(bounds) - 1 if lines else None,
-        warnings=(*warnings, *oddities.unintended(characters, vocabulary, lines)),
+        line_count=len(listed) or None,
+        distinct_lines=len(parts) or None,
+        warnings=(*warnings, *oddities.unintended(characters, vocabulary)),
         unseen=unseen(characters, splits),
     )
 
@@ -90,14 +88,10 @@ def shuffled(listed: Sequence[str], seed: int) -> list[str]:
 
 def cut(bounds: Sequence[int] | Array, split: Sequence[float], skipped: int) -> dict[str, tuple[int, int]]:
     """Start and end of each split that has a share of the n parts between n + 1 bounds, so many places skipped."""
-    n, (train, val, test) = len(bounds) - 1, split
-    ends = [round(n * train), round(n * (train + val)), n]
-    if test == 0:
-        ends[1] = n
-    if val == 0:
-        ends[0] = ends[1]
-    pieces = zip(SPLITS, split, [0, *ends[:2]], ends, strict=True)
-    return {name: (int(bounds[start]) + skipped, int(bounds[end])) for name, share, start, end in pieces if share}
+    n, (train, val, _) = len(bounds) - 1, split
+    ends = [0, round(n * train), round(n * (train + val)), n]
+    pieces = zip(SPLITS, split, pairwise(ends), strict=True)
+    return {name: (int(bounds[start]) + skipped, int(bounds[end])) for name, share, (start, end) in pieces if share}
 
 
 def opening(text: str, context: int) -> str:
@@ -130,8 +124,7 @@ def encode(characters: str, vocabulary: str) -> Array:
     """The ids of characters that are all in the vocabulary: (characters,), in the smallest unsigned type."""
     table = np.zeros(ord(max(vocabulary)) + 1, np.min_scalar_type(len(vocabulary)))
     table[code_points(vocabulary)] = np.arange(len(vocabulary))
-    blocks = [characters[start : start + BLOCK] for start in range(0, len(characters), BLOCK)]
-    return np.concatenate([table[code_points(block)] for block in blocks])
+    return table[code_points(characters)]
 
 
 def windows(corpus: Corpus, positions: Array, context: int) -> tuple[Array, Array]:
@@ -164,9 +157,14 @@ def to_ids(text: str, vocabulary: str, what: str) -> Array:
     return np.array([vocabulary.index(character) for character in text], np.intp)
 
 
+def decoded(corpus: Corpus) -> str:
+    """The text, in the order in which it is learned."""
+    return code_points(corpus.vocabulary)[corpus.ids].tobytes().decode("utf-32-le")
+
+
 def standing(texts: list[str], corpus: Corpus) -> list[str]:
     """For each text the split in which it stands as a whole line, train, val or test; "" where it is new."""
-    whole, found = code_points(corpus.vocabulary)[corpus.ids].tobytes().decode("utf-32-le"), []
+    whole, found = decoded(corpus), []
     for text in texts:
         place = whole.find(f"\n{text}\n") + 1
         found.append("".join(name for name, (start, end) in corpus.splits.items() if start <= place < end))

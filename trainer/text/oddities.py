@@ -31,13 +31,10 @@ def records(text: str) -> list[str]:
     return []
 
 
-def unintended(characters: str, vocabulary: str, lines: bool) -> list[str]:
+def unintended(characters: str, vocabulary: str) -> list[str]:
     """Sentences on invisible characters and on letters in two Unicode forms, with what to do."""
     said = []
     found = [f"{characters.count(c):,} × {name(c)}" for c in vocabulary if invisible(c) and c not in PLAIN]
-    trailing = 0 if lines else len(re.findall(r"[^\S\n]\n", characters))
-    if trailing:
-        found.append(f"{trailing:,} × white space at the end of a line")
     if found:
         what = f"in the text {', '.join(found)} will be learned as characters"
         said.append(f"{what}; replace them in the text if that is not meant")

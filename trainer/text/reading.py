@@ -40,9 +40,9 @@ def read_text(place: str, encoding: str) -> str:
 def read_bytes(place: str) -> bytes:
     """What stands in a file, or comes in on standard input."""
     if place != "-":
-        advice = "give the path of a text file, or pipe the text in, with data.path=-"
-        if not place.isprintable():  # YAML has made a tab of \t in "D:\texts"
-            advice = "where \\ in double quotes was meant as itself, write the path in single quotes, or with /"
+        advice = "give the path of a text file, or - for standard input"
+        if not place.isprintable():  # as D:<tab>exts
+            advice = "YAML reads \\t in double quotes as a tab: write the path in single quotes, or with /"
         return files.read(place, "the text", advice)
     if sys.stdin is None or sys.stdin.isatty():
         raise UserError("no text on standard input; pipe a file into the program, or give its path")
@@ -52,7 +52,7 @@ def read_bytes(place: str) -> bytes:
 def advice_on_bytes(raw: bytes) -> str:
     """What to do about bytes that are no text in the encoding that was given."""
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "it begins as UTF-16 does: give data.encoding=utf-16"
+        return "it begins as UTF-16 does: write it as UTF-8, or train with data.encoding=utf-16"
     if b"\0" in raw:
-        return "give a text file, this one is binary; or data.encoding=utf-16-le, if it is UTF-16"
-    return "give its own as data.encoding, such as cp1252, or mend that place"
+        return "it is binary; or it is UTF-16: write it as UTF-8, or train with data.encoding=utf-16-le"
+    return "write it as UTF-8, or train with data.encoding=cp1252 or the like"

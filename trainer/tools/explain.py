@@ -19,7 +19,7 @@ from trainer.core.ops import Array
 from trainer.errors import UserError, printable, say
 from trainer.files import write_whole
 from trainer.runs.checkpoint import Checkpoint
-from trainer.runs.folder import RUNS, open_run
+from trainer.runs.folder import RUNS, open_run, say_which
 from trainer.text.corpus import to_ids
 
 FEW = 6  # terms of a long sum, and logits
@@ -87,6 +87,7 @@ def open_model(run: str | None, context: str, target: str) -> tuple[Checkpoint, 
     """The model of a run, or where there is none yet a small one, its parameters of one decimal; and words for it."""
     if run is not None or any(RUNS.rglob("best.npz")):
         checkpoint, path = open_run(run)
+        say_which(run, checkpoint, path)
         return checkpoint, f"the model of {printable(str(path))}, at step {checkpoint.step:,}"
     vocabulary = "\n" + "".join(sorted({*context[-3:], *target} - {"\n"}))
     p = model.zeros(Sizes(len(vocabulary), K=3, D=2, H=3), np.float64)

@@ -16,7 +16,7 @@ from trainer.core.ops import Array
 from trainer.errors import UserError, printable, say
 from trainer.runs import threads
 from trainer.runs.checkpoint import Checkpoint
-from trainer.runs.folder import checkpoint_of, open_run
+from trainer.runs.folder import checkpoint_of, open_run, say_which
 from trainer.text.corpus import Corpus
 from trainer.text.oddities import invisible, name
 from trainer.text.reading import places, read_texts
@@ -55,11 +55,12 @@ def print_scores(run: str | None, files: Sequence[str], each: bool, surprising: 
     """Print the score of files, or of standard input; with `each` of every line, with `surprising` the worst first."""
     if run is not None and not (Path(run).is_dir() or run.endswith(".npz")):  # it is a text
         files, run = [run, *files], None
-    checkpoint, _ = open_run(run)
+    checkpoint, path = open_run(run)
     data = Data(tuple(files) or "-", checkpoint.config.data.mode, checkpoint.config.data.encoding)
     by_file = [cut(checkpoint, text) for text in read_texts(data)]
     pieces = [piece for own in by_file for piece in own]
     losses = losses_of(checkpoint, pieces, ", ".join(places(data)) if files else "standard input")
+    say_which(run, checkpoint, path)
     left_out = unknown(checkpoint, pieces)
     if left_out:
         counts = Counter(left_out).most_common(20)

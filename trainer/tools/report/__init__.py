@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from trainer.errors import printable, say
+from trainer.errors import aligned, printable, say
 from trainer.files import absolute, refuse_what_is_in_the_way, write_whole
 from trainer.runs.folder import all_runs, find
-from trainer.runs.terminal import aligned
 from trainer.tools.report import compare
 from trainer.tools.report.run import open_run
 
@@ -42,7 +41,7 @@ def report(
     found = [folder for name in named for folder in all_runs(Path(name).expanduser(), "metrics.jsonl")]
     folders = list({absolute(folder): folder for folder in found}.values())  # each once
     if not named:
-        folders = [find(None, "metrics.jsonl" if watch else "best.npz")]
+        folders = [find(None, "metrics.jsonl" if watch else "best.npz").parent]
         say(f"the report is of {folders[0]}, at step {open_run(folders[0]).steps_done:,}")
     began, (path, going_on) = time.monotonic(), show(folders, watch)
     while going_on:

@@ -8,7 +8,7 @@ from trainer import files
 from trainer.core.links import LINKS
 from trainer.core.model import NAMES
 from trainer.errors import UserError, printable
-from trainer.runs.resuming import same_text
+from trainer.runs.starting import same_text
 from trainer.text import corpus as text
 from trainer.text.corpus import Corpus
 from trainer.tools.explain import walk

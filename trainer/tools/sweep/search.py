@@ -18,10 +18,9 @@ from optuna.trial import Trial, TrialState
 
 import trainer
 from trainer import config as configuration
-from trainer.errors import Diverged, RunFailed, UserError
+from trainer.errors import Diverged, RunFailed, UserError, aligned
 from trainer.files import write_whole
 from trainer.runs.folder import RUNS, check_name
-from trainer.runs.terminal import aligned
 from trainer.text import corpus
 from trainer.tools.children import run_together
 from trainer.tools.sweep import ranges
