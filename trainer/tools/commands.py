@@ -169,7 +169,7 @@ COMMANDS = {
         },
     ),
     "gallery": Command(
-        "tools.gallery.command:gallery",
+        "tools.gallery:gallery",
         "Train with each known mistake in a derivative for 3,000 steps, and draw a page of the losses and of the checks"
         " that see it (minutes; extra: report).",
         "gallery gallery.html",
