@@ -1,12 +1,10 @@
 """The page of a run: one file with every figure, whatever the run holds; and the command that draws it."""
 
-import itertools
 import math
 import os
 import re
 import sys
 import xml.etree.ElementTree as ET
-from collections import Counter
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -91,15 +89,15 @@ def test_what_a_wrong_gradient_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_samples_tell_where_they_stand_and_characters_that_training_never_saw_are_said() -> None:
-    folder = make("run", [*LINES, "xyz"], data={"split": [0.6, 0.2, 0.2], "split_seed": 1})
-    corpus = text.load(config.Data("text.txt", split=(0.6, 0.2, 0.2), split_seed=1), 2)
+    folder = make("run", [*LINES, "xyz"], data={"split": [0.6, 0.2, 0.2], "split_seed": 4})
+    corpus = text.load(config.Data("text.txt", split=(0.6, 0.2, 0.2), split_seed=4), 2)
     splits = text.standing(LINES, corpus)
     lines = [LINES[splits.index(split)] for split in ("train", "val", "test")] + ["zz"]
     (folder / "samples.txt").write_text("".join(line + "\n" for line in lines))
     html = html_of(folder)
     for line, mark in zip(lines, ["in the train split", "in the val split", "in the test split", "new"], strict=True):
         assert f"  {line}  ({mark})" in html
-    assert re.search("characters that training never saw: 3 in (val|test)", html)
+    assert re.search("characters that training never saw: 3 in val", html)
     assert "split:" in html.partition('<h2 id="Configuration">')[2]
     assert "were not checked; with --check" in html
     assert 'class="links"' not in html  # nine empty tiles say no more
@@ -215,16 +213,11 @@ def test_the_page_reloads_itself_until_the_run_has_ended(monkeypatch: pytest.Mon
 
 
 def test_entropies_are_those_of_counting() -> None:
-    rng = np.random.default_rng(0)
-    Path("text.txt").write_text("\n".join("".join(rng.choice(list("aabc"), 4)) for _ in range(60)) + "\n")
+    Path("text.txt").write_text("aab" * 100)
     corpus = text.load(config.Data("text.txt", mode="stream"), context=3)
-    start, end = corpus.splits["train"]
-    ids, n = corpus.ids[start - 1 : end].tolist(), end - start
-    pairs, before, after = Counter(itertools.pairwise(ids)), Counter(ids[:-1]), Counter(ids[1:])
-    found = entropies(corpus)
-    assert found["unigram"] == pytest.approx(-sum(k / n * math.log(k / n) for k in after.values()), rel=1e-12)
-    bigram = -sum(k / n * math.log(k / before[first]) for (first, _), k in pairs.items())
-    assert found["bigram"] == pytest.approx(bigram, rel=1e-12)  # sums of a few dozen rounded terms
+    a, two = 2 / 3, math.log(2)  # after a comes a or b, after b always a
+    want = {"unigram": -a * math.log(a) - (1 - a) * math.log(1 - a), "bigram": a * two}
+    assert entropies(corpus) == pytest.approx(want, rel=1e-3)  # the split ends within a period
 
 
 def test_a_long_curve_keeps_its_mean_and_is_named_by_the_last_value_that_is_drawn() -> None:

@@ -198,19 +198,20 @@ def explain_logits(logits: str, target: str) -> None:
 
     slopes = numerical.quotient("central", NUDGE, lambda nudge: losses(values + nudge * np.eye(V)))  # (V,)
     loss, loss_after = losses(np.stack([values, after]))
+    table = {
+        "logits": values,
+        "exp(logits)": np.exp(values),
+        "p = exp / sum": p,
+        "y, 1 at the target": y,
+        "p - y": p - y,
+        "numerical": slopes,
+        "logits - (p - y)": after,
+        "p after": ops.softmax(after),
+    }
     print(ROUNDED)
-    print(f"{'':<18}" + "".join(f"{name:>11}" for name in names))
-    for title, row, note in (
-        ("logits", values, ""),
-        ("exp(logits)", np.exp(values), f"   sum {np.exp(values).sum():.6g}"),
-        ("p = exp / sum", p, f"   sum {p.sum():.4f}"),
-        ("y, 1 at the target", y, ""),
-        ("p - y", p - y, f"   sum {abs((p - y).sum()):.4f}"),
-        ("numerical", slopes, f"   largest difference {abs(p - y - slopes).max():.0e}"),
-        ("logits - (p - y)", after, ""),
-        ("p after", ops.softmax(after), ""),
-    ):
-        print(f"{title:<18}" + "".join(f"{value + 0.0:>11.5g}" for value in row) + note)
+    print(f"{'':<18}" + "".join(f"{name:>11}" for name in names) + f"{'sum':>11}")
+    for title, row in table.items():
+        print(f"{title:<18}" + "".join(f" {value + 0.0:>10.5g}" for value in [*row, round(float(row.sum()), 9)]))
     print(f"loss = -log p[target] = {loss:.6f} nats; knowing nothing costs log V = {np.log(V):.6f}")
     print("p - y is its gradient: a logit is pushed down by its p, and at the target up by 1")
     print(f"one step against it, learning rate 1: loss after = {loss_after:.6f} nats")

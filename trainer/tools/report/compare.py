@@ -45,16 +45,18 @@ def results(run: Run) -> dict[str, str]:
     }
 
 
+def settings_of(run: Run) -> dict[str, str]:
+    """The configuration as text, numbers to four digits."""
+    tree = flatten(config.to_dict(run.config)) if run.config else {}
+    return {key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in tree.items()}
+
+
 def differences(runs: Sequence[Run]) -> list[dict[str, str]]:
-    """Of each run the settings in which the runs differ, numbers to four digits; log and checks change no result."""
+    """Of each run the settings in which the runs differ; log and checks change no result."""
+    settings = [settings_of(run) for run in runs]
     keys = [key for key in config.KEYS if not key.startswith(("log.", "check."))]
-    settings = []
-    for run in runs:
-        tree = flatten(config.to_dict(run.config)) if run.config else {}
-        values = [tree.get(key, "-") for key in keys]
-        settings.append([f"{value:.4g}" if isinstance(value, float) else str(value) for value in values])
-    differ = [key for key, column in zip(keys, zip(*settings, strict=True), strict=True) if len(set(column)) > 1]
-    return [{key: own[keys.index(key)] for key in differ} for own in settings]
+    differ = [key for key in keys if len({own.get(key) for own in settings}) > 1]
+    return [{key: own.get(key, "-") for key in differ} for own in settings]
 
 
 def rows_of(runs: Sequence[Run]) -> list[list[str]]:
@@ -95,7 +97,7 @@ def comparison(runs: Sequence[Run], reload: bool = False) -> bytes:
 def overlay(picture: Any, runs: Sequence[Run]) -> None:
     """A curve for each run, at a scale of the better half: what diverges, or is much longer, runs out of it."""
     values = differences(runs)
-    named = len(values[0]) in range(1, FEW + 1)  # by the values that differ
+    named = len(values[0]) <= FEW and len(set(map(str, values))) == len(runs)  # by the values that differ
     names = [", ".join(own.values()) if named else run.name for run, own in zip(runs, values, strict=True)]
     curves = [(f"{name}:", run.column("eval", "val_loss")) for name, run in zip(names, runs, strict=True)]
     title = ",\n".join(key.rpartition(".")[2] for key in values[0]) if named else None
