@@ -137,7 +137,7 @@ COMMANDS = {
         "report runs/names",
         {
             "runs": {"nargs": "*", "metavar": "RUN", "help": "runs, or folders of them; left out, the newest run"},
-            "--watch": {"action": "store_true", "help": "draw again every few seconds until the runs have ended, or Ctrl-C"},
+            "--watch": {"action": "store_true", "help": "draw again every few seconds until the runs end, or Ctrl-C"},
             "--tensorboard": {"metavar": "FOLDER", "help": "also write for TensorBoard (extra: tensorboard)"},
         },
     ),
