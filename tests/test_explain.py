@@ -167,7 +167,7 @@ def test_a_context_is_filled_up_or_cut_and_a_line_ends_with_a_boundary(folders: 
     out = walked(capsys, lines, "ca", "", None)
     assert "-> '\\n'" in out
     assert "example 2: '\\n' '\\n' '\\n' -> " in out  # the next line begins
-    assert out == walked(capsys, lines, "ca", "\\n", None)
+    assert out == walked(capsys, lines, "ca", "\n", None)
     assert "-> '\\n'" in walked(capsys, stream, "bac", "\n", None)
 
 

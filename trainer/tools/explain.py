@@ -74,7 +74,6 @@ def explain(run: str | None, context: str | None, target: str, logits: str | Non
     if context is None or logits is not None:
         what = "give --context, or --logits without RUN, --context and --html"
         raise UserError(f"{what}, on the command line; see `python -m trainer explain --help`")
-    target = "\n" if target == "\\n" else target
     checkpoint, which = open_model(run, context, target)
     batch = two_examples(checkpoint, context, target)
     numbers = walk(checkpoint.parameters, checkpoint.vocabulary, batch)

@@ -20,8 +20,8 @@ def losses(picture: Any, run: Run, levels: Mapping[str, float]) -> None:
     """Training and validation, the batch loss in grey, and losses to compare with as dotted lines."""
     curves = [(name, run.column("eval", f"{name}_loss")) for name in ("train", "val")]
     curves.append(("batch", run.column("step", "loss")))
-    if not any(points.size for _, points in curves):
-        raise ValueError("the log has no loss")
+    if not run.steps_done:
+        raise ValueError("the log has no loss yet")
     curves += [(name, np.array([[0, run.steps_done], [level, level]])) for name, level in levels.items()]
     thin: dict[str, Any] = {"color": INK, "linewidth": 0.8, "marker": None}
     looks = {name: {**thin, "linestyle": ":"} for name in levels} | {"batch": {**thin, "alpha": 0.3, "zorder": 1}}
@@ -42,13 +42,14 @@ def errors(picture: Any, run: Run) -> None:
     picture.set_figheight(0.7 + 0.19 * len(names))
     axes = picture.subplots()
     axes.scatter(
-        [row["step"] for row in rows], [names.index(looked_at(row)) for row in rows], 70, marker="|", rasterized=True,
-        c=[max(severity(row), FAR) for row in rows], norm=LogNorm(FAR, 1),
+        [row["step"] for row in rows], [names.index(looked_at(row)) for row in rows], 70, marker="|", linewidths=2,
+        rasterized=True, c=[max(severity(row), FAR) for row in rows], norm=LogNorm(FAR, 1),
         cmap=LinearSegmentedColormap.from_list("", GREENS).with_extremes(over=RED),
     )  # fmt: skip
     labels = [f"{name}  {'✗' if worst[name] > 1 else '✓'} {worst[name]:<5.1g}" for name in names]
     axes.set_yticks(range(len(names)), labels, family="monospace")
     axes.set(xlabel="step", ylim=(len(names) - 0.5, -0.5))
+    axes.locator_params(axis="x", nbins=5, integer=True)
 
 
 def ratios(picture: Any, run: Run, key: str) -> None:
