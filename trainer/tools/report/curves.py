@@ -48,7 +48,8 @@ def errors(picture: Any, run: Run) -> None:
     )  # fmt: skip
     labels = [f"{name}  {'✗' if worst[name] > 1 else '✓'} {worst[name]:<5.1g}" for name in names]
     axes.set_yticks(range(len(names)), labels, family="monospace")
-    axes.set(xlabel="step", ylim=(len(names) - 0.5, -0.5))
+    end = run.steps_done
+    axes.set(xlabel="step", xlim=(-0.5 - 0.02 * end, 0.5 + 1.02 * end), ylim=(len(names) - 0.5, -0.5))
     axes.locator_params(axis="x", nbins=5, integer=True)
 
 

@@ -70,9 +70,9 @@ def links(run: Run) -> str:
 
 def samples(run: Run, corpus: Corpus | None) -> str:
     """The samples; of a list each with a word on where it stands in the text."""
-    found = files.text(run.folder / "samples.txt", TEXT).split("\n")[:-1]
-    shown = "\n".join(sample_lines(found, corpus) if corpus and corpus.lines else found)
-    return f'<h3>Samples</h3><pre class="samples">{escape(shown)}</pre>' if found else ""
+    found, listed = files.text(run.folder / "samples.txt", TEXT).split("\n")[:-1], bool(corpus and corpus.lines)
+    shown = "\n".join(sample_lines(found, corpus) if corpus and listed else found)
+    return f"<h3>Samples</h3><pre{' class=listed' * listed}>{escape(shown)}</pre>" if found else ""
 
 
 def of_the_log(run: Run, corpus: Corpus | None) -> dict[str, str]:
