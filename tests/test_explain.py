@@ -98,9 +98,7 @@ def test_logits_may_be_negative_and_far_apart(capsys: Capture) -> None:
 def test_two_examples_are_walked_with_the_models_own_numbers(folders: list[str], capsys: Capture) -> None:
     out, own = walked(capsys, folders[0], "ab", "c", None), Own(folders[0])
     assert "B = 2, K = 3, D = 4, H = 9, V = 4" in out
-    assert "example 1: '\\n' 'a' 'b' -> 'c'\n" in out
-    likeliest = ("\\n", "a", "b", "c")[own.y]
-    assert f"example 2: 'a' 'b' 'c' -> '{likeliest}'   which follows" in out
+    assert f"example 1: ↵ab → c\nexample 2: abc → {'↵abc'[own.y]}, which follows" in out
     np.testing.assert_allclose(array(out, "logits = h · W2 + b2"), own.logits.ravel(), atol=6e-5)  # four digits
     np.testing.assert_allclose(array(out, "p = softmax(logits)"), own.q.ravel(), atol=6e-5)
     losses = line(out, "loss = mean of -log p[target] = mean of")
@@ -165,10 +163,9 @@ def test_a_context_is_filled_up_or_cut_and_a_line_ends_with_a_boundary(folders: 
     assert said.err == "the model reads 3 characters: the last 3 of the context are used\n"
     assert said.out == walked(capsys, lines, "bac", "b", None)
     out = walked(capsys, lines, "ca", "", None)
-    assert "-> '\\n'" in out
-    assert "example 2: '\\n' '\\n' '\\n' -> " in out  # the next line begins
+    assert "example 1: ↵ca → ↵\nexample 2: ↵↵↵ → " in out  # the next line begins
     assert out == walked(capsys, lines, "ca", "\n", None)
-    assert "-> '\\n'" in walked(capsys, stream, "bac", "\n", None)
+    assert "example 1: bac → ↵\n" in walked(capsys, stream, "bac", "\n", None)
 
 
 # The picture.

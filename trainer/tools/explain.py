@@ -134,11 +134,8 @@ def show_walk(walk: Walk, which: str) -> None:
     """Parameters, forward, then backward."""
     arrays, (V, D), H = walk.arrays, walk.arrays["C"].shape, len(walk.arrays["W2"])
     print(f"{which}; B = 2, K = {walk.batch.contexts.shape[1]}, D = {D}, H = {H}, V = {V}; {ROUNDED}")
-    quoted = [f"'{printable(character)}'" for character in walk.vocabulary]
-    for b, row in enumerate(walk.batch.contexts):
-        said = "   which follows, with the likeliest target" if b else ""
-        print(f"example {b + 1}:", *(quoted[i] for i in row), "->", quoted[walk.batch.targets[b]] + said)
-    print("\nparameters; the rows of C are", *quoted)
+    print(f"example 1: {example(walk, 0)}\nexample 2: {example(walk, 1)}, which follows, with the likeliest target")
+    print("\nparameters; the rows of C are", *map(symbol, walk.vocabulary))
     for name in NAMES:
         show(name, arrays[name])
     print("\nforward; a row for each example")

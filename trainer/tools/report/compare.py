@@ -98,8 +98,10 @@ def overlay(picture: Any, runs: Sequence[Run]) -> None:
     """A curve for each run, at a scale of the better half: what diverges, or is much longer, runs out of it."""
     values = differences(runs)
     named = len(values[0]) <= FEW and len(set(map(str, values))) == len(runs)  # by the values that differ
-    names = [", ".join(own.values()) if named else run.name for run, own in zip(runs, values, strict=True)]
-    curves = [(f"{name}:", run.column("eval", "val_loss")) for name, run in zip(names, runs, strict=True)]
+    curves = [
+        (f"{', '.join(own.values()) if named else run.name}:", run.column("eval", "val_loss"))
+        for run, own in zip(runs, values, strict=True)
+    ]
     title = ",\n".join(key.rpartition(".")[2] for key in values[0]) if named else None
     axes, drawn = along_steps(picture, curves[:MOST], title=title)
     half = drawn[: (len(drawn) + 1) // 2]  # the runs are sorted

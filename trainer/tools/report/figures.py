@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -94,7 +93,7 @@ def svg(draw: Callable[..., None], *data: Any, size: tuple[float, float]) -> str
 
 
 def along_steps(
-    picture: Any, curves: Iterable[Curve], looks: Mapping[str, Any] = MappingProxyType({}), title: str | None = None
+    picture: Any, curves: Iterable[Curve], looks: Mapping[str, Any] | None = None, title: str | None = None
 ) -> tuple[Any, list[Array]]:
     """Curves of at most 400 points, each the mean of a block, and named by the last one.
 
@@ -105,7 +104,7 @@ def along_steps(
         if points.size:
             blocks = np.array_split(points, min(points.shape[1], POINTS), axis=1)
             x, y = means = np.stack([block.mean(axis=1) for block in blocks], axis=1)
-            look = {"marker": "." if len(x) < FEW else None} | looks.get(name, {})
+            look = {"marker": "." if len(x) < FEW else None} | (looks or {}).get(name, {})
             axes.plot(x, y, label=f"{name} {y[-1]:.4g}", **look)
             drawn.append(means)
     if not drawn:
