@@ -87,7 +87,7 @@ def comparison(runs: Sequence[Run], reload: bool = False) -> bytes:
         "Validation loss", "In nats, of a sample of the validation text. Look for the lowest end. The scale is that of"
         f" the better half; what is worse, or goes on for more than twice as long as most, runs out of it. Of more than"
         f" {MOST} runs the best {MOST} are drawn.",
-        overlay, runs, height=max(3.1, 0.5 + 0.16 * len(runs)),
+        overlay, runs, height=max(3.1, 0.5 + 0.16 * min(len(runs), MOST)),
     )  # fmt: skip
     title, words = f"{len(runs)} runs: {printable(common_folder(runs).name)}", printable(" ".join(said))
     body = f"<h1>{escape(title)}</h1><p>{escape(words)}</p>{table(*rows_of(runs))}<section>{drawn}</section>"
