@@ -48,7 +48,7 @@ def write(run: Run, writers: dict[str, Any]) -> None:
                 scalars = [(own, f"error_over_tolerance/{looked_at(row).replace(' ', '_')}", severity(row))]
             case "eval":
                 scalars = [(writers[name], "loss", row.get(key)) for name, key in LOSSES.items()]
-                for name, stored in row["histograms"].items():
+                for name, stored in (row.get("histograms") or {}).items():
                     counts, (low, high) = stored["counts"], stored["range"]
                     edges = np.linspace(low, high, len(counts) + 1)
                     own.add_histogram(name, np.repeat(edges[:-1] / 2 + edges[1:] / 2, counts), step, edges, when)

@@ -61,7 +61,7 @@ def links(run: Run) -> str:
     """The nine links in the order of the backward pass, each right or wrong; nothing where none was checked."""
     parts = []
     for name, link in LINKS.items():
-        wrong = [row["step"] for row in run.gradients if row["of"] == name and not row["passed"]]
+        wrong = [row["step"] for row in run.gradients if row.get("of") == name and not row.get("passed")]
         kind, mark = ("bad", f"✗ wrong at step {wrong[0]:,}") if wrong else ("good", "✓ right")
         formula = escape(link.formula.partition(" = ")[2])
         parts.append(f'<li class="{kind}"><b>d{name}</b> <span>{mark}</span><small>{formula}</small></li>')
@@ -149,6 +149,6 @@ def the_chain(run: Run, checkpoint: Checkpoint, corpus: Corpus) -> str:
     places = np.arange(start, min(start + 4, end))[-2:]  # not the first, whose contexts are all boundaries
     batch = Batch(*text.windows(corpus, places, checkpoint.sizes.K))
     pair = walk(checkpoint.parameters, checkpoint.vocabulary, batch, checkpoint.parameters.flat.size < LARGE)
-    broken = [looked_at(row) for row in run.gradients if not row["passed"]]
+    broken = [looked_at(row) for row in run.gradients if not row.get("passed")]
     title = f"At step {checkpoint.step:,}, by the derivatives of this program"
     return framed(title, chain.CAPTION, chain.picture(pair._replace(broken=broken)), "wide")
