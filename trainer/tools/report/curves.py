@@ -49,7 +49,7 @@ def errors(picture: Any, run: Run) -> None:
     labels = [f"{name}  {'✗' if worst[name] > 1 else '✓'} {worst[name]:<5.1g}" for name in names]
     axes.set_yticks(range(len(names)), labels, family="monospace")
     end = run.steps_done
-    axes.set(xlabel="step", xlim=(-0.5 - 0.02 * end, 0.5 + 1.02 * end), ylim=(len(names) - 0.5, -0.5))
+    axes.set(xlabel="step", xlim=(-1 - 0.02 * end, 1 + 1.02 * end), ylim=(len(names) - 0.5, -0.5))
     axes.locator_params(axis="x", nbins=5, integer=True)
 
 
