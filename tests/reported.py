@@ -2,14 +2,17 @@
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import style
 from matplotlib.figure import Figure
 
 from trainer import config
 from trainer.runs.session import train
+from trainer.tools.report.figures import STYLE
 
 LINES = ["".join(letters) for letters in itertools.product("ab", repeat=5)]  # 32 of them, all different
 
@@ -54,7 +57,9 @@ def check_row(name: str, step: int = 0, passed: bool = True, error: Any = 1.0, *
     return row | {"words": None} | more
 
 
-def drawn(draw: Any, *data: Any) -> tuple[Figure, str]:
-    """What a figure of the report draws, and what it adds to its caption."""
-    picture = Figure(layout="constrained")
-    return picture, draw(picture, *data)
+def drawn(draw: Callable[..., None], *data: Any) -> Figure:
+    """What a figure of the report draws."""
+    with style.context(["default", STYLE]):
+        picture = Figure(layout="constrained")
+        draw(picture, *data)
+    return picture

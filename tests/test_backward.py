@@ -7,7 +7,7 @@ from conftest import Trainer, assert_one_line, folder, fresh, rows
 from practice_files import whole
 
 from trainer.runs.checkpoint import load
-from trainer.tools.report.run import open_run, progress
+from trainer.tools.report.run import open_run, verdict
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -79,7 +79,7 @@ with Path("calls").open("a+") as calls:
     assert_one_line(trainer(*fresh("own"), "--backward", "mine.py"), 2, words)
     last = (folder("own") / "train.log").read_text().splitlines()[-1]
     assert f"ended: {words}" in last
-    assert f"ended: {words}" in progress(open_run(folder("own")))
+    assert verdict(open_run(folder("own")))[2].startswith(f"The run failed: {words}")
 
 
 def test_a_mistake_that_leaves_no_trace_at_the_start_is_found_before_the_first_step(trainer: Trainer) -> None:

@@ -137,7 +137,7 @@ COMMANDS = {
         "report runs/names",
         {
             "runs": {"nargs": "*", "metavar": "RUN", "help": "runs, or folders of them; left out, the newest run"},
-            "--watch": {"action": "store_true", "help": "draw again every few seconds until the runs have ended"},
+            "--watch": {"action": "store_true", "help": "draw again every few seconds until the runs end, or Ctrl-C"},
             "--tensorboard": {"metavar": "FOLDER", "help": "also write for TensorBoard (extra: tensorboard)"},
         },
     ),
@@ -169,7 +169,7 @@ COMMANDS = {
         },
     ),
     "gallery": Command(
-        "tools.gallery.command:gallery",
+        "tools.gallery:gallery",
         "Train with each known mistake in a derivative for 3,000 steps, and draw a page of the losses and of the checks"
         " that see it (minutes; extra: report).",
         "gallery gallery.html",

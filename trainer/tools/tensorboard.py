@@ -1,6 +1,5 @@
 """Write runs for TensorBoard: a folder of event files for each, written anew each time."""
 
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +13,7 @@ from trainer.runs.metrics import flatten
 from trainer.tools.report.run import Run, is_finite, looked_at, severity
 
 EVENTS = "events.out.tfevents.*"
+LOSSES = {"training": "train_loss", "validation": "val_loss"}
 
 
 def export(runs: Sequence[Run], folder: Path) -> None:
@@ -29,51 +29,32 @@ def export(runs: Sequence[Run], folder: Path) -> None:
             for old in place.rglob(EVENTS):
                 old.unlink()
             # One chart for both losses: TensorBoard lays curves of one name over each other if their folders differ.
-            own, *of_split = (
-                stack.enter_context(SummaryWriter(str(place / name))) for name in ("", "training", "validation")
-            )
-            write(run, own, of_split)
+            writers = {name: stack.enter_context(SummaryWriter(str(place / name))) for name in ("", *LOSSES)}
+            write(run, writers)
     print(f"written to {printable(str(folder))}; see it with: tensorboard --logdir {quoted(folder)}")
 
 
-def write(run: Run, own: Any, of_split: Sequence[Any]) -> None:
+def write(run: Run, writers: dict[str, Any]) -> None:
     """Losses to the writers of their splits, everything else to the run's own; what is no number is left out."""
-    begin = began(run.folder)
+    own, log = writers[""], run.folder / "metrics.jsonl"
+    began = log.stat().st_mtime - max((row.get("time") or 0 for row in run.rows), default=0)  # seconds since 1970
     for row in run.rows:
-        step, event, when = row.get("step"), row["event"], begin + (row.get("time") or 0)
-        scalars: dict[str, Any] = {}
-        if event == "step":
-            numbers = {key: value for key, value in row.items() if key not in ("event", "time", "step")}
-            scalars = {f"step/{key.replace('.', '/')}": value for key, value in flatten(numbers).items()}
-        elif event == "check":
-            scalars = {f"error_over_tolerance/{looked_at(row).replace(' ', '_')}": severity(row)}
-        elif event == "eval":
-            for writer, key in zip(of_split, ("train_loss", "val_loss"), strict=True):
-                if is_finite(row.get(key)):
-                    writer.add_scalar("loss", row[key], step, when)
-            add_histograms(own, row.get("histograms") or {}, step, when)
-        for tag, value in scalars.items():
+        step, when, scalars = row.get("step"), began + (row.get("time") or 0), []
+        match row["event"]:
+            case "step":
+                values = {key: value for key, value in flatten(row).items() if key not in ("event", "time", "step")}
+                scalars = [(own, f"step/{key.replace('.', '/')}", value) for key, value in values.items()]
+            case "check":
+                scalars = [(own, f"error_over_tolerance/{looked_at(row).replace(' ', '_')}", severity(row))]
+            case "eval":
+                scalars = [(writers[name], "loss", row.get(key)) for name, key in LOSSES.items()]
+                for name, stored in (row.get("histograms") or {}).items():
+                    counts, (low, high) = stored["counts"], stored["range"]
+                    edges = np.linspace(low, high, len(counts) + 1)
+                    own.add_histogram(name, np.repeat(edges[:-1] / 2 + edges[1:] / 2, counts), step, edges, when)
+        for writer, tag, value in scalars:
             if is_finite(value):
-                own.add_scalar(tag, value, step, when)
+                writer.add_scalar(tag, value, step, when)
     for name in ("config.yaml", "samples.txt"):
         kept = "\n".join("    " + line for line in files.text(run.folder / name).splitlines())  # as it is, in Markdown
-        own.add_text(name, kept, run.steps_done, begin)
-
-
-def add_histograms(writer: Any, histograms: dict[str, Any], step: int | None, when: float) -> None:
-    """The sums that the log does not keep are those of the bins' middles."""
-    for name, stored in histograms.items():
-        counts, (low, high) = np.array(stored["counts"], float), stored["range"]
-        edges = np.linspace(low, high, len(counts) + 1)
-        middles = edges[:-1] / 2 + edges[1:] / 2
-        total, squares = counts @ middles, counts @ middles**2
-        limits = edges[1:].tolist()
-        writer.add_histogram_raw(name, low, high, counts.sum(), total, squares, limits, counts.tolist(), step, when)
-
-
-def began(folder: Path) -> float:
-    """When a run began, in seconds since 1970, as the name of its folder tells; 0 if it does not."""
-    try:
-        return time.mktime(time.strptime(folder.absolute().name[:15], "%Y%m%d-%H%M%S"))
-    except (ValueError, OverflowError):
-        return 0.0
+        own.add_text(name, kept, run.steps_done, began)

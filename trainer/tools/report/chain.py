@@ -1,6 +1,11 @@
-"""The chain as a picture: boxes from left to right, gradients from right to left beneath, parameters under them."""
+"""The chain as a picture: boxes from left to right, gradients from right to left beneath, parameters under them.
 
-from collections.abc import Collection
+Numbers are colours, orange above zero, blue below, pale near zero, in images that the page lays into its own grid.
+"""
+
+import io
+from base64 import b64encode
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
@@ -9,95 +14,113 @@ from trainer.core.links import FORWARD, LINKS
 from trainer.core.model import INNER, NAMES
 from trainer.core.ops import Array
 from trainer.tools.explain import Walk, example, symbol
-from trainer.tools.report.heat import cells
 
 LETTERS = 400  # in a box, at most
-# On the arrows; the last of FORWARD's formulas is the last two of these.
-ALONG = {name: step.formula.partition(" = ")[2] for name, step in FORWARD.items() if name in ("z", "h", "logits")}
-ALONG |= {"p": "softmax", "loss": "-log p[target]"}
-BACK = {name: LINKS[name].formula.partition(" = ")[2] for name in INNER}
+MOST = 200  # rows or columns of an image
+BLUE, ORANGE = (47 / 255, 128 / 255, 237 / 255), (233 / 255, 119 / 255, 38 / 255)
+CAPTION = (
+    "Orange is above zero, blue below, pale is near zero; each box has its own scale, and the target is outlined. Every"
+    " gradient is of the mean loss of the examples. Off by: the largest difference from the numerical gradient. Where"
+    " all is right, each row of dlogits sums to zero; where |h| is close to 1 the cell of dz is pale whatever that of"
+    " dh is, because the slope 1 - h² is close to 0; the row of a character in dC gathers a gradient from each place"
+    " where it is read, and the other rows are zero."
+)
 WIDTHS = {"z": 20, "h": 20, "logits": 9, "p": 9}  # cells in a row of a box
+# The boxes, and what stands on the arrow to each; the last of FORWARD's formulas is p and loss.
+FORMULAS = {
+    "emb": "", **{name: FORWARD[name].formula for name in ("z", "h", "logits")}, "p": "p = softmax",
+    "loss": "loss = -log p[target]", **{f"d{name}": LINKS[name].formula for name in INNER},
+}  # fmt: skip
 
 
-def picture(walk: Walk, broken: Collection[str] = ()) -> str:
-    """The whole chain, as HTML without script.
-
-    `broken` are the tensors whose gradients were found wrong in the run that is shown.
-    """
+def picture(walk: Walk) -> str:
+    """The whole chain, as HTML without script."""
     parts = []
-    for name, values in walk.forward.items():
-        arrow = f'<div class="arrow to-{name}">{escape(ALONG[name])}</div>' if name in ALONG else ""
-        inside = losses(walk) if name == "loss" else box(walk, name, name, values)
-        parts.append(f'{arrow}<div class="box {name}">{inside}</div>')
-    for name in INNER:
-        inside = box(walk, name, f"d{name}", walk.by_hand[name]) + judged(walk, name, name in broken)
-        parts.append(f'<div class="arrow from-{name}">{escape(BACK[name])}</div>')
-        parts.append(f'<div class="box d{name}{" broken" * (name in broken)}">{inside}</div>')
-    parameters = "".join(parameter(walk, name, name in broken) for name in NAMES)
+    for name, formula in FORMULAS.items():
+        if formula:
+            parts.append(f'<div class="arrow to-{name}">{escape(formula.partition(" = ")[2])}</div>')
+        parts.append(box(walk, name, losses(walk) if name == "loss" else examples(walk, name)))
+    parameters = "".join(box(walk, f"d{name}", parameter(walk, name)) for name in NAMES)
     return f'<div class="chain">{"".join(parts)}</div><div class="parameters">{parameters}</div>'
 
 
+def box(walk: Walk, name: str, inside: str) -> str:
+    """A tensor; a gradient with how far it is from the numerical one, and whether the run's own was wrong."""
+    kind = f"box {name}"
+    if name in walk.broken:
+        kind, inside = f"{kind} broken", f'{inside}<small class="bad-ink">✗ wrong in this run</small>'
+    if name in walk.numerical:
+        difference = float(abs(walk.arrays[name] - walk.numerical[name]).max())
+        good = np.allclose(walk.arrays[name], walk.numerical[name], 1e-9, 1e-12)  # both round in float64, nothing else
+        ink, mark = ("good", "✓") if good else ("bad", "✗ wrong:")
+        inside += f'<small class="{ink}-ink">{mark} off by {difference:.0e}</small>'
+    return f'<div class="{kind}">{inside}</div>'
+
+
 def losses(walk: Walk) -> str:
-    each = "".join(f"<p>{escape(example(walk, b))}<br><b>{x:.4f}</b></p>" for b, x in enumerate(walk.forward["loss"]))
-    return f"<h4>loss</h4>{each}<p>mean<br><b>{walk.forward['loss'].mean():.4f}</b> nats</p>"
+    """The loss of each example, and their mean."""
+    each = "".join(f"<p>{escape(example(walk, b))}<br><b>{x:.4f}</b></p>" for b, x in enumerate(walk.arrays["loss"]))
+    return f"<h4>loss</h4>{each}<p>mean<br><b>{walk.arrays['loss'].mean():.4f}</b> nats</p>"
 
 
-def shape(values: Array) -> str:
-    return " × ".join(map(str, values.shape))
-
-
-def box(walk: Walk, tensor: str, title: str, values: Array) -> str:
+def examples(walk: Walk, name: str) -> str:
     """A title with shape and scale, and for each example its numbers as cells, folded into rows."""
-    n, scale = values.shape[1], float(abs(values).max())
-    width = walk.p.sizes.D if tensor == "emb" else WIDTHS[tensor]
+    values, tensor = walk.arrays[name], name.removeprefix("d")
+    B, n = values.shape
+    width = WIDTHS.get(tensor) or walk.arrays["C"].shape[1]
+    lettered = tensor in ("logits", "p") and n <= LETTERS
     if n < 9:  # room for the numbers
-        width = 2 if tensor in ("logits", "p") else min(n, width)
+        width = 2 if lettered else min(n, width)
     if n > LETTERS or width > 40:
         width = int(np.ceil(np.sqrt(n)))
-    symbols = [symbol(each) for each in walk.vocabulary] if tensor in ("logits", "p") and n <= LETTERS else [""] * n
-    parts = []
+    words = [symbol(each) for each in walk.vocabulary] if lettered else [""] * n
+    scale, parts = float(abs(values).max()), []
     for b, row in enumerate(values):
+        if tensor == "emb":
+            parts.append(f"<small>{escape(example(walk, b))}</small>")
+        said = [f"{word} {value:.2f}".strip() for word, value in zip(words, row, strict=True)] if n < 9 else words
         folded = np.pad(row, (0, -n % width)).reshape(-1, width)
-        caption = f"<small>{escape(example(walk, b))}</small>" if tensor == "emb" else ""
-        words = [f"{name} {value:.2f}".strip() for name, value in zip(symbols, row, strict=True)] if n < 9 else symbols
-        outlined = {int(walk.batch.targets[b])} if symbols[0] else ()
-        parts.append(caption + cells(folded, scale, f"{title} of example {b + 1}", words, outlined))
-    return f"<h4>{title} <small>{shape(values)}</small></h4>{''.join(parts)}<small>up to ±{scale:.2g}</small>"
+        outlined = int(walk.batch.targets[b]) if lettered else None
+        parts.append(cells(folded, scale, f"{name} of example {b + 1}", said, outlined))
+    return f"<h4>{name} <small>{B} × {n}</small></h4>{''.join(parts)}<small>up to ±{scale:.2g}</small>"
 
 
-def parameter(walk: Walk, name: str, broken: bool) -> str:
+def parameter(walk: Walk, name: str) -> str:
     """A parameter and beneath it its gradient."""
-    data, link, parts = getattr(walk.p, name), LINKS[name], []
-    for title, values in ((name, data), (f"d{name}", walk.by_hand[name])):
+    shape, parts = " × ".join(map(str, walk.arrays[name].shape)), []
+    for title in (name, f"d{name}"):
+        values = walk.arrays[title]
         scale = float(abs(values).max())
         words = [f"{value:.2f}" for value in values.flat] if values.size < 27 else []
         image = cells(np.atleast_2d(values), scale, title, words)
         parts.append(f"<figure>{image}<small>{title}, up to ±{scale:.2g}</small></figure>")
-    why = f"<p>{escape(link.formula)}: {escape(link.words)}</p>{judged(walk, name, broken)}"
-    inside = f"<h4>{name} <small>{shape(data)}</small></h4>{''.join(parts)}{why}"
-    return f'<div class="box under-{name}{" broken" * broken}">{inside}</div>'
+    why = escape(f"{LINKS[name].formula}: {LINKS[name].words}")
+    return f"<h4>{name} <small>{shape}</small></h4>{''.join(parts)}<p>{why}</p>"
 
 
-def judged(walk: Walk, name: str, broken: bool) -> str:
-    """How far the gradient by hand is from the numerical one, and whether the run's own was wrong."""
-    words = '<small class="bad-ink">✗ wrong in this run</small>' if broken else ""
-    if name in walk.numerical:
-        difference = float(abs(walk.by_hand[name] - walk.numerical[name]).max())
-        good = difference <= 1e-12 + 1e-9 * abs(walk.numerical[name]).max()  # both round in float64, nothing else
-        kind, mark = ("good", "✓") if good else ("bad", "✗ wrong:")
-        words += f'<small class="{kind}-ink">{mark} off by {difference:.0e}</small>'
-    return words
+def cells(values: Array, scale: float, title: str, words: Sequence[str] = (), outlined: int | None = None) -> str:
+    """A matrix as cells, with a word in each if given; one may be outlined, by its place in the flat matrix."""
+    from matplotlib.image import imsave
+
+    (rows, columns), out = values.shape, io.BytesIO()
+    imsave(out, colours(shrunk(values), scale), format="png")
+    address = f"data:image/png;base64,{b64encode(out.getvalue()).decode()}"
+    inside = "".join(f"<i{' class=outlined' * (k == outlined)}>{escape(word)}</i>" for k, word in enumerate(words))
+    kind = "cells lines" if max(rows, columns) <= 40 else "cells"
+    style = f"--rows:{rows};--columns:{columns};--image:url({address})"
+    return f'<div class="{kind}" role="img" aria-label="{escape(title)}" style="{style}">{inside}</div>'
 
 
-def caption(walk: Walk) -> str:
-    """What to look at, in sentences that hold for any model and batch."""
-    B = len(walk.batch.targets)
-    ids, counts = np.unique(walk.batch.contexts, return_counts=True)
-    return (
-        "Orange is above zero, blue below, pale is near zero; each box has its own scale, and the target is outlined."
-        f" Every gradient is of the mean loss of {B} examples, so dlogits holds 1/{B}; each of its rows sums to zero."
-        " Where |h| is close to 1 the slope 1 − h² is close to 0, and the cell of dz is pale whatever that of dh is."
-        f" {symbol(walk.vocabulary[ids[counts.argmax()]])} is read {counts.max()} times, and its row of dC gathers that"
-        " many gradients; rows of characters that are not read are zero. Off by: the largest difference from the"
-        " numerical gradient. `python -m trainer explain` prints the numbers."
-    )
+def colours(values: Array, scale: float) -> Array:
+    """Red, green, blue and opacity, from 0 to 1; full colour at `scale`: (rows, columns) -> (rows, columns, 4)."""
+    strength = np.minimum(abs(values) / (scale or 1), 1) ** 0.6  # the power lets small numbers be seen
+    return np.concatenate([np.where(values[..., None] < 0, BLUE, ORANGE), strength[..., None]], axis=-1)
+
+
+def shrunk(values: Array) -> Array:
+    """At most 200 rows and columns: each block shows its number of largest magnitude."""
+    for axis in (0, 1):
+        starts = np.arange(0, values.shape[axis], -(-values.shape[axis] // MOST))
+        high, low = np.maximum.reduceat(values, starts, axis), np.minimum.reduceat(values, starts, axis)
+        values = np.where(high >= -low, high, low)
+    return values

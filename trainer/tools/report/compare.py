@@ -1,12 +1,8 @@
 """Several runs beside each other, sorted by their validation loss: the table of the terminal, and compare.html."""
 
-import json
 import os
 from collections.abc import Sequence
 from html import escape
-from itertools import product
-from math import inf
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,70 +10,67 @@ import numpy as np
 
 from trainer import config
 from trainer.errors import printable
-from trainer.tools.report.figures import COLOURS, along_steps, curve, figure, legend
-from trainer.tools.report.markup import fill, table
-from trainer.tools.report.run import DIVERGED, Run, is_finite, severity, verdict
+from trainer.runs.metrics import flatten
+from trainer.tools.report.figures import along_steps, figure, fill, table
+from trainer.tools.report.run import Run, is_finite, verdict
 
-STYLES = ("-", "--", ":", "-.")  # with six colours, 24 curves that can be told apart
+MOST = 24  # curves that can be told apart
 FEW = 4  # keys whose values name a curve
-APART = "Not all are of one text, and losses can only be compared within one."
+APART = "Not all are known to be of one text, and losses can only be compared within one."
+
+
+def ranked(runs: Sequence[Run]) -> list[Run]:
+    """The lowest validation loss first; then those without one, and at last those that failed."""
+
+    def place(run: Run) -> tuple[bool, float]:
+        loss = run.best.get("val_loss")
+        return verdict(run)[0] == "bad", loss if is_finite(loss) else np.inf
+
+    return sorted(runs, key=place)
 
 
 def results(run: Run) -> dict[str, str]:
     """A run in a few words; a run without an end shows its best evaluation."""
     losses = [run.best.get(f"{split}_loss") for split in ("train", "val", "test")]
     train, val, test = (f"{loss:.4f}" if is_finite(loss) else "-" for loss in losses)
-    speed = run.numbers("step", "steps_per_second")
-    words = {"good": "✓ right", "bad": "✗ wrong", "unknown": "-"}[verdict(run)[0]]
+    _, speed = run.column("step", "steps_per_second")
     return {
-        "gradients": "diverged" if DIVERGED in run.last_words else words,
-        "steps": f"{run.steps_done}" + ("" if run.of("end") or not run.config else f"/{run.config.train.steps}"),
+        "backward": run.backward or "-",
+        "checks": verdict(run)[1],
+        "steps": str(run.steps_done),
         "train": train,
         "validation": val,
         "test": test,
-        "steps/s": f"{np.nanmedian(speed):.0f}" if np.isfinite(speed).any() else "-",
-        "error / tolerance": f"{max(map(severity, run.gradients)):.2g}" if run.gradients else "-",  # of gradients
+        "steps/s": f"{np.median(speed):.0f}" if speed.size else "-",
     }
 
 
-def ranked(runs: Sequence[Run]) -> list[Run]:
-    """The lowest validation loss first; those without one last."""
-
-    def loss(run: Run) -> float:
-        value = run.best.get("val_loss")
-        return value if is_finite(value) else inf
-
-    return sorted(runs, key=loss)
+def settings_of(run: Run) -> dict[str, str]:
+    """The configuration as text, numbers to four digits."""
+    tree = flatten(config.to_dict(run.config)) if run.config else {}
+    return {key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in tree.items()}
 
 
-def value_of(run: Run, key: str) -> str:
-    """A setting as a configuration file has it, numbers to four digits: true, 0.1, [0.8, 0.1, 0.1]."""
-    if run.config is None:
-        return "-"
-    value = attrgetter(key)(run.config)
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+def differences(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """Of each run the settings in which the runs differ; log and checks change no result."""
+    settings = [settings_of(run) for run in runs]
+    keys = [key for key in config.KEYS if not key.startswith(("log.", "check."))]
+    differ = [key for key in keys if len({own.get(key) for own in settings}) > 1]
+    return [{key: own.get(key, "-") for key in differ} for own in settings]
+
+
+def rows_of(runs: Sequence[Run]) -> list[list[str]]:
+    """A table with its heads: folders, the values that differ, results; without columns in which nothing stands."""
+    own = zip(runs, differences(runs), strict=True)
+    rows = [{"run": str(run.folder)} | values | results(run) for run, values in own]
+    heads = [head for head in rows[0] if any(row[head] != "-" for row in rows)]
+    return [heads, *([printable(row[head]) for head in heads] for row in rows)]
 
 
 def of_several_texts(runs: Sequence[Run]) -> bool:
-    return len({run.checkpoint.fingerprint for run in runs if run.checkpoint}) > 1
-
-
-def differing(runs: Sequence[Run]) -> list[str]:
-    """The keys of the configuration in which the runs differ, but for those of the log."""
-    keys = [key for key in config.KEYS if not key.startswith("log.")]
-    return [key for key in keys if len({value_of(run, key) for run in runs}) > 1]
-
-
-def rows_of(runs: Sequence[Run], names: Sequence[str]) -> list[list[str]]:
-    """A table with its heads: names, the values that differ, results; without columns in which nothing stands."""
-    keys = differing(runs)
-    rows = [["run", *keys, *results(runs[0])]]
-    for run, name in zip(runs, names, strict=True):
-        rows.append([name, *(value_of(run, key) for key in keys), *results(run).values()])
-    said = [k for k in range(len(rows[0])) if any(row[k] != "-" for row in rows[1:])]
-    return [[row[k] for k in said] for row in rows]
+    """Whether not all are known to be of one text."""
+    texts = {run.checkpoint.fingerprint if run.checkpoint else None for run in runs}
+    return len(runs) > 1 and (len(texts) > 1 or None in texts)
 
 
 def common_folder(runs: Sequence[Run]) -> Path:
@@ -85,44 +78,34 @@ def common_folder(runs: Sequence[Run]) -> Path:
     return Path(os.path.commonpath([run.folder.absolute().parent for run in runs]))
 
 
-def comparison(runs: Sequence[Run], reload: bool = False) -> str:
+def comparison(runs: Sequence[Run], reload: bool = False) -> bytes:
     """The page: which run is best, the table, and the curves of validation."""
-    common = common_folder(runs)
-    names = [printable(str(run.folder.absolute().relative_to(common))) for run in runs]
-    wrong = [name for run, name in zip(runs, names, strict=True) if verdict(run)[0] == "bad"]
-    said = [f"Lowest validation loss: {names[0]}, {results(runs[0])['validation']} nats."]
-    if wrong:
-        said.append(f"A check failed, or training diverged, in {', '.join(wrong)}.")
-    if of_several_texts(runs):
-        said.append(APART)
-    said += [f"{printable(problem)}." for run in runs for problem in run.problems]
-    heads, *rows = rows_of(runs, names)
-    curves = figure("Validation loss", overlay, runs, names, height=max(3.1, 0.5 + 0.16 * len(runs)))
-    title = f"{len(runs)} runs: {printable(common.name)}"
-    body = f"<h1>{escape(title)}</h1><p>{escape(' '.join(said))}</p>{table(heads, rows)}<section>{curves}</section>"
+    said = ["The lowest validation loss comes first, and what failed or diverged comes last."]
+    said += [APART] * of_several_texts(runs)
+    said += [f"{problem}." for run in runs for problem in run.problems]
+    drawn = figure(
+        "Validation loss", "In nats, of a sample of the validation text. Look for the lowest end. The scale is that of"
+        f" the better half; what is worse, or goes on for more than twice as long as most, runs out of it. Of more than"
+        f" {MOST} runs the best {MOST} are drawn.",
+        overlay, runs, height=max(3.1, 0.5 + 0.16 * min(len(runs), MOST)),
+    )  # fmt: skip
+    title, words = f"{len(runs)} runs: {printable(common_folder(runs).name)}", printable(" ".join(said))
+    body = f"<h1>{escape(title)}</h1><p>{escape(words)}</p>{table(*rows_of(runs))}<section>{drawn}</section>"
     return fill(title, body, reload)
 
 
-def overlay(picture: Any, runs: Sequence[Run], names: Sequence[str]) -> str:
+def overlay(picture: Any, runs: Sequence[Run]) -> None:
     """A curve for each run, at a scale of the better half: what diverges, or is much longer, runs out of it."""
-    axes, drawn, keys = picture.subplots(), [], differing(runs)
-    named = len(keys) in range(1, FEW + 1)  # by their values
-    for run, name, (style, colour) in zip(runs, names, product(STYLES, COLOURS), strict=False):
-        x, y = run.numbers("eval", "step"), run.numbers("eval", "val_loss")
-        label = ", ".join(value_of(run, key) for key in keys) if named else name
-        if np.isfinite(y).any():
-            drawn.append((x, curve(axes, x, y, f"{label}:", ".4g", color=colour, linestyle=style)))
-    if all(len(y) < 2 for _, y in drawn):
-        raise ValueError("no run has two evaluations; the table has what there is")
-    ends = [x[-1] for x, _ in drawn]
-    right = max(end for end in ends if end <= 2 * np.median(ends))
+    values = differences(runs)
+    named = len(values[0]) <= FEW and len(set(map(str, values))) == len(runs)  # by the values that differ
+    curves = [
+        (f"{', '.join(own.values()) if named else run.name}:", run.column("eval", "val_loss"))
+        for run, own in zip(runs, values, strict=True)
+    ]
+    title = ",\n".join(key.rpartition(".")[2] for key in values[0]) if named else None
+    axes, drawn = along_steps(picture, curves[:MOST], title=title)
     half = drawn[: (len(drawn) + 1) // 2]  # the runs are sorted
-    low, high = min(np.nanmin(y) for _, y in drawn), max(np.nanmax(y[1:], initial=-inf) for _, y in half)
-    pad = 0.05 * (high - low) or 0.01
-    axes.set(ylim=(low - pad, high + pad), xlim=(0, 1.02 * right))
-    along_steps(axes)
-    title = ",\n".join(key.rpartition(".")[2] for key in keys) if named else None
-    legend(picture, title)
-    outside = sum(bool(np.nanmax(y[1:], initial=-inf) > high or x[-1] > right) for x, y in drawn)
-    words = f"{len(drawn)} of {len(runs)} are drawn. " if len(drawn) < len(runs) else ""
-    return words + (f"Of these {outside} run out of the scale, which is that of the better half." if outside else "")
+    low = min(y.min() for _, y in drawn)
+    high = max(y[min(1, len(y) - 1) :].max() for _, y in half)  # where there are others, the first is far above
+    pad, ends = 0.05 * (high - low) or 0.01, [x[-1] for x, _ in drawn]
+    axes.set(ylim=(low - pad, high + pad), xlim=(0, 1.02 * min(max(ends), 2 * np.median(ends))))

@@ -5,100 +5,76 @@ from typing import Any
 
 import numpy as np
 
-from trainer.core.links import ORDER
-from trainer.tools.report.figures import COLOURS, INK, along_steps, curve, heat, legend
+from trainer.core.model import NAMES
+from trainer.tools.report.figures import INK, along_steps
 from trainer.tools.report.run import Run, looked_at, severity
 
 HIGH = 1.25  # of log V; no loss that matters lies above
 LOWEST = 1e-5  # of ratios; smaller ones are not drawn
-COLUMNS = 100  # stretches of the checked steps
-GOOD, BAD = (42 / 255, 143 / 255, 92 / 255), (208 / 255, 47 / 255, 47 / 255)
+FAR = 1e-4  # of the tolerance; below it the colour stays the same
+GREENS, RED = ("#9fd8b9", "#1f7a4c"), "#d02f2f"
 OUTLINES = 6  # histograms over each other
 
 
-def losses(picture: Any, run: Run, levels: dict[str, float]) -> str:
-    """Batch loss in grey, training and validation."""
-    axes = picture.subplots()
-    step, at = run.numbers("step", "step"), run.numbers("eval", "step")
-    drawn = [curve(axes, step, run.numbers("step", "loss"), "batch loss", color=INK, alpha=0.3, linewidth=0.8)]
-    for name, key, colour in (("training", "train_loss", COLOURS[0]), ("validation", "val_loss", COLOURS[1])):
-        drawn.append(curve(axes, at, run.numbers("eval", key), name, ".3f", color=colour))
-    values, top = np.concatenate(drawn), HIGH * levels.get("log V", np.inf)
-    if not len(values):
-        raise ValueError("the log has no loss")
-    for name, value in levels.items():
-        axes.axhline(value, color=INK, linewidth=0.8, linestyle=":", label=f"{name} {value:.2f}")
+def losses(picture: Any, run: Run, levels: Mapping[str, float]) -> None:
+    """Training and validation, the batch loss in grey, and losses to compare with as dotted lines."""
+    curves = [(name, run.column("eval", f"{name}_loss")) for name in ("train", "val")]
+    curves.append(("batch", run.column("step", "loss")))
+    if not run.steps_done:
+        raise ValueError("the log has no loss yet")
+    curves += [(name, np.array([[0, run.steps_done], [level, level]])) for name, level in levels.items()]
+    thin: dict[str, Any] = {"color": INK, "linewidth": 0.8, "marker": None}
+    looks = {name: {**thin, "linestyle": ":"} for name in levels} | {"batch": {**thin, "alpha": 0.3, "zorder": 1}}
+    axes, drawn = along_steps(picture, curves, looks)
     axes.set_ylabel("nats")
-    legend(picture)
-    along_steps(axes)
-    highest, lowest = np.nanmax(values), min(np.nanmin(values), *levels.values(), top)
-    if highest <= top:
-        return ""
-    axes.set_ylim(lowest - 0.04 * (top - lowest), top)
-    return f"The axis ends at {top:.2f}; what lies above, up to {highest:.4g}, is cut off."
+    values, top = np.concatenate(drawn, axis=1)[1], HIGH * levels.get("log V", np.inf)
+    if values.max() > top:
+        axes.set_ylim(0.97 * min(values.min(), top), top)
 
 
-def errors(picture: Any, run: Run) -> str:
-    """A row for each check; as colour the worst of each stretch of steps, in its place on the axis."""
-    rows = run.of("check")
-    if not rows:
-        raise ValueError("the log has no row of a check")
-    found = set(map(looked_at, rows))
-    names = [f"d{name}" for name in ORDER if f"d{name}" in found]
-    names += sorted(found - set(names))
-    end = max(row["step"] for row in rows) + 1
-    worst = np.full((len(names), min(COLUMNS, end)), np.nan)
-    for row in rows:
-        place = names.index(looked_at(row)), row["step"] * worst.shape[1] // end
-        worst[place] = np.fmax(worst[place], severity(row))
-    # A quarter of the colour at a ten-thousandth of the tolerance, most of it at all of it.
-    strength = np.where(worst > 1, 1, 0.85 + 0.15 * np.log10(np.clip(worst, 1e-4, 1)))
-    colour = np.where(worst[..., None] > 1, BAD, GOOD)
-    most = np.nanmax(worst, axis=1)
-    marked = [f"{name}  {'✗' if each > 1 else '✓'} {each:<5.1g}" for name, each in zip(names, most, strict=True)]
+def errors(picture: Any, run: Run) -> None:
+    """A row for each check, and in it a line at each step that the log has of it; the worst is drawn last."""
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm
+
+    rows = sorted(run.of("check"), key=severity)
+    worst = {looked_at(row): severity(row) for row in rows}
+    names = list(dict.fromkeys(map(looked_at, run.of("check"))))
     picture.set_figheight(0.7 + 0.19 * len(names))
     axes = picture.subplots()
-    heat(axes, np.concatenate([colour, np.nan_to_num(strength)[..., None]], axis=-1), marked)
-    axes.images[0].set_extent((0, end, len(names) - 0.5, -0.5))
-    along_steps(axes)
-    axes.set_xlim(0, end)
-    return ""
+    axes.scatter(
+        [row["step"] for row in rows], [names.index(looked_at(row)) for row in rows], 70, marker="|", linewidths=2,
+        rasterized=True, c=[max(severity(row), FAR) for row in rows], norm=LogNorm(FAR, 1),
+        cmap=LinearSegmentedColormap.from_list("", GREENS).with_extremes(over=RED),
+    )  # fmt: skip
+    labels = [f"{name}  {'✗' if worst[name] > 1 else '✓'} {worst[name]:<5.1g}" for name in names]
+    axes.set_yticks(range(len(names)), labels, family="monospace")
+    end = run.steps_done
+    axes.set(xlabel="step", xlim=(-1 - 0.02 * end, 1 + 1.02 * end), ylim=(len(names) - 0.5, -0.5))
+    axes.locator_params(axis="x", nbins=5, integer=True)
 
 
-def over_steps(picture: Any, run: Run, keys: Mapping[str, str], ratios: bool = False) -> str:
-    """A curve for each name and its key in the rows of steps; ratios by powers of ten."""
-    axes = picture.subplots()
-    for (name, key), colour in zip(keys.items(), COLOURS, strict=False):
-        form = "" if ratios else ".3g"
-        curve(axes, run.numbers("step", "step"), run.numbers("step", key), name, form, color=colour)
-    if not axes.get_lines():
-        raise ValueError(f"the log has no number for {', '.join(keys.values())}")
-    if ratios:
-        axes.set_yscale("log")
-        axes.set_ylim(bottom=max(LOWEST, axes.get_ylim()[0]))
-    else:
-        axes.set_ylim(0, None)
-    legend(picture)
-    along_steps(axes)
-    return ""
+def ratios(picture: Any, run: Run, key: str) -> None:
+    """A curve for each parameter, by powers of ten."""
+    axes, _ = along_steps(picture, [(name, run.column("step", f"{key}.{name}")) for name in NAMES])
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_ylim(bottom=max(LOWEST, axes.get_ylim()[0]))
 
 
-def distribution(picture: Any, run: Run, name: str) -> str:
+def level(picture: Any, run: Run, key: str) -> None:
+    """One number along the steps, from zero on."""
+    along_steps(picture, [("last", run.column("step", key))])[0].set_ylim(0)
+
+
+def distribution(picture: Any, run: Run, name: str) -> None:
     """Histograms of h, dh or dz at some evaluations, the first pale and the last dark."""
-    rows = [row for row in run.of("eval") if row.get("histograms")]
-    if not rows:
-        raise ValueError("the log has no histogram")
-    axes, widest = picture.subplots(), 0.0
+    rows, axes = run.of("eval"), picture.subplots()
     for k in np.unique(np.linspace(0, len(rows) - 1, OUTLINES).astype(int)):
-        counts, (low, high) = np.array(rows[k]["histograms"][name]["counts"]), rows[k]["histograms"][name]["range"]
-        edges, share = np.linspace(low, high, len(counts) + 1), counts / counts.sum()
-        strength = (1 + 4 * (k + 1) / len(rows)) / 5
-        height = share / (edges[1] - edges[0])
-        axes.stairs(height, edges, color=COLOURS[0], alpha=strength, label=f"step {rows[k]['step']:,}")
-        widest = max(widest, abs(edges[:-1][share > 0.01 * share.max()]).max())
-    axes.set(yticks=[], xlabel=name)
-    if name != "h":
-        axes.set_xlim(-1.1 * widest, 1.1 * widest)
-        axes.ticklabel_format(axis="x", style="sci", scilimits=(-2, 3))
-    legend(picture)
-    return ""
+        counts, (low, high) = (rows[k]["histograms"][name][key] for key in ("counts", "range"))
+        edges = np.linspace(low, high, len(counts) + 1)
+        density, strength = np.array(counts) / sum(counts) / np.diff(edges), (1 + 4 * (k + 1) / len(rows)) / 5
+        axes.stairs(density, edges, color="C0", alpha=strength, label=f"step {rows[k]['step']:,}")
+    axes.set(yscale="log", xlabel=name)
+    axes.yaxis.set_visible(False)
+    axes.locator_params(axis="x", nbins=5)
+    picture.legend(loc="outside right upper")

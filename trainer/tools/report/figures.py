@@ -1,55 +1,75 @@
-"""Figures by matplotlib, as SVG in the page's own text colour and font, whatever the user's matplotlib is set to."""
+"""A page as one file, its tables, and figures by matplotlib in the page's own colours, as SVG."""
 
 import io
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
+from string import Template
 from typing import Any
 
 import numpy as np
 
 from trainer.core.ops import Array
-from trainer.tools.report.captions import CAPTIONS
+from trainer.errors import UserError
 
+RELOAD = '<meta http-equiv="refresh" content="4">\n'  # seconds
 INK = "#010203"  # stands for the page's own text colour in a picture
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's, for the colour-blind
+# Four styles of Okabe and Ito's six colours, which the colour-blind can tell apart.
+LOOKS = (
+    "cycler(linestyle=['-', '--', ':', '-.'])"
+    " * cycler(color=['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9'])"
+)
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none", "svg.hashsalt": "page", "font.size": 9.5, "legend.fontsize": 8.5, "legend.frameon": False,
     "legend.handlelength": 1.6, "lines.linewidth": 1.4, "axes.grid": True, "grid.alpha": 0.14, "axes.spines.top": False,
-    "axes.spines.right": False, **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "grid.color", "text.color"), INK),
-    "xtick.color": INK, "ytick.color": INK,
+    "axes.spines.right": False, "axes.prop_cycle": LOOKS, "text.parse_math": False, "savefig.dpi": 200,
+    "axes.edgecolor": INK, "axes.labelcolor": INK, "grid.color": INK, "text.color": INK, "xtick.color": INK,
+    "ytick.color": INK,
 }  # fmt: skip
 POINTS = 400  # of a curve, at most
 FEW = 25  # points, which are seen as dots
 
+Curve = tuple[str, Array]  # its name, and its steps and numbers (2, n)
 
-def figure(title: str, draw: Callable[..., str], *data: Any, height: float = 3.1) -> str:
+
+def fill(title: str, body: str, reload: bool = False) -> bytes:
+    """A whole page, one file that needs no other; with `reload` the browser reads it again every few seconds."""
+    template = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
+    page = template.substitute(title=escape(title), body=body, refresh=RELOAD * reload)
+    return page.encode(errors="replace")
+
+
+def table(heads: Sequence[str], *rows: Sequence[str]) -> str:
+    """A table that scrolls where it is wider than the page; a narrow screen shows cards, each value beside its head."""
+    head, lines = "".join(f"<th>{escape(name)}</th>" for name in heads), ""
+    for row in rows:
+        cells = zip(heads, row, strict=True)
+        inside = "".join(f'<td data-head="{escape(name)}">{escape(cell)}</td>' for name, cell in cells)
+        lines += f"<tr>{inside}</tr>\n"
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+
+
+def require_matplotlib(what: str) -> None:
+    """Raise UserError where it is not installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        raise UserError(f"{what} needs matplotlib; pip install 'handmade-char-lm[report]'") from None
+
+
+def figure(title: str, caption: str, draw: Callable[..., None], *data: Any, height: float = 3.1) -> str:
     """A figure of the page: its title, its caption, and the picture that `draw(picture, *data)` makes.
 
-    What `draw` returns joins the caption. What it raises stands in the place of the picture.
+    What it raises stands in the place of the picture.
     """
     try:
-        inside, words = svg(draw, *data, size=(5.2, height))
+        inside = svg(draw, *data, size=(5.2, height))
     except Exception as error:  # rows without what belongs in them: the other figures are right
         reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}, {error}"
-        inside, words = f'<p class="undrawn">Not drawn: {escape(reason)}</p>', ""
-    return framed(title, f"{CAPTIONS[title]} {words}", inside)
-
-
-def svg(draw: Callable[..., str], *data: Any, size: tuple[float, float]) -> tuple[str, str]:
-    """A picture in inches as SVG, and what was returned by `draw(picture, *data)`, which drew it."""
-    from matplotlib import style
-    from matplotlib.figure import Figure
-
-    out = io.StringIO()
-    with style.context(["default", STYLE]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a character that the font lacks: the browser has other fonts
-        picture = Figure(size, layout="constrained")
-        words = draw(picture, *data)
-        picture.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    found = re.sub(r'(?s)^.*?(?=<svg)|<metadata.*?data>| id="\w+_\d+"', "", out.getvalue())
-    return found.replace(INK, "currentColor"), words
+        inside = f'<p class="undrawn">Not drawn: {escape(reason)}</p>'
+    return framed(title, caption, inside)
 
 
 def framed(title: str, caption: str, inside: str, kind: str = "") -> str:
@@ -57,41 +77,39 @@ def framed(title: str, caption: str, inside: str, kind: str = "") -> str:
     return f'<figure class="{kind}"><figcaption><b>{escape(title)}.</b> {escape(caption)}</figcaption>{inside}</figure>'
 
 
-def along_steps(axes: Any) -> None:
-    """Steps across, at a few ticks."""
+def svg(draw: Callable[..., None], *data: Any, size: tuple[float, float]) -> str:
+    """A picture in inches as SVG, which `draw(picture, *data)` draws."""
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    out = io.StringIO()
+    with style.context(["default", STYLE]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a character that the font lacks: the browser has other fonts
+        picture = Figure(size, layout="constrained")
+        draw(picture, *data)
+        picture.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    found = re.sub(r'(?s)^.*?(?=<svg)|<metadata.*?data>| id="\w+_\d+"', "", out.getvalue())
+    return found.replace(INK, "currentColor")
+
+
+def along_steps(
+    picture: Any, curves: Iterable[Curve], looks: Mapping[str, Any] | None = None, title: str | None = None
+) -> tuple[Any, list[Array]]:
+    """Curves of at most 400 points, each the mean of a block, and named by the last one.
+
+    Returns the axes, and of each curve that has numbers its points (2, points).
+    """
+    axes, drawn = picture.subplots(), []
+    for name, points in curves:
+        if points.size:
+            blocks = np.array_split(points, min(points.shape[1], POINTS), axis=1)
+            x, y = means = np.stack([block.mean(axis=1) for block in blocks], axis=1)
+            look = {"marker": "." if len(x) < FEW else None} | (looks or {}).get(name, {})
+            axes.plot(x, y, label=f"{name} {y[-1]:.4g}", **look)
+            drawn.append(means)
+    if not drawn:
+        raise ValueError("the log has no number for it")
     axes.set_xlabel("step")
     axes.locator_params(axis="x", nbins=5, integer=True)
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-
-
-def curve(axes: Any, x: Array, y: Array, name: str, form: str = "", **look: Any) -> Array:
-    """A curve of at most 400 points, each the mean of a block; with a form its name has the last one. Gives them.
-
-    None where y has no number.
-    """
-    if not np.isfinite(y).any():
-        return np.zeros(0)
-    starts = np.unique(np.linspace(0, len(x), min(len(x), POINTS), endpoint=False).astype(int))
-    sizes = np.diff(starts, append=len(x))
-    drawn: Array = np.add.reduceat(y, starts) / sizes
-    last = f" {drawn[np.isfinite(drawn)][-1]:{form}}" if form else ""
-    marker = "." if len(drawn) < FEW else ""
-    axes.plot(np.add.reduceat(x, starts) / sizes, drawn, label=name + last, marker=marker, **look)
-    return drawn
-
-
-def legend(picture: Any, title: str | None = None) -> None:
-    """The names of the curves beside them."""
-    for text in picture.legend(loc="outside right upper", title=title).get_texts():
-        text.set_parse_math(False)
-
-
-def heat(axes: Any, image: Array, rows: Sequence[str], columns: Sequence[str] = ()) -> None:
-    """An image of (rows, columns) cells with the names of rows, and of columns where they have any."""
-    axes.imshow(image, aspect="auto", interpolation="none")
-    axes.set_yticks(range(len(rows)), rows, family="monospace", parse_math=False)
-    if columns:
-        axes.set_xticks(range(len(columns)), columns, family="monospace", parse_math=False)
-    axes.tick_params(length=0)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
+    picture.legend(loc="outside right upper", title=title)
+    return axes, drawn

@@ -1,0 +1,163 @@
+"""`python -m trainer gallery [FILE.html]`: train with every mistake of the table, and draw a small picture of each."""
+
+import multiprocessing
+import signal
+from collections.abc import Sequence
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from trainer import config
+from trainer.core import checks, loop, model, numerical, ops
+from trainer.core.links import LINKS
+from trainer.core.model import INNER, NAMES, Batch, InnerGradients, Parameters
+from trainer.core.verdict import Verdict
+from trainer.core.witness import Witness
+from trainer.errors import UserError, printable
+from trainer.files import refuse_what_is_in_the_way, write_whole
+from trainer.mistakes.table import MISTAKES, Mistake, ratios
+from trainer.runs.starting import begin
+from trainer.runs.threads import cores
+from trainer.text import corpus as text
+from trainer.text.batches import batches
+from trainer.tools.practice.point import given
+from trainer.tools.report.figures import INK, fill, require_matplotlib, svg
+
+DATA = "data/names.txt"
+STEPS = 3000
+# The steps that are checked. At step 0 the biases are zero, and a mistake with them leaves no trace; later on a mistake
+# may have saturated all units, whose gradients are then zero, right or wrong.
+CHECKED = (1, 50)
+BINS = 60  # points of a curve, each the mean of so many losses
+ADDED = 0.1  # the share of what is added, where any share is the same mistake
+CLOSE = 0.05  # nats above the right one at the end, within which a training looks healthy
+LOW, HIGH = 2.1, 3.6  # the scale, in nats; log V, where nothing is known, is 3.3
+
+
+class Trial(NamedTuple):
+    """A mistake to train with."""
+
+    link: str
+    mistake: Mistake
+    scaled: bool = False  # the right one times a number
+
+
+class Outcome(NamedTuple):
+    """What became of a training."""
+
+    losses: list[float]  # nats, means over equal stretches of the training
+    seen: dict[str, str | None]  # the checks that fail; of gradients the first link
+
+
+def gallery(path: str = "gallery.html") -> None:
+    """Write the page, and print what comes of it. Minutes: some seconds for each mistake. Raises UserError."""
+    require_matplotlib("the gallery")
+    refuse_what_is_in_the_way(Path(path))  # sooner than after minutes
+    if not Path(DATA).exists():
+        raise UserError(f"no {DATA}, in {Path.cwd()}; start the gallery where it lies")
+    many = trials()
+    # Ctrl-C, which a terminal sends to all, is left to this process; the others end with the block.
+    with multiprocessing.get_context("spawn").Pool(cores(), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        outcomes = list(tqdm(pool.imap(partial(train, path=DATA), range(len(many))), "trainings", len(many)))
+    words, html = page(list(zip(many, outcomes, strict=True)))
+    write_whole(Path(path), html)
+    print(f"{words}\nwritten to {printable(path)}")
+
+
+def trials() -> list[Trial]:
+    """The right one, every mistake of the table that differs in numbers, in the order of the chain, and scalings."""
+    found = [Trial("logits", Mistake("(p - y) / B: all right"))]
+    found += [Trial(link, mistake) for link, table in MISTAKES.items() for mistake in table if not mistake.source]
+    for factor, name, cause in ((-1.0, "", "the sign is turned round"), *ratios(32, 27, 3)):
+        if name != "K":  # no link of this chain is wrong by that
+            sentence = f"{factor:.4g} * the right one: {cause}"
+            found.append(Trial("logits", Mistake(sentence, f"{factor} * (p - y) / B"), True))
+    return found
+
+
+def train(number: int, path: str, steps: int = STEPS) -> Outcome:
+    """Train with a mistake, by its place in `trials`, at the ordinary sizes on a list. Raises UserError."""
+    trial, losses, verdicts = trials()[number], list[float](), list[Verdict]()
+    settings = config.read({"data": {"path": path}, "train": {"steps": steps}})
+    corpus = text.load(settings.data, settings.model.context)
+    start = begin(settings, corpus)
+    p, rng = start.parameters, np.random.default_rng(0)
+
+    def gradients(p: Parameters, g: Parameters, batch: Batch) -> list[loop.Pass]:
+        a = model.forward(p, batch)
+        arrays = given(p, batch, a)
+        for link in MISTAKES:  # each after what it takes
+            found = LINKS[link].right(**{name: arrays[name] for name in LINKS[link].takes})
+            if link == trial.link:
+                wrong = trial.mistake.faces(arrays)[0]
+                found = found + ADDED * wrong if trial.mistake.added else wrong
+            arrays[f"d{link}"] = np.asarray(found, p.flat.dtype)
+        for name in NAMES:
+            getattr(g, name)[...] = arrays[f"d{name}"]
+        return [loop.Pass(a, InnerGradients(*(arrays[f"d{name}"] for name in INNER)))]
+
+    with np.errstate(all="ignore"):
+        drawn = batches(corpus, settings, 0)
+        for step in loop.steps(settings.train, p, start.state, 0, drawn, gradients, CHECKED.__contains__):
+            logits = step.passes[0].activations.logits
+            losses.append(ops.cross_entropy(logits, step.batch.targets).mean(dtype=np.float64))
+            if step.before and np.isfinite(losses[-1]):
+                at, by_hand = numerical.point(step.before.p, step.batch), Witness(step, step.before).gradients
+                verdicts.append(checks.sum_to_zero(by_hand["logits"]))
+                verdicts += checks.check_gradients(at, by_hand, settings.check, settings.model.dtype, rng)
+    seen: dict[str, str | None] = {}
+    for verdict in verdicts:
+        if not verdict.passed:
+            seen.setdefault(verdict.name, verdict.of)
+    return Outcome([float(each.mean()) for each in np.array_split(np.array(losses), BINS)], seen)
+
+
+def page(found: Sequence[tuple[Trial, Outcome]]) -> tuple[str, bytes]:
+    """What comes of it in a sentence, and the page. The first trial is the right one."""
+    (_, right), *mistakes = found
+    healthy, sick, scaled, scaled_healthy = list[str](), list[str](), list[str](), 0
+    for trial, outcome in mistakes:
+        looks_healthy = outcome.losses[-1] <= right.losses[-1] + CLOSE  # nan does not
+        scaled_healthy += trial.scaled and looks_healthy
+        cards = scaled if trial.scaled else healthy if looks_healthy else sick
+        cards.append(card(trial, outcome, right, looks_healthy))
+    words = (
+        f"{len(healthy)} of {len(healthy + sick)} wrong derivatives train as if nothing were wrong, and"
+        f" {scaled_healthy} of {len(scaled)} that are only scaled; the gradient check sees"
+        f" {sum('gradient' in outcome.seen for _, outcome in mistakes)} of {len(mistakes)}."
+    )
+    title = "What wrong derivatives do to training"
+    body = (
+        f'<h1>{title}</h1><p class="verdict bad">{words}</p><p>Each picture is a training of {STEPS:,} steps from the'
+        " same weights on the same batches, with one derivative as people write it instead: the loss, orange, over that"
+        f" of the right one, dashed; from {LOW} to {HIGH} nats, what lies above is cut off. A green edge: the last"
+        f" {STEPS // BINS} steps lie at most {CLOSE} nats above those of the right one, {right.losses[-1]:.3f}. Below"
+        " stand the checks that fail at two early steps, and the first link that the gradient check names.</p>"
+    )
+    for head, made in ("Looks healthy, and is wrong", healthy), ("Shows in the loss", sick), ("Only scaled", scaled):
+        body += f'<h2>{head} <small>{len(made)}</small></h2>\n<section class="gallery">\n{"".join(made)}</section>'
+    return words, fill(title, body)
+
+
+def card(trial: Trial, outcome: Outcome, right: Outcome, looks_healthy: bool) -> str:
+    """A mistake: its formula, its curve, its loss, the checks that see it."""
+    written, _, cause = trial.mistake.sentence.replace(" * ", " · ").partition(": ")
+    seen = ", ".join(f"{name} (d{of})" if of else name for name, of in outcome.seen.items()) or "no check"
+    loss = f'<b class="loss">ends at {outcome.losses[-1]:.4g}</b>'
+    about = f"<figcaption>{escape(cause)}<br>{loss}<br>seen by {seen}</figcaption>"
+    picture = svg(curve, outcome.losses, right.losses, size=(2.6, 1.3))
+    head = f'<figure class="{"healthy" if looks_healthy else "sick"}"><h4>d{trial.link}: {escape(written)}</h4>'
+    return f"{head}\n{picture}\n{about}</figure>\n"
+
+
+def curve(picture: Any, losses: Sequence[float], right: Sequence[float]) -> None:
+    """The losses over those of the right one."""
+    axes, steps = picture.subplots(), STEPS * (np.arange(len(right)) + 0.5) / len(right)
+    axes.plot(steps, losses, color="C1", linewidth=1.6)
+    axes.plot(steps, right, "--", color=INK, alpha=0.5, linewidth=1)
+    axes.set(xlim=(0, STEPS), ylim=(LOW, HIGH), xticks=[0, STEPS // 2, STEPS], yticks=[2.5, 3, 3.5])
+    axes.tick_params(length=0, labelsize=7)

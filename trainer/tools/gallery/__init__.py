@@ -1,1 +1,0 @@
-"""The gallery: what each mistake does to training, and which checks see it."""
