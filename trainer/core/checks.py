@@ -1,7 +1,6 @@
 """How we know it is right: gradients against numerical ones, the sum of p - y, a small step, the first loss.
 
-A check gives a verdict: its name, whether it passed, its numbers. How close two gradients have to be is worked out in
-tolerances.py; what a failure means is said in mistakes/blame.py.
+How close two gradients have to be is worked out in tolerances.py; what a failure means is said in mistakes/blame.py.
 """
 
 import math

@@ -131,12 +131,7 @@ def frozen(x: Array) -> Array:
 def embed(C: Array, batch: Batch) -> Array:
     """The embeddings of a context side by side, then dropout: (V, D) -> (B, K*D)."""
     emb = ops.embedding(C, batch.contexts).reshape(len(batch.contexts), -1)  # (B, K*D)
-    return emb if batch.emb_mask is None else ops.dropout(emb, batch.emb_mask)
-
-
-def activate(tanh: Array, mask: Array | None) -> Array:
-    """Dropout after tanh, where there is any."""
-    return tanh if mask is None else ops.dropout(tanh, mask)
+    return ops.dropout(emb, batch.emb_mask)
 
 
 def forward(p: Parameters, batch: Batch) -> Activations:
@@ -144,7 +139,7 @@ def forward(p: Parameters, batch: Batch) -> Activations:
     emb = frozen(embed(p.C, batch))  # (B, K*D)
     z = frozen(ops.affine(emb, p.W1, p.b1))  # (B, H)
     tanh = frozen(ops.tanh(z))  # (B, H)
-    h = frozen(activate(tanh, batch.h_mask))  # (B, H)
+    h = frozen(ops.dropout(tanh, batch.h_mask))  # (B, H)
     logits = frozen(ops.affine(h, p.W2, p.b2))  # (B, V)
     return Activations(emb, z, tanh, h, logits)
 
@@ -161,14 +156,14 @@ def backward(p: Parameters, batch: Batch, a: Activations, g: Parameters, share: 
     ops.affine_backward_bias(dlogits, out=g.b2)
     dh = frozen(ops.affine_backward_input(dlogits, p.W2))  # (B, H)
 
-    dtanh = dh if batch.h_mask is None else ops.dropout_backward(dh, batch.h_mask)  # (B, H)
+    dtanh = ops.dropout_backward(dh, batch.h_mask)  # (B, H)
     dz = frozen(ops.tanh_backward(dtanh, a.tanh))  # (B, H)
 
     ops.affine_backward_weight(a.emb, dz, out=g.W1)
     ops.affine_backward_bias(dz, out=g.b1)
     demb = frozen(ops.affine_backward_input(dz, p.W1))  # (B, K*D)
 
-    drows = demb if batch.emb_mask is None else ops.dropout_backward(demb, batch.emb_mask)  # (B, K*D)
+    drows = ops.dropout_backward(demb, batch.emb_mask)  # (B, K*D)
     (V, D), (B, K) = p.C.shape, batch.contexts.shape
     ops.embedding_backward(drows.reshape(B, K, D), batch.contexts, V, out=g.C)
     return InnerGradients(dlogits, dh, dz, demb)

@@ -57,7 +57,7 @@ def rest(at: Point, name: str, value: Array) -> Array:
     if name == "emb":
         name, value = "z", ops.affine(value, at.p.W1, at.p.b1)
     if name == "z":
-        name, value = "h", model.activate(ops.tanh(value), at.batch.h_mask)
+        name, value = "h", ops.dropout(ops.tanh(value), at.batch.h_mask)
     if name == "h":
         name, value = "logits", ops.affine(value, at.p.W2, at.p.b2)
     return ops.cross_entropy(value, at.batch.targets)
@@ -74,27 +74,19 @@ def quotient(method: str, eps: float, losses: Losses) -> Any:
     return (losses(eps) - losses(-eps)) / (2 * eps)
 
 
-# A slope along a direction.
-
-
 def slope(at: Point, name: str, direction: Array, method: str, eps: float) -> float:
     """The derivative of the mean loss along a direction through one of the nine tensors, which has its shape."""
 
-    def loss(nudge: Nudge) -> Any:
-        value, p, a = at.tensor(name) + nudge * direction, at.p, at.a
-        match name:  # the first activation that a parameter reaches
-            case "C":
-                return rest(at, "emb", model.embed(value, at.batch)).mean()
-            case "W1":
-                return rest(at, "z", ops.affine(a.emb, value, p.b1)).mean()
-            case "b1":
-                return rest(at, "z", ops.affine(a.emb, p.W1, value)).mean()
-            case "W2":
-                return rest(at, "logits", ops.affine(a.h, value, p.b2)).mean()
-            case "b2":
-                return rest(at, "logits", ops.affine(a.h, p.W2, value)).mean()
-        return rest(at, name, value).mean()
-
+    p, a = at.p, at.a
+    reached: dict[str, tuple[str, Callable[[Array], Array]]] = {  # by each parameter, the first activation
+        "C": ("emb", lambda C: model.embed(C, at.batch)),
+        "W1": ("z", lambda W1: ops.affine(a.emb, W1, p.b1)),
+        "b1": ("z", lambda b1: ops.affine(a.emb, p.W1, b1)),
+        "W2": ("logits", lambda W2: ops.affine(a.h, W2, p.b2)),
+        "b2": ("logits", lambda b2: ops.affine(a.h, p.W2, b2)),
+    }
+    first, forward = reached.get(name, (name, lambda value: value))
+    loss = lambda nudge: rest(at, first, forward(at.tensor(name) + nudge * direction)).mean()
     return float(quotient(method, eps, loss))
 
 
@@ -107,7 +99,7 @@ def nudged_column(at: Point, name: str, j: int, nudge: Nudge) -> Array:
     column = at.tensor(name)[:, j] + nudge  # (B,)
     if name == "z":  # the other units need no second tanh
         mask = None if at.batch.h_mask is None else at.batch.h_mask[:, j]
-        name, column = "h", model.activate(ops.tanh(column), mask)
+        name, column = "h", ops.dropout(ops.tanh(column), mask)
     changed = at.tensor(name).astype(column.dtype)
     changed[:, j] = column
     return rest(at, name, changed)
@@ -126,7 +118,7 @@ def nudged_hidden_unit(at: Point, unit: int, rows: Array, nudge: Nudge) -> Array
     """Some of the weights and the bias of a hidden unit: (B, n)."""
     mask = None if at.batch.h_mask is None else at.batch.h_mask[:, unit, None]  # (B, 1)
     z = nudged_unit(at.a.emb, at.p.W1, at.p.b1, unit, rows, nudge)  # (B, n)
-    more = model.activate(ops.tanh(z), mask) - at.a.h[:, unit, None]  # (B, n): than the unit puts out without a nudge
+    more = ops.dropout(ops.tanh(z), mask) - at.a.h[:, unit, None]  # (B, n): than the unit puts out without a nudge
     # The vocabulary comes first, because sums over it are fastest where it is the outer axis.
     logits = at.a.logits.T[:, :, None] + at.p.W2[unit][:, None, None] * more  # (V, B, n)
     return ops.cross_entropy(np.moveaxis(logits, 0, -1), at.batch.targets[:, None])

@@ -71,14 +71,14 @@ def tanh_backward(dh: Array, h: Array) -> Array:
     return dh * (1 - h * h)
 
 
-def dropout(x: Array, mask: Array) -> Array:
-    """x * mask, where mask is 0 for a dropped entry and 1 / (1 - rate) for a kept one."""
-    return x * mask
+def dropout(x: Array, mask: Array | None) -> Array:
+    """x * mask, where mask is 0 for a dropped entry and 1 / (1 - rate) for a kept one; None drops nothing."""
+    return x if mask is None else x * mask
 
 
-def dropout_backward(upstream: Array, mask: Array) -> Array:
+def dropout_backward(upstream: Array, mask: Array | None) -> Array:
     """dx = upstream * mask, because a product gives each factor the other's value."""
-    return upstream * mask
+    return upstream if mask is None else upstream * mask
 
 
 def softmax(logits: Array) -> Array:
@@ -93,8 +93,7 @@ def softmax(logits: Array) -> Array:
 def cross_entropy(logits: Array, targets: Array) -> Array:
     """Each example's loss in nats, -log probs[target]: (..., V), ids (...) or what broadcasts to it -> (...).
 
-    It is log(sum of exp(logits)) - logits[target]. The largest logit is taken off as in `softmax`; it is the largest by
-    its real part, because complex numbers have no order.
+    It is log(sum of exp(logits)) - logits[target]; the largest logit, by its real part, is taken off as in `softmax`.
     """
     largest = np.maximum.reduce(logits.real, axis=-1, keepdims=True)  # (..., 1)
     shifted = logits - largest  # (..., V)

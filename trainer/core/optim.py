@@ -46,9 +46,9 @@ def update(
 
     Weight decay is decoupled from the gradient (Loshchilov and Hutter 2019, arXiv:1711.05101) and spares the biases.
     """
-    # The matrices are the beginning of the flat vector: of a part beyond them the slice is empty.
-    matrices, own = p.matrices[part], {name: vector[part] for name, vector in state.items()}
+    own = {name: vector[part] for name, vector in state.items()}
     if train.weight_decay:
+        matrices = p.matrices[part]  # the beginning of the flat vector: of a part beyond them nothing
         np.multiply(matrices, 1 - rate * train.weight_decay, out=matrices)
     if train.optimizer == "adamw":
         adam(p.flat[part], g.flat[part], own["m"], own["v"], rate, step)
@@ -64,10 +64,7 @@ def sgd(p: Array, g: Array, rate: float) -> None:
 
 
 def momentum(p: Array, g: Array, velocity: Array, rate: float, keep: float) -> None:
-    """velocity = keep * velocity + g; p -= rate * velocity, in the form of PyTorch.
-
-    The method: Sutskever et al. 2013, PMLR 28(3):1139-1147.
-    """
+    """velocity = keep * velocity + g; p -= rate * velocity (Sutskever et al. 2013, PMLR 28(3):1139-1147)."""
     velocity *= keep
     velocity += g
     p -= rate * velocity
