@@ -64,18 +64,22 @@ def test_texts_and_lines_score_as_a_plain_loop_has_it(trainer: Trainer, mode: st
     status, out, err = trainer("score", "--each", *contents)
     nats, lines = zip(*(line.split("\t", 1) for line in out.splitlines()), strict=True)
     blank = ["\ta.txt"] * (mode == "stream")
-    last = ["cab\ta.txt", "Ä\u00a0Äfed\tb.txt\tleft out: Ä, no-break space", "12\tb.txt\tleft out: 1, 2"]
-    assert (status, list(lines)) == (0, ["abc é\ta.txt\tleft out: é", *blank, *last])
+    assert (status, list(lines)) == (0, ["abc é\ta.txt", *blank, "cab\ta.txt", "Ä\u00a0Äfed\tb.txt", "12\tb.txt"])
     means = [np.mean(part) for part in np.split(losses, np.cumsum(sizes)[:-1])]
     assert list(map(float, nats)) == pytest.approx(means, abs=6e-5)
-    said = err.splitlines()
-    assert "not known to the model and left out: Ä × 2, é × 1, no-break space × 1, 1 × 1, 2 × 1" in said
-    assert said[-3].startswith(f"{np.mean(losses):.4f} nats, ")
-    assert said[-2].startswith("a.txt: ")
-    assert said[-1].startswith(f"b.txt: {np.mean(losses[-5:]):.4f} nats, ")
-    assert trainer("score", "--surprising", "b.txt")[1].count("b.txt") == 0  # one file needs no name
+    assert "6 characters that the model does not know are left out: éÄ12, no-break space\n" in err
+    assert err.splitlines()[-1].startswith(f"{np.mean(losses):.4f} nats, ")
+    assert "b.txt" not in trainer("score", "--surprising", "b.txt")[1]  # one file needs no name
     worst_first = trainer("score", "--surprising", *contents)[1].splitlines()
     assert worst_first == sorted(out.splitlines(), key=lambda line: float(line.split("\t")[0]), reverse=True)
+
+
+def test_a_line_of_which_nothing_is_scored_stands_last(trainer: Trainer) -> None:
+    trained("run", "data.mode=stream")
+    Path("short.txt").write_text("a\nb\nabc\nfed\n")  # the first context is "a\nb"
+    whole, worst_first = (trainer("score", how, "short.txt")[1].splitlines() for how in ("--each", "--surprising"))
+    assert whole[0] == worst_first[-1] == "nan\ta"
+    assert whole[1].split("\t")[0] != "nan"
 
 
 def test_standard_input_and_several_files_and_what_cannot_be_scored(trainer: Trainer, feed: Feed) -> None:
@@ -87,6 +91,6 @@ def test_standard_input_and_several_files_and_what_cannot_be_scored(trainer: Tra
     assert both == trainer("score", run)
     assert both[1].endswith("; 11 characters, the ends of lines among them\n")
     assert trainer("score", "a.txt", "b.txt")[1] == both[1]  # the newest run
-    for content, says in ((b"", "nothing to score"), (b" \n\n", "nothing to score"), (b"\xff", "not UTF-8")):
+    for content, says in ((b" \n\n", "nothing to score"), (b"\xff", "not UTF-8")):
         feed(content)
         assert_one_line(trainer("score", run), 2, says, "standard input")
