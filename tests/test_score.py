@@ -4,9 +4,11 @@ import math
 from pathlib import Path
 
 import numpy as np
+import plain_model
 import pytest
 from conftest import Feed, Trainer, assert_one_line, rows, trained
 
+from trainer.core.model import Batch
 from trainer.runs.checkpoint import Checkpoint, load
 from trainer.text import corpus as text
 from trainer.tools.score import score
@@ -17,16 +19,15 @@ POEM = "a bad cab,\nfed a cad; \n\nabc\n" * 12
 
 def plain_losses(checkpoint: Checkpoint, kept: str, first: int) -> list[float]:
     """The loss of each character from `first` on, one by one, in float64; before the text stand boundaries."""
-    C, W1, b1, W2, b2 = (getattr(checkpoint.parameters, name).astype(float) for name in ("C", "W1", "b1", "W2", "b2"))
-    K, lines = checkpoint.sizes.K, checkpoint.config.data.mode == "lines"
-    ids, found = [checkpoint.vocabulary.index(c) for c in kept], []
+    K, found = checkpoint.sizes.K, []
+    ids = [checkpoint.vocabulary.index(character) for character in kept]
     for place in range(first, len(ids)):
-        context = [0] * K + ids[:place]
-        if lines:  # what lies before the line is boundary
-            start = max(k for k in range(len(context)) if context[k] == 0)
-            context = [0] * K + context[start + 1 :]
-        logits = np.tanh(np.concatenate([C[i] for i in context[-K:]]) @ W1 + b1) @ W2 + b2
-        found.append(float(np.log(np.exp(logits).sum()) - logits[ids[place]]))
+        before = ids[:place]
+        if checkpoint.config.data.mode == "lines":  # what lies before the line is boundary
+            before = before[kept.rindex("\n", 0, place) :]
+        context = ([0] * K + before)[-K:]
+        batch = Batch(np.array([context]), np.array([ids[place]]))
+        found.append(float(plain_model.loss(plain_model.inputs(checkpoint.parameters, batch), batch)))
     return found
 
 

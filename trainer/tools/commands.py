@@ -27,15 +27,8 @@ def typed(word: str) -> str:
     return re.sub(r"\\[nt\\]", lambda found: ESCAPES[found.group()], word)
 
 
-TYPES = {
-    "N": int,
-    "K": int,
-    "S": int,
-    "0|1|2": int,
-    "T": float,
-    "TEXT": typed,
-    "CHAR": typed,
-}  # by what stands for them
+# By what stands for a value in the help.
+TYPES = {"N": int, "K": int, "S": int, "0|1|2": int, "T": float, "TEXT": typed, "CHAR": typed}
 
 
 class Command(NamedTuple):
@@ -54,7 +47,7 @@ class Command(NamedTuple):
             epilog=f"example: python -m trainer {self.example}", argument_default=argparse.SUPPRESS,
         )  # fmt: skip
         parser.add_argument("--version", action="version", version=f"trainer {__version__}")
-        for written, words_on_it in self.options.items():
+        for written, purpose in self.options.items():
             option, _, value = written.partition(" ")
             settings: dict[str, Any] = {"action": "store_true"}
             if not option.startswith("-"):
@@ -63,7 +56,7 @@ class Command(NamedTuple):
                 settings = {"metavar": value, "type": TYPES.get(value), "required": option == self.needs}
                 settings["choices"] = [0, 1, 2] if value == "0|1|2" else None
                 settings["dest"] = "source" if option == "--from" else None  # from is a word of Python
-            parser.add_argument(option, help=words_on_it, **settings)
+            parser.add_argument(option, help=purpose, **settings)
         given = vars(parser.parse_intermixed_args(words))
         module, function = self.calls.split(":")
         result = getattr(import_module(f"trainer.{module}"), function)(**given)

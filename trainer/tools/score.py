@@ -1,10 +1,10 @@
 """How well a model predicts a text: nats and bits a character, of the whole or of each line."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +61,9 @@ def print_scores(
     pieces = [piece for own in texts for piece in own]
     losses = losses_of(checkpoint, pieces, ", ".join(places(data)) if files else "standard input")
     say_which(run, checkpoint, path)
-    if left_out := unknown(checkpoint, pieces):
-        count, shown = sum(left_out.values()), show("".join(left_out))
-        say(f"{count:,} characters that the model does not know are left out: {shown}")
-    whole = Score(float(losses.mean(dtype=np.float64)), len(losses))
+    whole = Score(float(losses.mean(dtype=np.float64)), len(losses), unknown(checkpoint, pieces))
+    if count := sum(whole.unknown.values()):
+        say(f"{count:,} characters that the model does not know are left out: {show(''.join(whole.unknown))}")
     among = ", the ends of lines among them" if data.mode == "lines" else ""
     told = f"{whole.nats:.4f} nats, {whole.bits:.4f} bits per character; {whole.characters:,} characters{among}"
     if not (each or surprising):
@@ -80,8 +79,8 @@ def print_scores(
 def cut(checkpoint: Checkpoint, text: str) -> list[str]:
     """The lines of a text, each with its end; of a list without the blank ones and the white space at their ends."""
     if checkpoint.config.data.mode == "lines":
-        return [line.strip() + "\n" for line in text.split("\n") if line.strip()]
-    return re.findall(r"[^\n]*\n|[^\n]+", text)
+        return [line.strip() + "\n" for line in StringIO(text) if line.strip()]
+    return list(StringIO(text))
 
 
 def unknown(checkpoint: Checkpoint, pieces: Sequence[str]) -> dict[str, int]:
