@@ -1,6 +1,6 @@
 """Correct trainings at the edges: random shapes, types, rules, rates and texts, some of their steps checked in full."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -11,7 +11,6 @@ from trainer import referee
 from trainer.config import Check, Config, Data, Model, Train
 from trainer.core import loop, model, optim
 from trainer.core.model import Parameters, Sizes
-from trainer.core.verdict import Verdict
 from trainer.core.witness import Witness
 from trainer.referee.spread import Spread
 from trainer.runs import threads
@@ -143,27 +142,22 @@ def distort(p: Parameters, kind: str, rng: np.random.Generator) -> None:
         getattr(p, str(rng.choice(model.NAMES)))[...] *= 10 ** rng.uniform(-44, -36)
 
 
-def checked_steps(s: Scene) -> Iterator[tuple[int, list[Verdict]]]:
-    """Train, and give the verdicts of the steps that are checked, until the numbers are no longer finite."""
-    config, seen = s.config, Spread(s.corpus)
-    train = config.train
-    gradients = threads.gradients(s.p, s.threads, Inline())
-    state, drawn = optim.initial_state(train, s.p), batches(s.corpus, config, 0)
-    for step in loop.steps(train, s.p, state, 0, drawn, gradients, s.checked.__contains__):
-        if step.before:
-            rng = np.random.default_rng([config.seed, step.number])
-            yield step.number, referee.examine(Witness(step, step.before), s.corpus, config, rng, seen)
-            if not np.isfinite(s.p.flat.sum(dtype=np.float64)):
-                return
-
-
 def false_alarms(scenes: Iterable[Scene]) -> tuple[int, list[str]]:
-    """How many steps were checked, and what failed."""
+    """How many steps were checked, and what failed; a training ends when its numbers are no longer finite."""
     count, alarms = 0, []
-    with np.errstate(all="ignore"):
-        for s in scenes:
-            for step, verdicts in checked_steps(s):
+    for s in scenes:
+        train, seen = s.config.train, Spread(s.corpus)
+        gradients = threads.gradients(s.p, s.threads, Inline())
+        state, drawn = optim.initial_state(train, s.p), batches(s.corpus, s.config, 0)
+        with np.errstate(all="ignore"):
+            for step in loop.steps(train, s.p, state, 0, drawn, gradients, s.checked.__contains__):
+                if step.before is None:
+                    continue
                 count += 1
+                rng = np.random.default_rng([s.config.seed, step.number])
+                verdicts = referee.examine(Witness(step, step.before), s.corpus, s.config, rng, seen)
                 wrong = [verdict for verdict in verdicts if not verdict.passed]
-                alarms += [f"seed {s.config.seed}, {s.sizes}, step {step}: {verdict}" for verdict in wrong]
+                alarms += [f"seed {s.config.seed}, {s.sizes}, step {step.number}: {verdict}" for verdict in wrong]
+                if not np.isfinite(s.p.flat.sum(dtype=np.float64)):
+                    break
     return count, alarms

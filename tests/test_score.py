@@ -4,9 +4,11 @@ import math
 from pathlib import Path
 
 import numpy as np
+import plain_model
 import pytest
 from conftest import Feed, Trainer, assert_one_line, rows, trained
 
+from trainer.core.model import Batch
 from trainer.runs.checkpoint import Checkpoint, load
 from trainer.text import corpus as text
 from trainer.tools.score import score
@@ -17,16 +19,15 @@ POEM = "a bad cab,\nfed a cad; \n\nabc\n" * 12
 
 def plain_losses(checkpoint: Checkpoint, kept: str, first: int) -> list[float]:
     """The loss of each character from `first` on, one by one, in float64; before the text stand boundaries."""
-    C, W1, b1, W2, b2 = (getattr(checkpoint.parameters, name).astype(float) for name in ("C", "W1", "b1", "W2", "b2"))
-    K, lines = checkpoint.sizes.K, checkpoint.config.data.mode == "lines"
-    ids, found = [checkpoint.vocabulary.index(c) for c in kept], []
+    K, found = checkpoint.sizes.K, []
+    ids = [checkpoint.vocabulary.index(character) for character in kept]
     for place in range(first, len(ids)):
-        context = [0] * K + ids[:place]
-        if lines:  # what lies before the line is boundary
-            start = max(k for k in range(len(context)) if context[k] == 0)
-            context = [0] * K + context[start + 1 :]
-        logits = np.tanh(np.concatenate([C[i] for i in context[-K:]]) @ W1 + b1) @ W2 + b2
-        found.append(float(np.log(np.exp(logits).sum()) - logits[ids[place]]))
+        before = ids[:place]
+        if checkpoint.config.data.mode == "lines":  # what lies before the line is boundary
+            before = before[kept.rindex("\n", 0, place) :]
+        context = ([0] * K + before)[-K:]
+        batch = Batch(np.array([context]), np.array([ids[place]]))
+        found.append(float(plain_model.loss(plain_model.inputs(checkpoint.parameters, batch), batch)))
     return found
 
 
@@ -64,18 +65,22 @@ def test_texts_and_lines_score_as_a_plain_loop_has_it(trainer: Trainer, mode: st
     status, out, err = trainer("score", "--each", *contents)
     nats, lines = zip(*(line.split("\t", 1) for line in out.splitlines()), strict=True)
     blank = ["\ta.txt"] * (mode == "stream")
-    last = ["cab\ta.txt", "Ä\u00a0Äfed\tb.txt\tleft out: Ä, no-break space", "12\tb.txt\tleft out: 1, 2"]
-    assert (status, list(lines)) == (0, ["abc é\ta.txt\tleft out: é", *blank, *last])
+    assert (status, list(lines)) == (0, ["abc é\ta.txt", *blank, "cab\ta.txt", "Ä\u00a0Äfed\tb.txt", "12\tb.txt"])
     means = [np.mean(part) for part in np.split(losses, np.cumsum(sizes)[:-1])]
     assert list(map(float, nats)) == pytest.approx(means, abs=6e-5)
-    said = err.splitlines()
-    assert "not known to the model and left out: Ä × 2, é × 1, no-break space × 1, 1 × 1, 2 × 1" in said
-    assert said[-3].startswith(f"{np.mean(losses):.4f} nats, ")
-    assert said[-2].startswith("a.txt: ")
-    assert said[-1].startswith(f"b.txt: {np.mean(losses[-5:]):.4f} nats, ")
-    assert trainer("score", "--surprising", "b.txt")[1].count("b.txt") == 0  # one file needs no name
+    assert "6 characters that the model does not know are left out: éÄ12, no-break space\n" in err
+    assert err.splitlines()[-1].startswith(f"{np.mean(losses):.4f} nats, ")
+    assert "b.txt" not in trainer("score", "--surprising", "b.txt")[1]  # one file needs no name
     worst_first = trainer("score", "--surprising", *contents)[1].splitlines()
     assert worst_first == sorted(out.splitlines(), key=lambda line: float(line.split("\t")[0]), reverse=True)
+
+
+def test_a_line_of_which_nothing_is_scored_stands_last(trainer: Trainer) -> None:
+    trained("run", "data.mode=stream")
+    Path("short.txt").write_text("a\nb\nabc\nfed\n")  # the first context is "a\nb"
+    whole, worst_first = (trainer("score", how, "short.txt")[1].splitlines() for how in ("--each", "--surprising"))
+    assert whole[0] == worst_first[-1] == "nan\ta"
+    assert whole[1].split("\t")[0] != "nan"
 
 
 def test_standard_input_and_several_files_and_what_cannot_be_scored(trainer: Trainer, feed: Feed) -> None:
@@ -87,6 +92,6 @@ def test_standard_input_and_several_files_and_what_cannot_be_scored(trainer: Tra
     assert both == trainer("score", run)
     assert both[1].endswith("; 11 characters, the ends of lines among them\n")
     assert trainer("score", "a.txt", "b.txt")[1] == both[1]  # the newest run
-    for content, says in ((b"", "nothing to score"), (b" \n\n", "nothing to score"), (b"\xff", "not UTF-8")):
+    for content, says in ((b" \n\n", "nothing to score"), (b"\xff", "not UTF-8")):
         feed(content)
         assert_one_line(trainer("score", run), 2, says, "standard input")

@@ -12,8 +12,9 @@ from conftest import start_process
 from test_sweep import done, words
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the processes in /proc")
-RATES = ",".join(f"0.{k:03}" for k in range(1, 1000))
-SEARCHED = f"train.learning_rate={RATES} train.steps=300 log.eval_every=50"
+SETTINGS = "train.steps=300 log.eval_every=50"
+LIST = f"train.learning_rate={','.join(f'0.{k:03}' for k in range(1, 1000))} {SETTINGS}"
+RANGE = f"train.learning_rate=0.001..1 {SETTINGS}"  # need not wait for what was interrupted
 
 
 def processes(marker: str) -> list[int]:
@@ -28,10 +29,10 @@ def processes(marker: str) -> list[int]:
     return found
 
 
-def interrupt(rng: random.Random, number: signal.Signals) -> None:
+def interrupt(searched: str, rng: random.Random, number: signal.Signals) -> None:
     """Begin or go on, and send a signal to one of the processes: at a random time, or at the end of a trial."""
     marker = f"sweep-{rng.random()}"
-    command = start_process(*words(SEARCHED, 1000, 2), MARKER=marker)
+    command = start_process(*words(searched, 1000, 2), MARKER=marker)
     ended = set(Path().glob("runs/small/*/samples.txt"))
     delay = rng.uniform(0.5, 5)  # before that, Python itself is starting
     if rng.random() < 0.5:
@@ -51,20 +52,20 @@ def interrupt(rng: random.Random, number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize(
-    "numbers",
+    ("searched", "numbers"),
     [
-        [signal.SIGTERM],
-        pytest.param([signal.SIGINT, signal.SIGTERM] * 100, marks=pytest.mark.long),
-        pytest.param([signal.SIGKILL] * 20, marks=pytest.mark.long),
+        (RANGE, [signal.SIGTERM]),
+        pytest.param(LIST, [signal.SIGINT, signal.SIGTERM] * 100, marks=pytest.mark.long),
+        pytest.param(LIST, [signal.SIGKILL] * 20, marks=pytest.mark.long),
     ],
-    ids=len,
+    ids=["once", "200", "20 kills"],
 )
-def test_the_same_command_goes_on(place: Path, numbers: Sequence[signal.Signals]) -> None:
+def test_the_same_command_goes_on(place: Path, searched: str, numbers: Sequence[signal.Signals]) -> None:
     rng = random.Random(2 + len(numbers))
     for number in numbers:
-        interrupt(rng, number)
-    count = len(done()) + 2
-    command = start_process(*words(SEARCHED, count, 2))
+        interrupt(searched, rng, number)
+    count = len([*Path().glob("runs/small/*/samples.txt")]) + 2  # more than were done; there may be no study yet
+    command = start_process(*words(searched, count, 2))
     _, err = command.communicate()
     assert command.returncode == 0, err
     tried = [trial.params["train.learning_rate"] for trial in done()]

@@ -1,7 +1,5 @@
 """What is measured of this package: each function gives plain numbers, and runs in a process of its own."""
 
-import resource
-import statistics
 import tempfile
 import time
 from collections import deque
@@ -10,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +20,6 @@ from trainer.core.witness import Witness
 from trainer.runs import threads
 from trainer.runs.inspection import Inspector
 from trainer.runs.journal import Journal
-from trainer.runs.sampling import sample
 from trainer.runs.session import Session
 from trainer.runs.signals import interruptible
 from trainer.runs.starting import begin
@@ -33,11 +29,11 @@ ROOT = Path(__file__).parents[2]
 NAMES = ROOT / "data" / "names.txt"
 
 
-def configure(shape: tuple[int, ...], path: object = NAMES, mode: str = "lines") -> Config:
+def configure(shape: tuple[int, ...]) -> Config:
     """The defaults at a shape (V, K, D, H, B); V is the text's."""
     _, K, D, H, B = shape
     return configuration.read({
-        "data": {"path": str(path), "mode": mode},
+        "data": {"path": str(NAMES)},
         "model": {"context": K, "embedding": D, "hidden": H},
         "train": {"batch_size": B},
     })  # fmt: skip
@@ -129,52 +125,3 @@ def checked_step(shape: tuple[int, ...], steps: int = 1000) -> float:
         for step in islice(told, steps):
             session.hear(step)
         return (time.perf_counter() - began) / steps
-
-
-def encoding(path: str) -> tuple[float, float, float]:
-    """Seconds to load a text; peak MB, and bytes per character above the 150 MB of the program."""
-    config = configure((0, 12, 24, 400, 128), path, "stream")
-    began = time.perf_counter()
-    corpus = text.load(config.data, config.model.context)
-    seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return seconds, peak / 1e6, max(0, peak - 150e6) / len(corpus.ids)
-
-
-def sampling(shape: tuple[int, ...], n: int) -> float:
-    """Characters per second of n running texts."""
-    with training(configure(shape, mode="stream")) as session:
-        length = 500 if n > 1 else 20_000
-        list(sample(session.checkpoint, n, length=100))
-        began = time.perf_counter()
-        assert sum(map(len, sample(session.checkpoint, n, length=length))) == n * length
-        return n * length / (time.perf_counter() - began)
-
-
-def besides(shape: tuple[int, ...], n: int = 5000) -> dict[str, float]:
-    """What logging, evaluations and checkpoints at their defaults add to the time of the bare loop, in percent."""
-
-    def timed(work: Callable[..., object], *arguments: Any) -> float:
-        began = time.perf_counter()
-        work(*arguments)
-        return time.perf_counter() - began
-
-    with training(configure(shape)) as session:
-        told, log, rounds = session.steps(), session.config.log, []
-
-        def listen() -> None:
-            for step in islice(told, n):
-                session.hear(step)
-
-        last = next(told)
-        for _ in range(7):
-            alone, heard = timed(lambda: deque(islice(told, n), maxlen=0)), timed(listen)
-            session.checkpoint.best_loss = float("inf")  # best.npz is written, as early in a run
-            evaluation, save = timed(session.validate, last), timed(session.save, "checkpoint.npz")
-            rounds.append((alone / n, heard / alone, evaluation, save))
-    step, logging, evaluation, save = (statistics.median(column) for column in zip(*rounds, strict=True))
-    return {
-        "logging %": 100 * (logging - 1),
-        "evaluations %": 100 * evaluation / (log.eval_every * step),
-        "checkpoints %": 100 * save / (log.checkpoint_every * step),
-    }

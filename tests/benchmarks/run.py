@@ -62,13 +62,6 @@ def number(x: Any) -> str:
     return str(x) if not isinstance(x, float) else f"{x:,.0f}" if abs(x) >= 100 else f"{x:.3g}"
 
 
-def table(heads: list[str], rows: list[list[Any]]) -> None:
-    """A Markdown table."""
-    for row in (heads, ["---"] * len(heads), *rows):
-        print("| " + " | ".join(map(number, row)) + " |")
-    print(flush=True)
-
-
 def compare(title: str, unit: str, rounds: int, contenders: Mapping[str, Callable[[], Any]]) -> None:
     """Print medians and, round by round, how many times better the first contender is; the order turns."""
     found: dict[str, list[float]] = {name: [] for name in contenders}
@@ -80,12 +73,15 @@ def compare(title: str, unit: str, rounds: int, contenders: Mapping[str, Callabl
                 del found[name]
             else:
                 found[name].append(value)
-    ours, rows = next(iter(found.values())), []
+    ours = next(iter(found.values()))
+    rows: list[list[Any]] = [[title, unit, "the first is better, times", "rounds"], ["---"] * 4]
     for name, values in found.items():
         ratios = [b / a if unit == "seconds" else a / b for a, b in zip(ours, values, strict=True)]
         spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
         rows.append([name, statistics.median(values), spread, " ".join(map(number, values))])
-    table([title, unit, "the first is better, times", "rounds"], rows)
+    for row in rows:  # a Markdown table
+        print("| " + " | ".join(map(number, row)) + " |")
+    print(flush=True)
 
 
 def training(rounds: int) -> None:
@@ -115,28 +111,6 @@ def checks(rounds: int) -> None:
     })  # fmt: skip
 
 
-def encoding(rounds: int) -> None:
-    """Seconds and memory to load a text, over generated files that are deleted afterwards."""
-    names = (ROOT / "data" / "names.txt").read_bytes()
-    chinese = "".join(chr(0x4E00 + k * k % 6007) for k in range(100_000)).encode()
-    rows: list[list[Any]] = []
-    for kind, part, size in [("ASCII", names, 10**7), ("ASCII", names, 10**8), ("Chinese", chinese, 2 * 10**8)]:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "text.txt"
-            path.write_bytes(part * (size // len(part)))
-            runs = [measure("ours.encoding", str(path)) for _ in range(rounds)]
-        rows.append([kind, size / 1e6, *map(statistics.median, zip(*runs, strict=True))])
-    table(["text", "file MB", "seconds", "peak MB", "bytes a character above 150 MB"], rows)
-
-
-def sampling(rounds: int) -> None:
-    """Characters per second."""
-    compare("sampling, lecture", "characters/s", rounds, {
-        "one text": partial(measure, "ours.sampling", LECTURE, 1),
-        "4096 texts together": partial(measure, "ours.sampling", LECTURE, 4096),
-    })  # fmt: skip
-
-
 def seconds(*line: str) -> float:
     """How long Python takes for a command line in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
@@ -157,19 +131,15 @@ def sweep(rounds: int) -> None:
 
 
 def program(rounds: int) -> None:
-    """The whole program as a user runs it, and what it does besides training."""
+    """The whole program as a user runs it."""
     compare("whole program", "seconds", rounds, {
         "python -m trainer --help": partial(seconds, "-m", "trainer", "--help"),
         "python -c 'import numpy'": partial(seconds, "-c", "import numpy"),
         "python -m trainer --config configs/names.yaml": partial(seconds, "-m", "trainer", *TRAIN),
     })  # fmt: skip
-    runs = [measure("ours.besides", LECTURE) for _ in range(rounds)]
-    values = {name: [run[name] for run in runs] for name in runs[0]}
-    rows = [[name, statistics.median(each), " ".join(map(number, each))] for name, each in values.items()]
-    table(["besides the loop, lecture", "median", "rounds"], rows)
 
 
-PARTS = {part.__name__: part for part in (training, checks, encoding, sampling, program, sweep)}
+PARTS = {part.__name__: part for part in (training, checks, program, sweep)}
 
 
 def main() -> None:

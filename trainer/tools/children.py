@@ -2,12 +2,10 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from trainer.errors import RunFailed, UserError
@@ -17,38 +15,29 @@ KNOWN = {"UserError": UserError, "RunFailed": RunFailed, "MemoryError": MemoryEr
 # input; from its first moment on, as some libraries swallow what a signal raises while they are imported. The work is
 # done in a thread, where a run leaves the signals alone.
 CHILD = """
-import os, signal, threading
+import json, os, signal, sys, threading
 
-def work():
+def attempt():
+    status = 1
     try:
         from {module} import {name} as function
-        from {children} import attempt
-        attempt(function)
+        function(json.loads(sys.argv[1]))
+        status = 0
+    except Exception as error:
+        print(json.dumps([type(error).__name__, str(error)]), flush=True)
     finally:
-        os._exit(1)
+        os._exit(status)
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-threading.Thread(target=work, daemon=True).start()
+threading.Thread(target=attempt, daemon=True).start()
 os.read(0, 1)
 os._exit(1)
 """
 
 
-@contextmanager
-def ended_at_once() -> Iterator[None]:
-    """A signal ends this process at once, whatever library it is in; its children end when it has gone."""
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    previous = {number: signal.signal(number, end) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def end(number: int, frame: Any) -> None:
-    """Without the second that Python takes to put a large process in order."""
-    os.write(2, f"interrupted by signal {number}; the same command goes on\n".encode())
+def end(words: str = "") -> None:
+    """End this process without the second that Python takes to put a large one in order; its children follow it."""
+    os.write(2, b"interrupted; the same command goes on\n")
     os._exit(130)
 
 
@@ -58,7 +47,7 @@ def run_together(function: Callable[[dict[str, Any]], None], tasks: Sequence[dic
     Raises the UserError, RunFailed or MemoryError that has ended one, and RuntimeError for any other; a kill ends this
     process too.
     """
-    script = CHILD.format(children=__name__, module=function.__module__, name=function.__name__)
+    script = CHILD.format(module=function.__module__, name=function.__name__)
     processes: list[subprocess.Popen[bytes]] = []
     variables = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # they find what this process has found
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
@@ -79,19 +68,4 @@ def run_together(function: Callable[[dict[str, Any]], None], tasks: Sequence[dic
     for kind, message in map(json.loads, filter(None, told)):
         raise KNOWN[kind](message) if kind in KNOWN else RuntimeError(f"{kind}: {message}")
     if any(codes):
-        end(-min(code or 0 for code in codes), None)
-
-
-def attempt(function: Callable[[dict[str, Any]], None]) -> None:
-    """In such a process: do the task, tell the command how it failed, and end."""
-    status = 1
-    try:
-        function(json.loads(sys.argv[1]))
-        status = 0
-    except Exception as error:
-        why: BaseException = error
-        while type(why).__name__ not in KNOWN and (earlier := why.__cause__ or why.__context__):
-            why = earlier
-        print(json.dumps([type(why).__name__, str(why)]), flush=True)
-    finally:
-        os._exit(status)
+        end()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from trainer.errors import RunFailed, UserError, printable, quoted
+from trainer.errors import RunFailed, UserError, printable
 from trainer.tools.commands import COMMANDS
 
 ANY_VALUE = ("--logits", "--prompt", "--context", "--target")  # their values may begin with a minus
@@ -47,25 +47,16 @@ def chosen(given: list[str]) -> tuple[str, list[str]]:
     """The name of the command that is meant, and the words that are left for it. Raises UserError for none."""
     first, *rest = given or [""]
     if first == "help":
-        return (rest[0] if rest[:1] and rest[0] in COMMANDS else ""), ["--help"]
+        return (rest[0] if rest and rest[0] in COMMANDS else ""), ["--help"]
     if first in COMMANDS:
         return first, rest
     if first.startswith("-") or "=" in first:
         return "", given
-    raise UserError(f"{first!a} is no command, on the command line; {meant(first)}")
-
-
-def meant(word: str) -> str:
-    """What someone probably wanted who wrote this as the first word."""
-    if near := difflib.get_close_matches(word, COMMANDS, 1):
-        return f"did you mean {near[0]}?"
-    if os.path.isdir(word) or word.endswith(".npz"):
-        return f"to go on with a run, write --resume {quoted(word)}; to sample from it, sample {quoted(word)}"
-    if word.endswith((".yaml", ".yml")):
-        return f"to train, write: python -m trainer --config {quoted(word)}"
-    text = f" data.path={quoted(word)}" if os.path.exists(word) else ""
     names = ", ".join(filter(None, COMMANDS))
-    return f"the commands are {names}; to train, write: python -m trainer --config configs/names.yaml{text}"
+    advice = f"the commands are {names}; to train, write: python -m trainer --config configs/names.yaml"
+    if near := difflib.get_close_matches(first, COMMANDS, 1):
+        advice = f"did you mean {near[0]}?"
+    raise UserError(f"{first!a} is no command, on the command line; {advice}")
 
 
 def joined(words: Sequence[str]) -> list[str]:

@@ -63,7 +63,10 @@ def example(walk: Walk, b: int) -> str:
     return f"{context} → {symbol(walk.vocabulary[walk.batch.targets[b]])}"
 
 
-def explain(run: str | None, context: str | None, target: str, logits: str | None, html: str | None = None) -> None:
+def explain(
+    run: str | None = None, context: str | None = None, target: str = "", logits: str | None = None,
+    html: str | None = None,
+) -> None:  # fmt: skip
     """Print the walk through a model, or through logits alone; with `html` draw it into that file.
 
     Without a run the newest is meant, and before there is one, a very small model. Raises UserError for bad input.

@@ -15,8 +15,8 @@ TRIES = 100  # samples drawn for each new one that is asked for, before giving u
 
 
 def print_samples(
-    run: str | None, n: int | None, prompt: str, temperature: float, top_k: int, length: int | None, seed: int,
-    last: bool, new: bool,
+    run: str | None = None, n: int | None = None, prompt: str = "", temperature: float = 1.0, top_k: int = 0,
+    length: int | None = None, seed: int = 0, last: bool = False, new: bool = False,
 ) -> None:  # fmt: skip
     """Print n samples; with `new` only lines that stand nowhere in the text, each once."""
     checkpoint, path = open_run(run, last)

@@ -1,24 +1,22 @@
 """How well a model predicts a text: nats and bits a character, of the whole or of each line."""
 
 import math
-import re
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 
 from trainer.config import Data
 from trainer.core.ops import Array
-from trainer.errors import UserError, printable, say
+from trainer.errors import UserError, say
 from trainer.runs import threads
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.folder import checkpoint_of, open_run, say_which
 from trainer.text.corpus import Corpus
-from trainer.text.oddities import invisible, name
+from trainer.text.oddities import show
 from trainer.text.reading import places, read_texts
 
 
@@ -51,45 +49,38 @@ def score(checkpoint: Checkpoint | str | Path, text: str | Iterable[str]) -> Sco
     return Score(float(losses.mean(dtype=np.float64)), len(losses), unknown(checkpoint, pieces))
 
 
-def print_scores(run: str | None, files: Sequence[str], each: bool, surprising: bool) -> None:
+def print_scores(
+    run: str | None = None, files: Sequence[str] = (), each: bool = False, surprising: bool = False
+) -> None:
     """Print the score of files, or of standard input; with `each` of every line, with `surprising` the worst first."""
     if run is not None and not (Path(run).is_dir() or run.endswith(".npz")):  # it is a text
         files, run = [run, *files], None
     checkpoint, path = open_run(run)
     data = Data(tuple(files) or "-", checkpoint.config.data.mode, checkpoint.config.data.encoding)
-    by_file = [cut(checkpoint, text) for text in read_texts(data)]
-    pieces = [piece for own in by_file for piece in own]
+    texts = [cut(checkpoint, text) for text in read_texts(data)]
+    pieces = [piece for own in texts for piece in own]
     losses = losses_of(checkpoint, pieces, ", ".join(places(data)) if files else "standard input")
     say_which(run, checkpoint, path)
-    left_out = unknown(checkpoint, pieces)
-    if left_out:
-        counts = Counter(left_out).most_common(20)
-        say("not known to the model and left out: " + ", ".join(f"{shown(c)} × {n:,}" for c, n in counts))
+    whole = Score(float(losses.mean(dtype=np.float64)), len(losses), unknown(checkpoint, pieces))
+    if count := sum(whole.unknown.values()):
+        say(f"{count:,} characters that the model does not know are left out: {show(''.join(whole.unknown))}")
+    among = ", the ends of lines among them" if data.mode == "lines" else ""
+    told = f"{whole.nats:.4f} nats, {whole.bits:.4f} bits per character; {whole.characters:,} characters{among}"
     if not (each or surprising):
-        print(in_words(checkpoint, losses))
+        print(told)
         return
-    say(in_words(checkpoint, losses))
-    rows, of_each = [], iter(by_line(checkpoint, pieces, losses))
-    for file, own in zip(files or [""], by_file, strict=True):
-        found = list(islice(of_each, len(own)))
-        if len(files) > 1 and own:
-            say(f"{file}: {in_words(checkpoint, np.concatenate(found))}")
-        for piece, some in zip(own, found, strict=True):
-            words = [piece.removesuffix("\n")] + [file] * (len(files) > 1)
-            if missing := ", ".join(map(shown, unknown(checkpoint, [piece]))):
-                words.append(f"left out: {missing}")
-            rows.append((float(some.mean(dtype=np.float64)) if len(some) else math.nan, words))
-    if surprising:
-        rows.sort(key=lambda row: (-math.inf if math.isnan(row[0]) else row[0], row[1]), reverse=True)
-    for nats, words in rows:
-        print("\t".join([f"{nats:.4f}", *(map(printable, words) if sys.stdout.isatty() else words)]))
+    say(told)
+    nats = by_line(checkpoint, pieces, losses)
+    file_of = np.repeat(files or [""], [*map(len, texts)])
+    for k in np.argsort(-nats, kind="stable") if surprising else range(len(nats)):  # those that are nan at the end
+        print(f"{nats[k]:.4f}", pieces[k].removesuffix("\n"), *[file_of[k]] * (len(files) > 1), sep="\t")
 
 
 def cut(checkpoint: Checkpoint, text: str) -> list[str]:
     """The lines of a text, each with its end; of a list without the blank ones and the white space at their ends."""
     if checkpoint.config.data.mode == "lines":
-        return [line.strip() + "\n" for line in text.split("\n") if line.strip()]
-    return re.findall(r"[^\n]*\n|[^\n]+", text)
+        return [line.strip() + "\n" for line in StringIO(text) if line.strip()]
+    return list(StringIO(text))
 
 
 def unknown(checkpoint: Checkpoint, pieces: Sequence[str]) -> dict[str, int]:
@@ -112,21 +103,12 @@ def losses_of(checkpoint: Checkpoint, pieces: Sequence[str], where: str) -> Arra
         return threads.losses(checkpoint.parameters, corpus, np.arange(first, len(ids)), pool)
 
 
-def by_line(checkpoint: Checkpoint, pieces: Sequence[str], losses: Array) -> list[Array]:
-    """The losses of each line."""
+def by_line(checkpoint: Checkpoint, pieces: Sequence[str], losses: Array) -> Array:
+    """The mean loss of each line, nan where nothing of it is scored: (lines,)."""
     known = set(checkpoint.vocabulary)
-    ends = np.cumsum([sum(character in known for character in piece) for piece in pieces])
+    ends = np.cumsum([0, *(sum(character in known for character in piece) for piece in pieces)])  # (lines + 1,)
     if checkpoint.config.data.mode == "stream":
         ends = np.maximum(ends - checkpoint.sizes.K, 0)  # the first context is not scored
-    return np.split(losses, ends[:-1])
-
-
-def in_words(checkpoint: Checkpoint, losses: Array) -> str:
-    """The mean loss of so many characters, the ends of lines among them or not."""
-    found = Score(float(losses.mean(dtype=np.float64)), len(losses))
-    among = ", the ends of lines among them" if checkpoint.config.data.mode == "lines" else ""
-    return f"{found.nats:.4f} nats, {found.bits:.4f} bits per character; {found.characters:,} characters{among}"
-
-
-def shown(character: str) -> str:
-    return name(character) if invisible(character) else character
+    sums = np.concatenate([[0], np.cumsum(losses, dtype=np.float64)])[ends]  # (lines + 1,)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.diff(sums) / np.diff(ends))

@@ -3,13 +3,12 @@
 import itertools
 import random
 from argparse import Namespace
+from collections.abc import Mapping
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from trainer import config as configuration
+from trainer import files
 from trainer.errors import UserError
 
 
@@ -17,7 +16,7 @@ class Plan(NamedTuple):
     """What all trials share, and between what they differ."""
 
     first: configuration.Config  # where each key that is searched has its first value
-    tree: dict[str, Any]  # what stands in the file
+    tree: Mapping[str, Any]  # what stands in the file
     fixed: list[str]  # overrides, section.key=value
     ranges: dict[str, tuple[float, float]]
     lists: dict[str, list[str]]
@@ -41,22 +40,19 @@ def read(given: Namespace) -> Plan:
             continue
         firsts.append(f"{key}={parts[0]}")
         configs = [configuration.read({"data": {"path": "-"}}, [f"{key}={part}"]) for part in parts]
-        values: list[Any] = [
-            part if part == "auto" else attrgetter(key)(config) for part, config in zip(parts, configs, strict=True)
-        ]
         if ".." not in written:
-            lists[key] = [*dict(zip(values, parts, strict=True)).values()]
-        elif {*map(type, values)} <= {int, float} and values[0] < values[1] and key != "seed":
-            ranges[key] = values[0], values[1]
-        else:
+            lists[key] = list(dict.fromkeys(parts))
+            continue
+        low, high = map(attrgetter(key), configs)
+        if not {type(low), type(high)} <= {int, float} or low >= high or key == "seed":
             raise UserError(f"{override!a} is no range, on the command line; give two numbers, the smaller first")
-    first = configuration.read(given.config, fixed + firsts)
-    if not firsts:
-        raise UserError("nothing to search, on the command line; give a key a range, LOW..HIGH, or choices, A,B,C")
+        ranges[key] = low, high
+    path = files.absolute(given.config)
+    tree = configuration.from_file(path)
+    first = configuration.build(tree, str(path), fixed + firsts)
     if first.data.path == "-" or first.data.split[1] == 0:
         raise UserError("a sweep needs a file and a share for validation, in data.path and data.split; give both")
     seeds = lists.pop("seed", [str(first.seed)])
     combinations = [dict(zip(lists, each, strict=True)) for each in itertools.product(*lists.values()) if not ranges]
     random.Random(seeds[0]).shuffle(combinations)
-    tree = yaml.BaseLoader(Path(given.config).read_bytes()).get_single_data()
     return Plan(first, tree, fixed, ranges, lists, seeds, combinations[: given.trials])
