@@ -151,7 +151,7 @@ def test_a_batch_that_is_not_of_the_text_is_found_and_stops_nothing() -> None:
         (right, ""),
         (right._replace(positions=right.positions * 0 + corpus.splits["val"][0]), "8 are of val"),
         (right._replace(positions=right.positions - 10**6), "8 of 8 examples are not of the training split"),
-        (right._replace(contexts=right.contexts[:, ::-1]), "the context is reversed"),
+        (right._replace(contexts=right.contexts[:, ::-1]), "example 0 has context ["),
         (right._replace(targets=right.targets + 100), "and target 1"),
         (right._replace(contexts=right.contexts - 100), "has context [-"),
     ]

@@ -29,8 +29,8 @@ def examine(
 ) -> list[Verdict]:  # fmt: skip
     """All that is checked of a step but the first loss: verdicts in the order in which blame is laid.
 
-    `seen` remembers what earlier steps drew. `mapper` makes the passes of the numerical gradients. `own` says for each
-    link where it is written, if the backward pass is the user's own. What failed says so in its `words`.
+    `seen` remembers what earlier steps drew; `mapper` makes the passes of the numerical gradients; `own` says for each
+    link where it is written, if the backward pass is the user's own.
     """
     batch, x = witness.batch, witness.forward
     fed = [check_batch(batch, corpus, seen, witness.number), *check_masks(batch, witness.sizes, config.train, seen)]

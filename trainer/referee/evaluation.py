@@ -20,11 +20,7 @@ FEW = 32  # losses that are computed again
 def check_evaluation(
     p: Parameters, corpus: Corpus, split: str, positions: Array, losses: Array, shown: float, rng: np.random.Generator
 ) -> Verdict:
-    """The verdict `evaluation` of a split: all places lie in it, a few losses are right, and `shown` is their mean.
-
-    positions, losses: where the text was looked at, and the loss of each example there in nats, (n,) each. shown: what
-    the log says, nats. The few are drawn by `rng`.
-    """
+    """The verdict `evaluation` of a split: all positions (n,) lie in it, a few losses (n,) and `shown` are right."""
     (start, end), n, dtype = corpus.splits[split], len(positions), p.flat.dtype
 
     def judged(found: npt.ArrayLike, expected: npt.ArrayLike, tolerance: npt.ArrayLike, where: str) -> Verdict:
@@ -54,11 +50,7 @@ def check_evaluation(
 
 
 def rounded(p: Parameters, x: dict[str, Array]) -> Array:
-    """How far rounding may take the losses of training: (n,).
-
-    Rounding of z and of tanh moves h by at most off_h; that moves a logit by off_h @ |W2|, its own rounding more.
-    Logits that are off by so much move the loss by at most twice that.
-    """
+    """How far rounding may take the losses of training, (n,): logits that are off move a loss by at most twice that."""
     own = bounds(p, x, machine_epsilon(p.flat.dtype))
     off_h = np.minimum(own["z"], 2) + own["h"]  # (n, H)
     off_logits = off_h @ np.abs(p.W2) + own["logits"]  # (n, V)

@@ -11,7 +11,6 @@ from trainer.core.ops import Array
 from trainer.core.tolerances import machine_epsilon
 from trainer.core.verdict import Verdict, compare
 from trainer.core.witness import masks
-from trainer.mistakes.diagnosis import only
 from trainer.referee.spread import BATCHES, MASKS, Spread, by_chance
 from trainer.text.corpus import Corpus, windows
 
@@ -45,23 +44,11 @@ def check_batch(batch: Batch, corpus: Corpus, seen: Spread, step: int) -> Verdic
         function = BATCHES if np.array_equal(again, right) else "look at windows in corpus.py"
         made = f"context {found[b, :K].tolist()} and target {found[b, K]}"
         said = f"example {b} has {made}, the text {right[b, :K].tolist()} and {right[b, K]} at place {positions[b]}"
-        slip = only(words for words, other in slips(corpus, positions, right) if np.array_equal(found, other))
-        return replace(verdict, words=f"{wrong}: {function}: {said}" + (f": {slip}" if slip else ""))
+        return replace(verdict, words=f"{wrong}: {function}: {said}")
     seen.see_positions(positions)
     first = seen.earlier(positions, step)
     words = f"{wrong}: {BATCHES}: its batch is that of step {first}, place by place"
     return verdict if first is None else replace(verdict, passed=False, words=words)
-
-
-def slips(corpus: Corpus, positions: Array, right: Array) -> list[tuple[str, Array]]:
-    """What people feed instead, with the target last."""
-    K = right.shape[1] - 1
-    around = corpus.ids.take(positions[:, None] + np.arange(-K, 2), mode="clip")  # (B, K + 2)
-    return [
-        ("the context is reversed", np.column_stack([right[:, -2::-1], right[:, -1]])),
-        ("characters of the line before leak into it", around[:, :-1]),
-        ("the targets are shifted to the next character", np.column_stack([right[:, :-1], around[:, -1]])),
-    ]
 
 
 def splits_of(corpus: Corpus, positions: Array) -> str:
@@ -74,13 +61,9 @@ def splits_of(corpus: Corpus, positions: Array) -> str:
 
 
 def kept_shares(train: Train, sizes: Sizes) -> dict[str, Array]:
-    """For each column of emb (K*D,) and of h (H,) the chance to be kept, as 16 bits can say it; never zero.
-
-    `context_dropout` rises evenly from 0 at the nearest character to its full value at the farthest; where
-    `embedding_dropout` is given too, the shares that the two keep are multiplied.
-    """
+    """For each column of emb (K*D,) and of h (H,) the chance to be kept, as 16 bits can say it; never zero."""
     _, K, D, H = sizes
-    far = np.repeat([k / (K - 1) if K > 1 else 0 for k in reversed(range(K))], D)  # (K*D,)
+    far = np.repeat([k / (K - 1) if K > 1 else 0 for k in reversed(range(K))], D)  # (K*D,), 0 at the nearest character
     kept_emb = (1 - train.embedding_dropout) * (1 - train.context_dropout * far)  # (K*D,)
     rates = {"emb": 1 - kept_emb, "h": np.full(H, train.dropout)}
     return {place: 1 - np.minimum(np.round(rate * CHANCES), CHANCES - 1) / CHANCES for place, rate in rates.items()}

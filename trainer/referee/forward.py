@@ -22,16 +22,14 @@ from trainer.mistakes.diagnosis import Candidate, instead, rounding
 
 
 def in_float64(p: Parameters, batch: Batch, given: Mapping[str, Array] | None = None) -> dict[str, Array]:
-    """emb, z, h, logits and each example's loss (B,) from the definitions, each from the one before it.
-
-    `given` stand in for what is computed here, as what the next one is made from.
-    """
+    """emb, z, h, logits and each example's loss (B,), each from the one before it, as computed here or as `given`."""
     x: dict[str, Array] = {}
     given = x if given is None else given
     C, W1, b1, W2, b2 = (array.astype(np.float64) for array in (p.C, p.W1, p.b1, p.W2, p.b2))
-    x["emb"] = dropped(np.concatenate([C[ids] for ids in batch.contexts.T], axis=1), batch.emb_mask)  # (B, K*D)
+    of_emb, of_h = (1.0 if mask is None else mask.astype(np.float64) for mask in (batch.emb_mask, batch.h_mask))
+    x["emb"] = np.concatenate([C[ids] for ids in batch.contexts.T], axis=1) * of_emb  # (B, K*D)
     x["z"] = given["emb"] @ W1 + b1  # (B, H)
-    x["h"] = dropped(np.tanh(given["z"]), batch.h_mask)  # (B, H)
+    x["h"] = np.tanh(given["z"]) * of_h  # (B, H)
     x["logits"] = given["h"] @ W2 + b2  # (B, V)
     x["loss"] = losses(given["logits"], batch.targets)
     return x
@@ -43,18 +41,12 @@ def losses(logits: Array, targets: Array) -> Array:
     return np.asarray(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(targets)), targets])
 
 
-def dropped(x: Array, mask: Array | None) -> Array:
-    """x times its dropout mask, where there is one: (B, n), (B, n) -> (B, n)."""
-    return x if mask is None else x * mask.astype(np.float64)
-
-
 def bounds(p: Parameters, x: Mapping[str, Array], u: float) -> dict[str, Array]:
     """How far one operation's rounding by u may take training from each of what `in_float64` gives.
 
-    An affine sum rounds by its magnitudes, tanh by four units in the last place. Of the loss, log(sum of exp(s)) less s
-    at the target: rounding s moves exp(s) by u |s| of itself, exp and the sum over V by some roundings of themselves.
-    On average over the softmax |s| is at most log V, so the logarithm moves by that much; and so do s at the target,
-    which is at most the loss in size, and the result.
+    An affine sum rounds by its magnitudes, tanh by four units in the last place. The loss is log(sum of exp(s)) less s
+    at the target: rounding s moves exp(s) by u |s| of itself, and |s| is on average over the softmax at most log V;
+    exp and the sum over V add some roundings of themselves; s at the target is at most the loss in size.
     """
     size = {name: np.abs(value) for name, value in x.items()}
     V = len(p.b2)
@@ -114,7 +106,7 @@ def slips(tensor: str, witness: Witness) -> list[Candidate]:
     found = {
         "emb": ("the context was reversed", in_float64(p, batch._replace(contexts=batch.contexts[:, ::-1]))["emb"]),
         "z": ("the bias is missing", plain["z"] - p.b1),
-        "h": ("there is no tanh", dropped(x["z"], batch.h_mask)),
+        "h": ("there is no tanh", x["z"] * masks(batch).get("h", 1)),
         "logits": ("the bias is missing", plain["logits"] - p.b2),
     }
     candidates = [found[tensor]] if tensor in found else []

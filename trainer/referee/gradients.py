@@ -22,8 +22,9 @@ def check_derivatives(
 ) -> list[Verdict]:
     """The verdicts `sum_to_zero`, `gradient` of nine tensors, and `descent`; what failed says what is wrong."""
     verdicts = checks.check_gradients(at, witness.gradients, config.check, config.model.dtype, rng, mapper)
-    again = check_again(witness) if len(witness.passes) > 1 else {}
-    verdicts = [again.get(str(each.of), each) if each.passed else each for each in verdicts]
+    if len(witness.passes) > 1:
+        again = check_again(witness)
+        verdicts = [again.get(str(each.of), each) if each.passed else each for each in verdicts]
     wrong = [str(each.of) for each in verdicts if each.name == "gradient" and not each.passed]
     blind = blindness(at, witness, config.check)
     for k, verdict in enumerate(verdicts):
@@ -42,19 +43,16 @@ def check_sum(witness: Witness, own: Mapping[str, str]) -> Verdict:
 
 def check_again(witness: Witness) -> dict[str, Verdict]:
     """The gradients that come out otherwise when the parts of the batch are computed one after the other."""
-    rtol, found = rounding(witness.g.flat.dtype), {}
-    for name, right in once_more(witness).items():
-        verdict = compare("gradient", witness.gradients[name], right, rtol * float(np.abs(right).max()), name)
-        if not verdict.passed:
-            found[name] = verdict
-    return found
+    rtol = rounding(witness.g.flat.dtype)
+    verdicts = (
+        compare("gradient", witness.gradients[name], right, rtol * float(np.abs(right).max()), name)
+        for name, right in once_more(witness).items()
+    )
+    return {str(verdict.of): verdict for verdict in verdicts if not verdict.passed}
 
 
 def blindness(at: Point, witness: Witness, check: Check) -> dict[str, str]:
-    """For each gradient of which a given eps, rtol or atol sees nothing: words for that, and what would see.
-
-    Where the tolerances of the program's own see nothing either, as close to a minimum, nothing is said.
-    """
+    """For each gradient of which a given eps, rtol or atol sees nothing, where `auto` would, words for that."""
     given = {f"check.{key}": getattr(check, key) for key in ("eps", "rtol", "atol") if getattr(check, key) != "auto"}
     if not given:
         return {}

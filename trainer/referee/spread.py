@@ -1,9 +1,8 @@
 """Whether what a run draws, places of the text and masks of dropout, is spread as chance allows.
 
-Of n draws that each count with chance q, a share f or one farther from q counts with a chance of at most exp(-n KL),
-where KL = f ln(f / q) + (1 - f) ln((1 - f) / (1 - q)); q may differ from draw to draw, and then means their mean
-(Hoeffding 1963, Theorem 1, doi:10.1080/01621459.1963.10500830). n KL is the surprise of a count. What chance does less
-often than once in 10^9 looks is no chance.
+Of n draws that each count with chance q, or q in the mean, a share f or one farther from q counts with a chance of at
+most exp(-n KL), where KL = f ln(f / q) + (1 - f) ln((1 - f) / (1 - q)) (Hoeffding 1963, Theorem 1,
+doi:10.1080/01621459.1963.10500830). n KL is the surprise of a count; once in 10^9 looks is no chance.
 """
 
 import math
@@ -59,12 +58,9 @@ class Spread:
             self.count("positions", words, *in_two_splits(corpus), 0)
 
     def earlier(self, positions: Array, step: int) -> int | None:
-        """The earlier step that drew the very same places, or None; this step's are remembered.
-
-        With n batches there are n * n / 2 pairs that could agree, so that only what chance does rarely enough for all
-        of them is looked at.
-        """
-        agree = len(positions) * math.log(self.size)  # minus the logarithm of the chance that two do
+        """The earlier step that drew the very same places, or None; this step's are remembered."""
+        # Minus the logarithm of the chance that two batches agree, which has to be rare for all pairs of batches.
+        agree = len(positions) * math.log(self.size)
         if agree < math.log(NEVER) + 2 * math.log(REMEMBERED) or len(self.draws) >= REMEMBERED:
             return None
         first = self.draws.setdefault(hash(positions.tobytes()), step)

@@ -1,11 +1,9 @@
 """The update: the real move of the parameters, held against the rule's own formula in float64, entry by entry.
 
 SGD with momentum: v = momentum * v + g, p = p - rate * v. AdamW: m = beta1 * m + (1 - beta1) * g and v = beta2 * v +
-(1 - beta2) * g², both divided by 1 - beta^t, p = p - rate * (m / (sqrt(v) + eps) + decay * p); the papers are named in
-optim.py. Weight decay spares the biases. Training stores m / (1 - beta1) and v / (1 - beta2).
-
-The rate is judged first, then what the rule remembers, then the move from these as training has them: so a slip is
-found where it was made, and what underflows in storage (AdamW's v, where |g| is below 1e-22) is no slip.
+(1 - beta2) * g², both divided by 1 - beta^t, p = p - rate * (m / (sqrt(v) + eps) + decay * p); weight decay spares the
+biases. Training stores m / (1 - beta1) and v / (1 - beta2). The rate is judged first, then what the rule remembers,
+then the move from these as training has them: so a slip is found where it was made, and underflow is no slip.
 """
 
 import math
@@ -50,7 +48,7 @@ def remembered(train: Train, g: Array) -> dict[str, tuple[float, Array]]:
 
 
 def against(g: Array, state: Mapping[str, Array], step: int, mean: bool = True, square: bool = True) -> Array:
-    """What p moves against, by the state after the step, without decay; of AdamW with its bias corrections or not."""
+    """What p moves against, by the state after the step, without decay; with AdamW's bias corrections or not."""
     if "m" not in state:
         return state.get("velocity", g)
     root = np.sqrt((1 - BETA2) * state["v"] / (1 - BETA2 ** (step + 1) if square else 1))
@@ -97,8 +95,8 @@ def check_move(witness: Witness, train: Train, g: Array, state: Mapping[str, Arr
     before, after, u = p.flat.astype(np.float64), witness.after.flat.astype(np.float64), machine_epsilon(dtype)
     decay = train.weight_decay * np.where(np.arange(len(before)) < len(p.matrices), before, 0)
     right = before - rate * (along + decay)
-    # The decay's factor, its product and the last difference round by the size of p, here as in training, and a decay
-    # above 1 turns p round and may lengthen it; the rest, at most eight times, by the size of the move.
+    # The decay's factor, its product and the last difference round by the size of p, and a decay above 1 may lengthen
+    # it; the rest, at most eight times, by the size of the move.
     bound = 4 * u * (1 + rate * train.weight_decay) * np.abs(before) + 8 * u * rate * np.abs(along)
     bound = loosened(bound, right, dtype)
     verdict = compare("update", after, right, bound)
