@@ -5,13 +5,13 @@ import pytest
 from practice_files import lecture, whole
 
 from trainer.errors import UserError
-from trainer.tools.practice.notebook import Practice, practice
+from trainer.tools.practice.notebook import Practice
 from trainer.tools.practice.point import NINE
 
 
 @pytest.fixture
 def here() -> Practice:
-    return practice()
+    return Practice()
 
 
 def test_the_names_pour_into_a_cell_and_each_gradient_is_checked(

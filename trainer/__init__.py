@@ -38,7 +38,7 @@ _EXPORTS = {
     "load_checkpoint": "trainer.runs.checkpoint.load",
     "sample": "trainer.runs.sampling.sample",
     "score": "trainer.tools.score.score",
-    "practice": "trainer.tools.practice.notebook.practice",
+    "practice": "trainer.tools.practice.notebook.Practice",
     "metrics": "trainer.runs.metrics.metrics",
     "report": "trainer.tools.report.report",
     "Interrupted": "trainer.errors.Interrupted",

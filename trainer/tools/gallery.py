@@ -19,12 +19,12 @@ from trainer.core.verdict import Verdict
 from trainer.core.witness import Witness
 from trainer.errors import UserError, printable
 from trainer.files import refuse_what_is_in_the_way, write_whole
+from trainer.mistakes.lecture import given
 from trainer.mistakes.table import MISTAKES, Mistake, ratios
 from trainer.runs.starting import begin
 from trainer.runs.threads import cores
 from trainer.text import corpus as text
 from trainer.text.batches import batches
-from trainer.tools.practice.point import given
 from trainer.tools.report.figures import INK, fill, require_matplotlib, svg
 
 DATA = "data/names.txt"

@@ -15,9 +15,8 @@ from trainer.core.links import LINKS
 from trainer.errors import UserError, printable
 from trainer.mistakes.wrong import NUMBERS, WROTE
 from trainer.tools.practice import process
-from trainer.tools.practice.judge import Finding
+from trainer.tools.practice.judge import Answer, Finding
 from trainer.tools.practice.point import NINE, exercise
-from trainer.tools.practice.run import Answer
 
 WIDTH, MARGIN = 80, " " * 8
 HEAD = """\
@@ -28,23 +27,21 @@ HEAD = """\
 
 
 def practice(paths: Sequence[str], hints: int = 2) -> int:
-    """Judge the files and print what is said; return the exit status: 0 if all is right, else 1.
-
-    One file that does not exist is written with blanks, and that is status 0. Raises UserError.
-    """
+    """Judge the files, or write the one that is not there; give the exit status: 1 for a mistake. Raises UserError."""
     if len(paths) > 1:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            answers = dict(zip(paths, pool.map(one_of_several, paths), strict=True))
-        print(*table(answers), sep="\n")
-        return 0 if all(answer.all_right() for answer in answers.values()) else 1
-    path = paths[0]
-    if not os.path.lexists(path) and not path.endswith(".ipynb"):
-        files.write_whole(Path(path), blanks().encode())
+            answers = [*pool.map(one_of_several, paths)]
+        print(*table(dict(zip(paths, answers, strict=True))), sep="\n")
+    elif os.path.lexists(path := paths[0]) or path.endswith(".ipynb"):
+        answers = [process.judged(path)]
+        print(screen(answers[0], hints))
+    else:
+        shapes = {link: LINKS[link].shape for link in NINE} | {"emb": "(B, K*D), (B, K, D) or (B*K, D)"}
+        lines = [f"{f'd{link} = ...':<16}# {shape}\n" for link, shape in shapes.items()]
+        files.write_whole(Path(path), (HEAD + "".join(lines)).encode())
         print(f"wrote {printable(path)}: fill in its {len(NINE)} lines, one or more, and run the same command again")
         return 0
-    answer = process.judged(path)
-    print(screen(answer, hints))
-    return 0 if answer.all_right() else 1
+    return 0 if all(answer.all_right() for answer in answers) else 1
 
 
 def one_of_several(path: str) -> Answer:
@@ -57,12 +54,6 @@ def one_of_several(path: str) -> Answer:
         return Answer([], [str(error)], ended=False)
 
 
-def blanks() -> str:
-    """The file to fill in."""
-    shapes = {link: LINKS[link].shape for link in NINE} | {"emb": "(B, K*D), (B, K, D) or (B*K, D)"}
-    return HEAD + "".join(f"{f'd{link} = ...':<16}# {shape}\n" for link, shape in shapes.items())
-
-
 def screen(answer: Answer, hints: int) -> str:
     """The verdicts on one file. hints: 0 the verdict alone; 1 the place too; 2 the sentence too."""
     point = exercise()
@@ -71,7 +62,9 @@ def screen(answer: Answer, hints: int) -> str:
     head = f"one batch: {sizes}; loss {loss:.4f}\nthe file is run once, as Python runs it, and judged by what it leaves"
     width = max(8, *(len(finding.name) + 1 for finding in answer.findings))
     said = [about(finding, hints, width) for finding in answer.findings]
-    return "\n".join([head, *said, *map(wrapped, answer.notes), *outcome(answer)])
+    followed = sum(finding.follows for finding in answer.findings) - answer.right()
+    count = f"{answer.right()} of {len(said)} right" + f", {followed} right from what came in" * (followed > 0)
+    return "\n".join([head, *said, *map(wrapped, answer.notes), count])
 
 
 def about(finding: Finding, hints: int = 2, width: int = 8) -> str:
@@ -91,24 +84,9 @@ def wrapped(text: str, margin: str = "") -> str:
     return textwrap.fill(printable(text), WIDTH, initial_indent=margin, subsequent_indent=MARGIN)
 
 
-def outcome(answer: Answer) -> list[str]:
-    """How many are right, and what a training with this file would do."""
-    followed = sum(finding.follows for finding in answer.findings) - answer.right()
-    count = f"{answer.right()} of {len(answer.findings)} right" + f", {followed} right from what came in" * bool(
-        followed
-    )
-    words = {finding.word for finding in answer.findings if finding.name[1:] in NINE}
-    if not answer.ended or words & {"to do", "SHAPE", "TYPE"}:
-        return [count, "a training with this file would stop"]
-    if words != {"right"}:
-        return [count, "a training with this file would go on, with wrong gradients; --check stops it"]
-    return [count, "a training with this file would be right"]
-
-
 def table(answers: Mapping[str, Answer]) -> Iterator[str]:
     """A line for each file, by its path; then how many wrote what, for each link."""
-    last = f"right, of {len(answers)}"
-    width, counts = max(map(len, [last, *answers])) + 2, defaultdict[str, Counter[str]](Counter)
+    width, counts = max(map(len, answers)) + 2, defaultdict[str, Counter[str]](Counter)
     yield " " * width + columns({link: f"d{link}" for link in NINE})
     for path, answer in answers.items():
         words = {each.name[1:]: "from" if "from" in each.word else each.word for each in answer.findings}
@@ -116,10 +94,8 @@ def table(answers: Mapping[str, Answer]) -> Iterator[str]:
         yield printable(f"{path:{width}}{count}")
         for finding in answer.findings:
             counts[finding.name][kind(finding)] += 1
-    yield f"{last:{width}}{columns({link: str(counts[f'd{link}']['right']) for link in NINE})}"
     for gradient, counted in counts.items():
-        if wrong := [f"{count} {what}" for what, count in counted.most_common() if not what.startswith("right")]:
-            yield wrapped(f"{gradient}: {'; '.join(wrong)}")
+        yield wrapped(f"{gradient}: {'; '.join(f'{count} {what}' for what, count in counted.most_common())}")
 
 
 def columns(words: Mapping[str, str]) -> str:
@@ -128,8 +104,6 @@ def columns(words: Mapping[str, str]) -> str:
 
 
 def kind(finding: Finding) -> str:
-    """What is counted over a class: a formula that was written, or what else is said."""
-    if formula := re.match(f"(?:{WROTE}|{NUMBERS})(.*?): ", finding.sentence):
-        return f"wrote {formula[1]}"
-    said = finding.sentence or finding.fact.partition("\n")[0]
-    return f"{finding.word}: {said}" if said else finding.word
+    """What is counted over a class: the formula that was written, or what else is seen."""
+    said = re.sub(f"{WROTE}|{NUMBERS}", "wrote ", finding.sentence).partition(": ")[0]
+    return said or finding.fact.partition("\n")[0] or finding.word

@@ -16,6 +16,10 @@ class Practice:
 
     `globals().update(vars(point))` pours them into the names of a cell; `point.check("dz", dz)` prints the verdict,
     and so does the lecture's `cmp("z", dz, z)`.
+
+    >>> point = trainer.practice()
+    >>> point.check("dlogits", (point.p - point.y) / point.B)  # doctest: +ELLIPSIS
+    dlogits...right...
     """
 
     __slots__ = ("__dict__", "_judge")  # `vars` shows the first alone
@@ -41,13 +45,3 @@ class Practice:
         judge.look((0, "in a cell"))
         found = judge.findings[gradient] = judge.judged(LINK_OF[name], judge.state[gradient])
         print(about(found))
-
-
-def practice() -> Practice:
-    """The point at which the practice file is judged, to be used from a notebook.
-
-    >>> point = trainer.practice()
-    >>> point.check("dlogits", (point.p - point.y) / point.B)  # doctest: +ELLIPSIS
-    dlogits...right...
-    """
-    return Practice()

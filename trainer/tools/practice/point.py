@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from trainer.core import model, numerical, ops
+from trainer.core import model, numerical
 from trainer.core.links import ORDER
-from trainer.core.model import INNER, NAMES, Activations, Batch, Parameters, Sizes
-from trainer.tools.practice import lecture
+from trainer.core.model import Batch, Parameters, Sizes
+from trainer.mistakes import lecture
 
 LINES = ("emma", "olivia", "ava", "isabella", "sophia", "charlotte", "mia", "amelia", "harper", "evelyn", "abigail")
 VOCABULARY = ".abcdefghijklmnopqrstuvwxyz"  # the dot is the boundary
@@ -42,15 +42,7 @@ def draw(seed: int = 0) -> tuple[Parameters, Batch]:
 @cache
 def exercise(seed: int = 0) -> Point:
     """The batch of this seed, and its numerical gradients, in float64: nobody's derivative is taken on trust."""
-    p, batch = draw(seed)
-    arrays, eps = lecture.forward(given(p, batch, model.forward(p, batch))), dict.fromkeys(ORDER, lecture.EPS)
-    right = numerical.gradients(numerical.point(p, batch), "complex-step", eps) | lecture.gradients(arrays)
+    at = numerical.point(*draw(seed))
+    arrays = lecture.forward(lecture.given(at.p, at.batch, at.a))
+    right = numerical.gradients(at, "complex-step", dict.fromkeys(ORDER, lecture.EPS)) | lecture.gradients(arrays)
     return arrays | {f"d{link}": gradient for link, gradient in right.items()}
-
-
-def given(p: Parameters, batch: Batch, a: Activations) -> Point:
-    """A step without its gradients."""
-    names = {name: getattr(p, name) for name in NAMES} | {name: getattr(a, name) for name in INNER}
-    y = (batch.targets[:, None] == np.arange(p.sizes.V)).astype(a.logits.dtype)  # (B, V)
-    names |= {"X": batch.contexts, "Y": batch.targets, "p": ops.softmax(a.logits), "y": y}
-    return {**names, "B": len(y), **p.sizes._asdict()}

@@ -16,11 +16,10 @@ import numpy as np
 
 from trainer import files
 from trainer.errors import UserError, printable
-from trainer.tools.practice.point import ALIASES
+from trainer.tools.practice.point import ALIASES, LINK_OF
 
 TORCH = {"torch", "F", ".view", ".clone"}  # what is read by a file for PyTorch
 NUMPY = {"np", "numpy", ".tensor", ".from_numpy", ".as_tensor", ".Tensor"}  # and by one that makes its own tensors
-NO_BATCH_NORM = "this model has no batch norm: dhpreact goes straight to dembcat, dW1 and db1"
 
 Line = tuple[int, str]  # its number in the file, and what is shown of it
 
@@ -43,12 +42,15 @@ class Program(NamedTuple):
         inside = sorted((each for each in ast.walk(node) if isinstance(each, ast.stmt)), key=lambda each: each.lineno)
         return {name: self.line(each) for each in inside for name in written(each)}
 
+    def gradients(self, node: ast.AST) -> dict[str, Line]:
+        """The same of the tensors whose gradients these names are."""
+        return {LINK_OF[name]: line for name, line in self.lines(node).items() if name in LINK_OF}
+
 
 def read(path: str) -> Program:
     """The file in its statements. Raises UserError where it cannot be read or is no Python, with the line."""
     if path.endswith(".ipynb"):
-        advice = "paste its cells into a file of Python, or use trainer.practice() there"
-        raise UserError(f"this is a notebook, {printable(path)}; {advice}")
+        raise UserError(printable(f"this is a notebook, {path}; paste its cells into a file or use trainer.practice()"))
     return parse(files.read(path, "the backward pass", "give a file of Python"), path)
 
 
@@ -59,53 +61,44 @@ def parse(source: bytes, path: str) -> Program:
         compile(tree, path, "exec")  # finds also a return outside a function
         used = re.sub(r"(?m)^ *(import|from) .*|def \w+", "", ast.unparse(tree))
     except SyntaxError as error:
-        raise UserError(f"{printable(error.msg)}, line {error.lineno} of {printable(path)}; correct it") from None
+        raise UserError(printable(f"{error.msg}, line {error.lineno} of {path}; correct it")) from None
     except (ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"no Python ({printable(str(error))}), {printable(path)}; give a file of Python") from None
+        raise UserError(printable(f"no Python ({error}), {path}; give a file of Python")) from None
     return Program(path, source.decode("utf-8-sig", "replace"), tree, set(re.findall(r"\.?\b[^\W\d]\w*", used)))
 
 
 def written(node: ast.stmt) -> set[str]:
     """The names that this one statement, not those inside it, is seen to write: by =, an index, out=, a function."""
-    targets = [*getattr(node, "targets", []), getattr(node, "target", None)]
-    if isinstance(node, ast.Expr) and isinstance(call := node.value, ast.Call):
+    parts = [*getattr(node, "targets", []), getattr(node, "target", None)]
+    if isinstance(node, ast.Expr) and isinstance(call := node.value, ast.Call) and ast.unparse(call.func) != "print":
         out = [word.value for word in call.keywords if word.arg == "out"]
-        targets += [call.func, *call.args[:1], *out]  # dC.index_add_(...), fill(dz, ...), np.add.at(dC, ...)
-    names = set()
-    while targets:
-        target = targets.pop()
-        while isinstance(target, ast.Subscript | ast.Attribute | ast.Starred):
-            target = target.value
-        targets += getattr(target, "elts", [])
-        names |= {target.id} if isinstance(target, ast.Name) else set()
-    return names
+        parts += [call.func, *call.args[:1], *out]  # dC.index_add_(...), fill(dz, ...), np.add.at(dC, ...)
+    return {each.id for part in filter(None, parts) for each in ast.walk(part) if isinstance(each, ast.Name)}
 
 
 def namespace(given: Mapping[str, Any], program: Program) -> dict[str, Any]:
     """The names that a file begins with, each array its own; tensors if it is for PyTorch and makes none."""
     names = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in given.items()}
     more = {"np": np, "cmp": lambda *_: None, "__name__": "__main__", "__file__": program.path}
-    if program.reads & TORCH and not program.reads & NUMPY and find_spec("torch"):
+    if program.reads & TORCH and find_spec("torch"):
         import torch
 
-        names = {name: torch.from_numpy(x) if isinstance(x, np.ndarray) else x for name, x in names.items()}
         more |= {"torch": torch, "F": torch.nn.functional}
+        if not program.reads & NUMPY:
+            names = {name: torch.from_numpy(x) if isinstance(x, np.ndarray) else x for name, x in names.items()}
     names |= {alias: names[name] for alias, name in ALIASES.items()}
     if "embcat" in program.reads:
         names["emb"] = names["emb"].reshape(given["B"], given["K"], given["D"])
     return names | more
 
 
-def run(code: Any, names: dict[str, Any]) -> None:
-    """Run statements in these names. Raises whatever they raise."""
-    exec(code, names)
-
-
-# What stops a beginner before a derivative is wrong
-
-
-def explained(error: BaseException, program: Program, names: Mapping[str, Any], first: Line) -> tuple[Line, str]:
-    """The line of the file that raised, and what it says, with the shapes of the arrays in it."""
+def run(code: Any, program: Program, names: dict[str, Any], first: Line = (0, "")) -> tuple[Line, str] | None:
+    """Run statements in these names; of what they raise the line, and what it says with the shapes of its arrays."""
+    try:
+        exec(code, names)
+        return None
+    except (Exception, SystemExit) as raised:
+        error = raised
     (number, text), known = first, dict(names)
     for frame, line in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_filename == program.path and line != number:
@@ -122,9 +115,9 @@ def explained(error: BaseException, program: Program, names: Mapping[str, Any], 
 def meant_by(name: str, program: Program, number: int, known: Iterable[str]) -> str:
     """What was perhaps meant by a name that is not there in this line; "" where nothing is known."""
     if re.match(r"d?bn[a-z]", name):
-        return NO_BATCH_NORM
-    below = [node.lineno for node in program.tree.body if node.lineno > number and name in program.lines(node)]
-    return f"{name} is made further down, in line {below[0]}" if below else near_name(name, known)
+        return "this model has no batch norm: dhpreact goes straight to dembcat, dW1 and db1"
+    below, _ = program.lines(program.tree).get(name, (0, ""))
+    return f"{name} is made further down, in line {below}" if below > number else near_name(name, known)
 
 
 def near_name(name: str, names: Iterable[str]) -> str:
@@ -132,10 +125,3 @@ def near_name(name: str, names: Iterable[str]) -> str:
     known = {each.lower().replace("_", "").replace("grad", "d"): each for each in names if each != name}
     close = difflib.get_close_matches(name.lower(), known, 1, 0.8)
     return f"there is a `{known[close[0]]}`" if close else ""
-
-
-def never_called(program: Program) -> list[str]:
-    """The functions of a file that nothing calls, in words."""
-    functions = [node for node in program.tree.body if isinstance(node, ast.FunctionDef)]
-    unused = [node for node in functions if node.name not in program.reads]
-    return [f"line {node.lineno}: {node.name} is defined, and never called" for node in unused]

@@ -1,6 +1,7 @@
-"""The loss in the seven steps of the well-known lecture, "becoming a backprop ninja", each a link of its own.
+"""A step under the names in which formulas are written: the model's, and those of "becoming a backprop ninja".
 
-A file that reads one of their names is given them all. They stand between logits and loss, in place of p and y.
+That well-known lecture goes through the loss in seven steps, each a link of its own, in place of p and y. A learner's
+file that reads one of their names is given them all.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from trainer.core import ops
 from trainer.core.links import Link
+from trainer.core.model import INNER, NAMES, Activations, Batch, Parameters
 from trainer.core.ops import Array
 
 EPS = 1e-20  # of the complex step
@@ -34,6 +37,14 @@ RIGHT: dict[str, Callable[..., Array]] = {
         dnorm_logits + dlogit_maxes * (logits == logit_maxes),
 }  # fmt: skip
 LINKS = {tensor: Link(tensor, (), "(B, 1) or (B, V)", "", "", "", "", right) for tensor, right in RIGHT.items()}
+
+
+def given(p: Parameters, batch: Batch, a: Activations) -> dict[str, Any]:
+    """A step without its gradients, under the names of the table."""
+    names = {name: getattr(p, name) for name in NAMES} | {name: getattr(a, name) for name in INNER}
+    y = (batch.targets[:, None] == np.arange(p.sizes.V)).astype(a.logits.dtype)  # (B, V)
+    names |= {"X": batch.contexts, "Y": batch.targets, "p": ops.softmax(a.logits), "y": y}
+    return {**names, "B": len(y), **p.sizes._asdict()}
 
 
 def forward(arrays: Mapping[str, Any], nudged: str = "", nudge: Any = 0.0) -> dict[str, Any]:
