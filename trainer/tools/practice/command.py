@@ -93,7 +93,8 @@ def table(answers: Mapping[str, Answer]) -> Iterator[str]:
         count = f"{columns(words)}{answer.right()} of {len(words)}" if words else answer.notes[0]
         yield printable(f"{path:{width}}{count}")
         for finding in answer.findings:
-            counts[finding.name][kind(finding)] += 1
+            said = re.sub(f"{WROTE}|{NUMBERS}", "wrote ", finding.sentence).partition(": ")[0]
+            counts[finding.name][said or finding.fact.partition("\n")[0] or finding.word] += 1
     for gradient, counted in counts.items():
         yield wrapped(f"{gradient}: {'; '.join(f'{count} {what}' for what, count in counted.most_common())}")
 
@@ -101,9 +102,3 @@ def table(answers: Mapping[str, Answer]) -> Iterator[str]:
 def columns(words: Mapping[str, str]) -> str:
     """A word in the column of each of the nine."""
     return "".join(f"{words.get(link, ''):{8 if link == 'logits' else 6}}" for link in NINE)
-
-
-def kind(finding: Finding) -> str:
-    """What is counted over a class: the formula that was written, or what else is seen."""
-    said = re.sub(f"{WROTE}|{NUMBERS}", "wrote ", finding.sentence).partition(": ")[0]
-    return said or finding.fact.partition("\n")[0] or finding.word

@@ -68,7 +68,7 @@ class Judge:
         self.given = {name: name for name in given} | ALIASES
         self.tensors = NINE if program.reads.isdisjoint(lecture.FORWARD) else SEVEN + NINE
         self.findings: dict[str, Finding] = {}
-        self.failures: dict[int, str] = {}  # by line
+        self.failures: dict[Line, str] = {}  # what the lines that raised say
         self.moved: dict[str, str] = {}  # the given names that were changed, and by which line
         self.look((0, ""))
 
@@ -78,8 +78,7 @@ class Judge:
         lines = {f"d{tensor}": line for tensor, line in self.program.gradients(node).items()}
         code = compile(ast.Module([node], []), self.program.path, "exec")
         if failure := source.run(code, self.program, self.names, first):
-            (number, _), said = failure
-            self.failures[number] = said.replace("\n", "; ")
+            self.failures[failure[0]] = failure[1].replace("\n", "; ")
         self.look(first)
         for name, value in self.state.items():
             was_right = name in self.findings and self.findings[name].follows
@@ -150,8 +149,8 @@ class Judge:
         taken = [f"d{tensor}" for tensor in ("W2", "b2", "h") if last[tensor].word == "right"]
         if taken and (said := last["logits"].sentence).endswith("the 1/B of the mean is missing"):
             last["logits"] = last["logits"]._replace(sentence=f"{said}; it is taken in {' and '.join(taken)} instead")
-        shown = {found.line[0] for found in last.values() if found.word == "ERROR"}
-        notes = [f"line {line}: {said}" for line, said in self.failures.items() if line not in shown]
+        shown = {found.line for found in last.values() if found.word == "ERROR"}
+        notes = [f"line {line[0]}: {said}" for line, said in self.failures.items() if line not in shown]
         if any(found.word == "to do" for found in last.values()):
             functions = [node for node in self.program.tree.body if isinstance(node, ast.FunctionDef)]
             unused = [each for each in functions if each.name not in self.program.reads]
