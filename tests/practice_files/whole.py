@@ -114,7 +114,7 @@ FAULTS = [
     ("demb = dz @ W1.T", "dembcat = dz @ W1.T\ndemb = dembcat[:, ::-1]", "demb WRONG", "columns stand in reverse"),
     ("dz @ W1.T", "W1 @ dz.T", "demb SHAPE", "it is transposed and otherwise right"),
     (RIGHT, CALLED.replace("(1 - h**2)", "(1 - h)"), "dz WRONG", "the square is missing"),
-    ("dz = dh * (1 - h**2)", "if B:\n    dz = dh * (1 - h)\n    print(dz.mean())", "dz WRONG", "you wrote dh · (1 - h): "),
+    ("dz = dh * (1 - h**2)", "if B:\n    dz = dh * (1 - h)\n    print(dz.mean())", "dz WRONG", "you wrote dh · (1"),
     (RIGHT, ELSEWHERE, "dlogits WRONG, dW2 right, db2 right",
      "the 1/B of the mean is missing; it is taken in dW2 and db2 instead"),
 ]  # fmt: skip
