@@ -93,7 +93,7 @@ def table(answers: Mapping[str, Answer]) -> Iterator[str]:
         count = f"{columns(words)}{answer.right()} of {len(words)}" if words else answer.notes[0]
         yield printable(f"{path:{width}}{count}")
         for finding in answer.findings:
-            said = re.sub(f"{WROTE}|{NUMBERS}", "wrote ", finding.sentence).partition(": ")[0]
+            said = re.sub(f"(?:{WROTE}|{NUMBERS})(.*?): .*", r"wrote \1", finding.sentence)
             counts[finding.name][said or finding.fact.partition("\n")[0] or finding.word] += 1
     for gradient, counted in counts.items():
         yield wrapped(f"{gradient}: {'; '.join(f'{count} {what}' for what, count in counted.most_common())}")
