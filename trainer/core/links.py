@@ -32,7 +32,7 @@ class Link(NamedTuple):
     """A link of the chain rule: the gradient of one tensor."""
 
     tensor: str
-    needs: tuple[str, ...]  # the links before it, of which the last one comes in
+    needs: tuple[str, ...]  # the links that are right before this one can be; the gradient of the last one comes in
     shape: str  # of the tensor and of its gradient
     backward: str  # the operation that makes it
     forward: str  # what that is the derivative of

@@ -19,7 +19,6 @@ from trainer.core import ops
 from trainer.core.ops import Array
 
 NAMES = ("C", "W1", "b1", "W2", "b2")
-INNER = ("logits", "h", "z", "emb")
 
 
 class Sizes(NamedTuple):
@@ -44,7 +43,7 @@ class Sizes(NamedTuple):
 
 
 class Parameters:
-    """One flat vector and named views into it, C, W1, W2, b1, b2, one after the other; gradients have the same form."""
+    """One flat vector and named views into it, C, W1, W2.T, b1, b2, one after the other; gradients likewise."""
 
     C: Array  # (V, D)
     W1: Array  # (K*D, H)
@@ -120,6 +119,9 @@ class InnerGradients(NamedTuple):
     dh: Array  # (B, H)
     dz: Array  # (B, H)
     demb: Array  # (B, K*D)
+
+
+INNER = tuple(name[1:] for name in InnerGradients._fields)  # logits, h, z, emb
 
 
 def frozen(x: Array) -> Array:

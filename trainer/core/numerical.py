@@ -6,7 +6,7 @@ once. A weight reaches one unit alone, so that unit is computed for a nudge of e
 stand still. And a slope along one direction through a whole tensor takes a single nudge.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -146,23 +146,22 @@ def nudged_embedding(at: Point, v: int, d: int, nudge: Nudge) -> Array:
     return rest(at._replace(batch=readers), "emb", model.embed(C, readers))[:, None]
 
 
-def gradients(
-    at: Point, method: str, eps: dict[str, float], names: Sequence[str] = ORDER, mapper: Mapper = map
-) -> dict[str, Array]:
-    """The numerical gradients of some of the nine tensors, each in its own shape, in float64.
+def gradients(at: Point, method: str, eps: dict[str, float], mapper: Mapper = map) -> dict[str, Array]:
+    """The numerical gradients of the nine tensors, each in its own shape, in float64.
 
     `eps` is how far a tensor's entries are nudged. `mapper` makes the passes: `map`, or that of a pool.
     """
 
-    def summed(losses: Losses) -> Array:
-        each = quotient(method, eps[name], losses)  # (n,) or (B, n)
+    def summed(losses: Losses, eps: float) -> Array:
+        each = quotient(method, eps, losses)  # (n,) or (B, n)
         return np.asarray(each.sum(axis=0) if each.ndim == 2 else each)
 
     result = {}
-    for name in names:
+    for name in ORDER:
         todo = list(nudges(at, name))
         result[name] = np.zeros(at.tensor(name).shape)  # rows of C that the batch does not read stay zero
-        for (index, _), each in zip(todo, mapper(summed, [losses for _, losses in todo]), strict=True):
+        found = mapper(partial(summed, eps=eps[name]), [losses for _, losses in todo])
+        for (index, _), each in zip(todo, found, strict=True):
             result[name][index] = each / len(at.batch.targets)  # of the mean over the batch
     return result
 

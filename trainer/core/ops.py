@@ -1,8 +1,8 @@
 """The calculus: each operation of the model, and beside it its local derivative.
 
 A `_backward` takes the upstream gradient, that of the loss by the operation's output, and gives the gradient by one of
-its inputs: the chain rule, one link at a time. `dx` is the derivative of the loss by x. Every operation returns a new
-array; three make the gradient of a parameter, and can write it to its place, `out`. Forward operations but softmax take
+its inputs: the chain rule, one link at a time. `dx` is the derivative of the loss by x. What is given is not written
+to; three make the gradient of a parameter, and can write it to its place, `out`. Forward operations but softmax take
 any float or complex type, and leading axes `...`, because the checker calls them on nudged inputs.
 """
 

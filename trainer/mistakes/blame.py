@@ -1,7 +1,7 @@
 """How a wrong dW1 gets its name: the sentence that a failed check on gradients is told in.
 
-`core.checks` holds the nine gradients in the order of `core.links`; the first that is wrong is the broken link, with
-its formula. Whose fault that is shows when what is suspected is run once more on its own: the operation, on what it was
+`core.checks` compares nine gradients with numerical ones, in the order of `core.links`; the first that is wrong is the
+broken link. Whose fault that is shows when what is suspected is run once more on its own: the operation, on what it was
 given; then `backward`; and if both are right, the parts of the batch were put together wrongly. `mistakes.diagnosis`
 adds what was done instead, and runs/inspection.py ends the run with the sentence.
 """

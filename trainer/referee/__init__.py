@@ -1,6 +1,6 @@
 """What else can be wrong in a step, beside its gradients: each part of it against a plain transcription of what it is.
 
-Slow and obvious on purpose, in float64, and never the code that trains: `feeding` (batch and dropout masks), `forward`
+Slow and obvious on purpose, in float64, and not the code that trains: `feeding` (batch and dropout masks), `forward`
 (tensors and loss), `update` (the move), `evaluation`, and over a run `spread`; `gradients` puts the nine gradients into
 words and looks at the sum over threads.
 """

@@ -82,7 +82,7 @@ def told(verdict: Verdict, witness: Witness, found: Array, right: Array) -> str:
     alone = {
         "emb": lambda: model.embed(p.C, batch),
         "z": lambda: ops.affine(x["emb"], p.W1, p.b1),
-        "h": lambda: ops.dropout(ops.tanh(x["z"]), batch.h_mask),
+        "h": lambda: ops.dropout(getattr(ops, FORWARD["h"].operation)(x["z"]), batch.h_mask),
         "logits": lambda: ops.affine(x["h"], p.W2, p.b2),
     }
     place = FORWARD[tensor].operation + " or dropout" * (tensor in masks(batch))

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from trainer.config import Train
-from trainer.core.model import NAMES, Parameters
+from trainer.core.model import NAMES, Parameters, zeros
 from trainer.core.numerical import Point
 from trainer.core.ops import Array
 from trainer.core.tolerances import ROUNDING, loosened, machine_epsilon
@@ -93,7 +93,9 @@ def check_move(witness: Witness, train: Train, g: Array, state: Mapping[str, Arr
     """The verdict on the parameters after the step, by its rate and by what the rule remembers then."""
     rate, p, dtype, along = witness.rate, witness.before, witness.g.flat.dtype, against(g, state, witness.number)
     before, after, u = p.flat.astype(np.float64), witness.after.flat.astype(np.float64), machine_epsilon(dtype)
-    decay = train.weight_decay * np.where(np.arange(len(before)) < len(p.matrices), before, 0)
+    decayed = zeros(p.sizes, np.float64)
+    decayed.C[...], decayed.W1[...], decayed.W2[...] = 1, 1, 1
+    decay = train.weight_decay * decayed.flat * before
     right = before - rate * (along + decay)
     # The decay's factor, its product and the last difference round by the size of p, and a decay above 1 may lengthen
     # it; the rest, at most eight times, by the size of the move.
