@@ -70,16 +70,14 @@ def momentum(p: Array, g: Array, velocity: Array, rate: float, keep: float) -> N
     p -= rate * velocity
 
 
-def adam(
-    p: Array, g: Array, m: Array, v: Array, rate: float, step: int,
-    beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8,
-) -> None:  # fmt: skip
+def adam(p: Array, g: Array, m: Array, v: Array, rate: float, step: int) -> None:
     """p -= rate * mean / (root + eps), bias-corrected means of g and g * g (Kingma and Ba 2015, arXiv:1412.6980).
 
     m and v leave out the factors (1 - beta), which join the bias corrections as one number each: mean = m * mean_factor
     and root = sqrt(v) * root_factor. Then rate * mean / (root + eps) is m / (sqrt(v) + eps / root_factor), times
     rate * mean_factor / root_factor: four passes over the vectors fewer than the formula has.
     """
+    beta1, beta2, eps = 0.9, 0.999, 1e-8
     m *= beta1
     m += g
     v *= beta2

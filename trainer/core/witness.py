@@ -7,7 +7,7 @@ import numpy as np
 
 from trainer.core import ops
 from trainer.core.loop import Before, Step
-from trainer.core.model import INNER, NAMES, Batch, InnerGradients, Parameters
+from trainer.core.model import INNER, NAMES, Activations, Batch, InnerGradients, Parameters
 from trainer.core.ops import Array
 
 
@@ -23,7 +23,7 @@ class Witness:
     def forward(self) -> dict[str, Array]:
         """emb, z, tanh, h and logits, as training computed them."""
         parts = zip(*(each.activations for each in self.passes), strict=True)
-        return dict(zip(("emb", "z", "tanh", "h", "logits"), map(np.concatenate, parts), strict=True))
+        return Activations(*map(np.concatenate, parts))._asdict()
 
     @cached_property
     def gradients(self) -> dict[str, Array]:
