@@ -35,7 +35,7 @@ def test_a_checkpoint_comes_back_as_it_was_and_is_plain_arrays(run: Path, tmp_pa
         assert json.loads(arrays["meta"].tobytes())["format"] == FORMAT
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.floats(0, 1, exclude_max=True), st.sampled_from(["cut", "flip", "zero"]), st.integers(1, 255))
 def test_a_damaged_checkpoint_is_refused_or_right(run: Path, place: float, kind: str, mask: int) -> None:
     data = (run / "checkpoint.npz").read_bytes()
@@ -98,7 +98,7 @@ def test_a_checkpoint_of_an_earlier_version_samples_and_scores_and_is_not_resume
         assert_one_line(trainer("--resume", str(old)), 2, says, "--from")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary() | st.sampled_from(["[]", "3", "null", '{"event": 1}', '{"step": 1}']).map(str.encode)))
 @example([b'{"event": "check"}', b'{"event": "step", "a": {"b": 1}}', b'{"event": "st'])
 def test_of_a_log_whatever_is_no_row_is_left_out(run: Path, lines: list[bytes]) -> None:

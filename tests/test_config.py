@@ -187,7 +187,7 @@ LAUGHS = "[&l0 [x, x], " + ", ".join(f"&l{k + 1} [*l{k}, *l{k}]" for k in range(
         ("a: b: c\n", "broken YAML (mapping values are not allowed here), {}, line 1; write plain YAML in UTF-8, and"),
         ("data: &a {path: *a}", "broken YAML"),
         ("data: {path: x}\n---\ndata: {path: y}\n", "broken YAML"),
-        ("[" * 2000, "broken YAML"),
+        ("[" * 600, "broken YAML"),
         ('data: {path: "C:\\Users\\new.txt"}', "line 1; write plain YAML in UTF-8, and a path that has \\ in single"),
         ("data: {path: !!python/object:os.system x}\nseed: !!python/object/apply:os.getpid []\n", "seed is [], {}"),
         ("- data\n- model\n", "there is no `section: {{key: value}}`, {}; give a configuration, or a text"),

@@ -41,8 +41,8 @@ def trained(*keys: str) -> Counter[tuple[Any, ...]]:
 
 
 def test_a_sweep_from_beginning_to_end(trainer: Trainer, place: Path) -> None:
-    command = words("train.learning_rate=0.01..1 train.optimizer=sgd,adamw --no-pruning", 3, 2)
-    status, out, err = trainer(*command)
+    command = words("train.learning_rate=0.01..1 train.optimizer=sgd,adamw --no-pruning", 3)
+    status, out, err = trainer(*command, "--jobs", "2")
     assert (status, err) == (0, "")
     trials = done()
     best = min(trials, key=lambda trial: trial.value or 0)
@@ -69,7 +69,7 @@ def test_a_sweep_from_beginning_to_end(trainer: Trainer, place: Path) -> None:
 
 def test_each_combination_once_with_every_seed(trainer: Trainer, place: Path) -> None:
     for limit, tried in ((1, 1), (50, 2)):
-        status, out, _ = trainer(*words("train.learning_rate=0.05,0.1 seed=1,2", limit))
+        status, out, _ = trainer(*words("train.learning_rate=0.05,0.1 seed=1,2", limit, 2))
         assert (status, len(out.splitlines())) == (0, tried + 2)
     assert trained("train.learning_rate") == {(rate, seed): 1 for rate in (0.05, 0.1) for seed in (1, 2)}
     for trial in done():
@@ -78,6 +78,7 @@ def test_each_combination_once_with_every_seed(trainer: Trainer, place: Path) ->
         assert ", ".join(runs) in out
 
 
+@pytest.mark.long
 def test_two_commands_share_a_store(place: Path) -> None:
     commands = [start_process(*words("train.learning_rate=0.05,0.1,0.2,0.3 model.hidden=3,4")) for _ in range(2)]
     outcomes = [command.communicate() for command in commands]
@@ -88,12 +89,14 @@ def test_two_commands_share_a_store(place: Path) -> None:
 
 
 def test_values_that_are_drawn_again_are_not_trained_again(trainer: Trainer, place: Path) -> None:
-    status, out, _ = trainer(*words("model.hidden=4..5", 12))
+    status, out, _ = trainer(*words("model.hidden=4..5", 6))
     assert (status, len(out.splitlines())) == (0, 4)
     assert trained("model.hidden") == {(4, 42): 1, (5, 42): 1}
 
 
-@pytest.mark.parametrize("searched", ["train.learning_rate=0.05,0.1", "train.learning_rate=0.05..0.1"])
+@pytest.mark.parametrize(
+    "searched", [pytest.param("train.learning_rate=0.05,0.1", marks=pytest.mark.long), "train.learning_rate=0.05..0.1"]
+)
 def test_what_died_is_offered_again(trainer: Trainer, place: Path, searched: str) -> None:
     """A trial gives no sign of life any more, and another never gave any."""
     trainer(*words(searched, 1))

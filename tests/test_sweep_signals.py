@@ -12,7 +12,7 @@ from conftest import start_process
 from test_sweep import done, words
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the processes in /proc")
-SETTINGS = "train.steps=300 log.eval_every=50"
+SETTINGS = "train.steps=100 log.eval_every=25"
 LIST = f"train.learning_rate={','.join(f'0.{k:03}' for k in range(1, 1000))} {SETTINGS}"
 RANGE = f"train.learning_rate=0.001..1 {SETTINGS}"  # need not wait for what was interrupted
 

@@ -12,8 +12,6 @@ from trainer.errors import UserError
 from trainer.tools import tensorboard
 from trainer.tools.report.run import open_run
 
-pytest.importorskip("tensorboardX")
-accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 PLENTY = {"scalars": 0, "histograms": 0, "tensors": 0}
 
 
@@ -30,7 +28,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def read(folder: str) -> Any:
-    found = accumulator.EventAccumulator(folder, size_guidance=PLENTY)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(folder, size_guidance=PLENTY)
     found.Reload()
     return found
 

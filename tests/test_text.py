@@ -46,7 +46,7 @@ def parts(corpus: Corpus) -> dict[str, list[str]]:
 # Characters, lines and splits
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.text(LETTERS, max_size=9), min_size=9, max_size=40),
     st.integers(0, 3),

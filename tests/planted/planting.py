@@ -34,7 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dropout": DROPOUT,
     "distance": {"train": {"context_dropout": 0.6, "dropout": 0.3}},
     "widths": {"V": 12, "model": {"embedding": 4, "hidden": 12}, **DROPOUT},
-    "large V": {"V": 60, **DROPOUT},
+    "large V": {"V": 40, **DROPOUT},
     "threads": {"parts": 2, "train": {"batch_size": 128, **DROPOUT["train"]}},
     "float64": {"model": {"dtype": "float64"}, "check": {"method": "complex-step"}, **DROPOUT},
     "momentum": {"train": {"momentum": 0.9, "weight_decay": 0.1, "learning_rate": 0.5}},
@@ -99,12 +99,12 @@ def configured(folder: Path, setting: str) -> Config:
     """A small training on random lines."""
     chosen = SETTINGS[setting]
     rng = np.random.default_rng(0)
-    letters = [chr(ord("a") + k) if k < 26 else chr(0x4E00 + k) for k in range(chosen.get("V", 20) - 1)]
+    letters = [chr(ord("a") + k) if k < 26 else chr(0x4E00 + k) for k in range(chosen.get("V", 13) - 1)]
     lines = ["".join(rng.choice(letters, rng.integers(2, 7))) for _ in range(60)]
     (folder / "text").write_text("\n".join([*lines, *letters]), encoding="utf-8")
     tree = {
         "data": {"path": str(folder / "text"), **chosen.get("data", {})},
-        "model": {"embedding": 5, "hidden": 9, **chosen.get("model", {})},
+        "model": {"embedding": 3, "hidden": 7, **chosen.get("model", {})},
         "train": {"steps": STEPS, "batch_size": 16, **chosen.get("train", {})},
         "log": {"samples": 0, "eval_every": 3},
         "check": {"enabled": True, **chosen.get("check", {})},
