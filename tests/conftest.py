@@ -29,8 +29,6 @@ Feed = Callable[[bytes], None]
 Rows = list[dict[str, Any]]
 
 ROOT = Path(__file__).parents[1]
-TIMES = ("time", "seconds", "steps_per_second")
-SELDOM = "log.every=100 log.checkpoint_every=1000"  # for runs whose log is not the matter
 SMALL = (
     "data.path=text.txt model.hidden=8 model.embedding=3 train.batch_size=4 train.steps=24"
     " log.every=1 log.eval_every=7 log.checkpoint_every=2 log.samples=3"
@@ -152,7 +150,8 @@ def rows(path: Path, event: str | None = None) -> Rows:
 
 def timeless(path: Path) -> Rows:
     """The rows without what the clock wrote into them, and without `spread`, which begins anew with each process."""
-    found = [{key: value for key, value in row.items() if key not in TIMES} for row in rows(path)]
+    of_the_clock = ("time", "seconds", "steps_per_second")
+    found = [{key: value for key, value in row.items() if key not in of_the_clock} for row in rows(path)]
     for row in found:
         row.get("checks", {}).pop("spread", None)
     return [row for row in found if row.get("name") != "spread"]

@@ -199,14 +199,6 @@ def test_the_picture_is_one_file_with_every_tensor(
         assert f"<b>{loss:.4f}</b>" in html
 
 
-def test_colours_tell_signs_and_blocks_show_their_largest_number() -> None:
-    rgba = chain.colours(np.array([[1.0, -0.25]]), 1.0)[0]
-    np.testing.assert_allclose(rgba, [[*chain.ORANGE, 1], [*chain.BLUE, 0.25**0.6]])
-    large = np.zeros((500, 2))
-    large[[0, 499], 1] = -5, 4
-    assert chain.shrunk(large)[[0, -1]].tolist() == [[0, -5], [0, 4]]
-
-
 def test_the_picture_asks_for_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UserError, match=r"--html needs matplotlib; pip install 'handmade-char-lm\[report\]'"):

@@ -9,7 +9,6 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from reported import LINES, drawn, eval_row, make, rows_of, step_row, write
 
@@ -47,7 +46,11 @@ def html_of(folder: Path) -> str:
 
 @pytest.mark.filterwarnings("error")
 def test_a_page_is_one_file_with_every_figure_for_any_character(capsys: pytest.CaptureFixture[str]) -> None:
-    folder = make("a$_$ <b>", [word + other for word in ODD for other in ODD], check={"enabled": True})
+    folder = make(
+        "a$_$ <b>",
+        [word + other for word in ODD for other in ODD],
+        check={"enabled": True, "coordinates": "directions"},
+    )
     (folder / "samples.txt").write_text("<script>alert(1)</script>\n$a_b$\n", encoding="utf-8")
     html, said = html_of(folder), capsys.readouterr()
     assert (said.out.splitlines()[-1], said.err) == (f"written to {folder.absolute() / 'report.html'}", "")
@@ -116,10 +119,6 @@ def test_a_learners_run_names_its_file_and_has_no_chain_of_this_program() -> Non
     assert ">ab\n  c&lt;</pre>" in html
 
 
-def without_file(name: str) -> Any:
-    return lambda folder: (folder / name).unlink()
-
-
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -127,8 +126,8 @@ def without_file(name: str) -> Any:
         (lambda folder: Path("text.txt").unlink(), "cannot read the text"),
         (lambda folder: (folder / "best.npz").write_bytes(b"PK"), "not a checkpoint"),
         (lambda folder: (folder / "samples.txt").write_bytes(b"\xff\xfe"), None),
-        (without_file("train.log"), None),
-        (without_file("config.yaml"), None),
+        (lambda folder: (folder / "train.log").unlink(), None),
+        (lambda folder: (folder / "config.yaml").unlink(), None),
         (lambda folder: (folder / "metrics.jsonl").write_bytes(b""), None),
     ],
 )  # fmt: skip
@@ -218,15 +217,6 @@ def test_entropies_are_those_of_counting() -> None:
     a, two = 2 / 3, math.log(2)  # after a comes a or b, after b always a
     want = {"unigram": -a * math.log(a) - (1 - a) * math.log(1 - a), "bigram": a * two}
     assert entropies(corpus) == pytest.approx(want, rel=1e-3)  # the split ends within a period
-
-
-def test_a_long_curve_keeps_its_mean_and_is_named_by_the_last_value_that_is_drawn() -> None:
-    points = np.stack([np.arange(4000.0), np.random.default_rng(0).random(4000)])
-    (line,) = drawn(figures.along_steps, [("loss", points)]).axes[0].get_lines()
-    x, y = line.get_data()
-    assert len(y) == figures.POINTS
-    assert (x.mean(), y.mean()) == pytest.approx(points.mean(axis=1))
-    assert line.get_label() == f"loss {y[-1]:.4g}"
 
 
 def test_a_loss_far_above_what_matters_is_cut_off(tmp_path: Path) -> None:

@@ -109,11 +109,6 @@ def test_neither_a_run_that_diverged_nor_a_much_longer_one_spoils_the_scale() ->
     assert [line.get_label() for line in axes.get_lines()] == ["a/b: 2.3", "a/b: 2.4", "a/b: 2.5", "a/b: 400"]
 
 
-def test_many_runs_are_told_apart() -> None:
-    lines = drawn(compare.overlay, [run_with(3.0, 2.0 + k / 100) for k in range(30)]).axes[0].get_lines()
-    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines) == 24
-
-
 def test_curves_are_named_by_the_values_that_differ(finished: Path) -> None:
     folders = [copy_of(finished, f"r{k}", 2.5 + k, train_dropout=k / 10, train_weight_decay=k) for k in range(2)]
     picture = drawn(compare.overlay, [open_run(folder) for folder in folders])

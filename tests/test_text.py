@@ -88,13 +88,6 @@ def test_a_fingerprint_is_that_of_the_characters_as_they_are_learned(text: Any, 
     assert of("bob\nanna\nclaraé\nida漢\n") != of(names) != of(names + "mo\n")
 
 
-def test_ids_take_the_smallest_type(text: Any) -> None:
-    for distinct, dtype in ((254, np.uint8), (300, np.uint16), (65536, np.uint32)):
-        letters = "".join(chr(0x10000 + k) for k in range(distinct)) * 2
-        corpus = text(letters, mode="stream")
-        assert (corpus.ids.dtype, characters(corpus)) == (dtype, letters)
-
-
 def test_a_share_of_zero_leaves_its_split_out(text: Any) -> None:
     for n in (20, 21):
         for split in [(1, 0, 0), (0.9, 0.1, 0), (0.9, 0, 0.1), (0.7, 0.3, 0)]:
