@@ -71,6 +71,6 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *others in rows:
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        cells = map(str.rjust, others, widths[1:])
         lines.append("  ".join([first.ljust(widths[0]), *cells]))
     return lines
