@@ -167,9 +167,9 @@ NAMES = gzip.compress(b"anna\nbob\n" * 99, mtime=0)  # else each process has oth
           for damaged in (NAMES[:-20], NAMES + b"rubbish", NAMES[:-6] + b"\xff" * 6)),
         *((blank, {}, "not two distinct characters, {}; ") for blank in ("", "\ufeff", "\n\r\n \n\t\n", "aa\na\n")),
         ("aaaa", {"mode": "stream"}, "not two distinct characters, {}; "),
-        ("abcabc", {"mode": "stream"}, "the train split is empty (characters: 6), {}; give more text, "
+        ("abcabc", {"mode": "stream"}, "the train split is empty, {}; give more text, "
          "data.split=[1,0,0], which trains on all of it, or less than model.context=10"),
-        ("ab\n" * 20, {}, "the val split is empty (distinct lines: 1), {}; give more text, data.split=[1,0,0]"),
+        ("ab\n" * 20, {}, "the val split is empty, {}; give more text, data.split=[1,0,0]"),
         ("a long line " * 90, {}, "or data.mode=stream, if it is running text"),
     ],
 )  # fmt: skip

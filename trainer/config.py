@@ -197,7 +197,8 @@ def from_command_line(overrides: Sequence[str]) -> dict[str, Any]:
 def convert(name: str, value: Any, where: str) -> Any:
     """The value as the rule of its key reads it; auto, where that is the default."""
     if name not in KEYS:
-        raise unknown(name, where)
+        (near,) = difflib.get_close_matches(name, KEYS, 1, cutoff=0)
+        raise UserError(f"unknown key {reprlib.repr(name)}, {where}; did you mean {near}?")
     default, (rule,) = KEYS[name].default, KEYS[name].type.__metadata__
     if value == default == AUTO:
         return AUTO
@@ -207,12 +208,6 @@ def convert(name: str, value: Any, where: str) -> Any:
             return found
     words = f"auto, or {rule.words}" if default == AUTO else rule.words
     raise UserError(f"{name} is {reprlib.repr(value)}, {where}; it must be {words}")
-
-
-def unknown(name: str, where: str) -> UserError:
-    """The error that names the nearest key."""
-    (near,) = difflib.get_close_matches(name, KEYS, 1, cutoff=0)
-    return UserError(f"unknown key {reprlib.repr(name)}, {where}; did you mean {near}?")
 
 
 def to_dict(config: Config) -> dict[str, Any]:

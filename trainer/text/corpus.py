@@ -59,10 +59,9 @@ def load(data: Data, context: int) -> Corpus:
     splits = cut(bounds, data.split, 0 if lines else context)  # a stream's first targets need a whole context
     for name, (start, end) in splits.items():
         if start >= end:
-            size = f"{'distinct lines' if lines else 'characters'}: {len(bounds) - 1:,}"
             mend = "data.mode=stream, if it is running text" if lines else f"less than model.context={context}"
             advice = f"give more text, data.split=[1,0,0], which trains on all of it, or {mend}"
-            raise UserError(f"the {name} split is empty ({size}), {where}; {advice}")
+            raise UserError(f"the {name} split is empty, {where}; {advice}")
     return Corpus(
         encode(characters, vocabulary),
         vocabulary,
