@@ -13,7 +13,7 @@ from trainer import config as configuration
 from trainer.core import loop
 from trainer.core.model import Batch, Parameters
 from trainer.core.witness import Witness
-from trainer.errors import Diverged, RunFailed
+from trainer.errors import Diverged, Interrupted, RunFailed
 from trainer.files import held
 from trainer.mistakes import blame
 from trainer.referee.evaluation import check_evaluation
@@ -110,7 +110,7 @@ class Session:
                 while not self.stopped and (step := next(steps, None)):
                     self.hear(step)
                 self.finish()
-            except RunFailed as error:
+            except (RunFailed, Interrupted) as error:
                 error.run = self.folder
                 raise
 

@@ -66,7 +66,7 @@ def interrupted(checkpoint: Checkpoint, folder: Path) -> Interrupted:
     """What ends a run after a signal, its state saved."""
     own = f" --backward {quoted(checkpoint.backward)}" if checkpoint.backward else ""
     how = f"go on with: python -m trainer --resume {quoted(folder)}{own}"
-    return Interrupted(f"interrupted at step {checkpoint.step}, state saved; {how}", folder)
+    return Interrupted(f"interrupted at step {checkpoint.step}, state saved; {how}")
 
 
 def diverged(checkpoint: Checkpoint, what: str, folder: Path) -> str:

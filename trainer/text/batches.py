@@ -26,9 +26,10 @@ def batches(corpus: Corpus, config: Config, step: int) -> Iterator[Batch]:
     start, end = corpus.splits["train"]
     for block in count(step // size):
         rng = np.random.default_rng([config.seed, TRAINING, block])
-        positions = rng.integers(start, end, (size, B))
-        contexts, targets = map(frozen, windows(corpus, positions.ravel(), K))  # (size * B, K), (size * B,)
+        positions = rng.integers(start, end, size * B)  # (size * B,)
+        contexts, targets = map(frozen, windows(corpus, positions, K))  # (size * B, K), (size * B,)
         contexts, targets = contexts.reshape(size, B, K), targets.reshape(size, B)
+        positions = positions.reshape(size, B)
         for k in range(size):
             emb_mask, h_mask = draw_masks(config, rng)
             if block * size + k >= step:
