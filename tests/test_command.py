@@ -102,11 +102,11 @@ def test_a_run_leaves_its_files_and_every_row_its_fields(trainer: Trainer) -> No
 
     for shown in ("log V = 2.1972", "vocabulary  9", "C (9, 4), W1 (12, 12), b1 (12,), W2 (12, 9), b2 (9,)"):
         assert shown in err
-    assert re.search(r"checks take about [\d.e-]+ s a step, [\d:]+ for this run; cheaper: check.every=100 or", err)
+    assert re.search(r"checks take about [\d.e-]+ s a step, [\d:]+ for this run; cheaper: a larger check.every", err)
     assert f"{end['val_loss']:.4f} nats, {end['val_loss'] / math.log(2):.4f} bits" in out
     for line in (run / "samples.txt").read_text().splitlines():
-        mark = "in the (train|val|test) split" if line in Path("text.txt").read_text().split() else "new"
-        assert re.search(rf"\n  {line}  \({mark}\)\n", out)
+        mark = "  (in the text)" if line in Path("text.txt").read_text().split() else ""
+        assert f"\n  {line}{mark}\n" in out
     log = (run / "train.log").read_text()
     assert all(line in log for line in (out + err).splitlines())
     assert read(run / "config.yaml") == read("tiny.yaml", CHECKED)
@@ -151,10 +151,9 @@ def test_losses_are_those_of_the_parameters_that_were_saved(trainer: Trainer) ->
 
 REMARKS = {
     "train.optimizer=adamw train.learning_rate=3 train.schedule=constant": "above log V = 2.1972: worse than knowing "
-    "nothing; try train.learning_rate=0.001 (usual with adamw is 0.001)",
-    "train.learning_rate=1e-3": "worse than counting the characters, 2.0652 nats: train for longer, or try "
-    "train.learning_rate=0.1, usual with sgd",
-    "train.steps=1": "worse than counting the characters, 2.0652 nats: train for longer\n",
+    "nothing; try a lower train.learning_rate than 3 (usual with adamw is 0.001)",
+    "train.learning_rate=1e-3": "not clearly better than counting the characters, 2.0652 nats: train for longer, or "
+    "try another train.learning_rate than 0.001 (usual with sgd is 0.1)",
     "train.optimizer=adamw train.steps=900 train.learning_rate=0.03 model.hidden=60": "little text for so long a",
 }
 

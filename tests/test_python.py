@@ -22,7 +22,7 @@ import trainer
 from trainer.config import Config
 from trainer.core import ops
 from trainer.errors import UserError
-from trainer.runs import journal, threads
+from trainer.runs import threads
 
 LINES = ["anna", "bo", "elias", "greta", "henry", "ivo", "lara", "maria", "noah", "olivia", "sarah", "tom"]
 
@@ -123,19 +123,6 @@ def test_a_run_is_that_of_the_command_and_quiet(capsys: pytest.CaptureFixture[st
     overrides = [word for word in fresh("x", SETTINGS["threads"]) if "=" in word]
     assert_same(command, trainer.train(trainer.read_config("small.yaml", overrides), "python", quiet=True))
     assert capsys.readouterr() == ("", "")
-
-
-def test_without_a_terminal_a_line_of_progress_comes_after_silence(
-    small: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    trainer.train(small)
-    assert "of 24: " not in capsys.readouterr().err  # it is over too soon
-    monkeypatch.setattr(journal, "SILENCE", -1.0)
-    run = trainer.train(small, "slow")
-    err = capsys.readouterr().err
-    told = re.findall(r"^step (\d+) of 24: loss \d\.\d+$", err, re.MULTILINE)
-    assert [int(step) for step in told] == [row["step"] + 1 for row in rows(run, "step")]
-    assert "step 7 of 24: evaluating train, " in err
 
 
 def test_on_eval_hears_each_evaluation_and_may_stop_the_run(small: Config) -> None:

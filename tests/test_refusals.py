@@ -78,7 +78,7 @@ REFUSED = {
     "sample --temperature nan": "--temperature is nan",
     "sample -n -2": "-n is -2",
     "sample --top-k -1": "--top-k is -1",
-    "sample --length 0": "--length is 0, on the command line; it must be a finite number, 1 or more",
+    "sample --length -1": "--length is -1, on the command line; it must be a finite number, 0 or more",
     "sample --seed -1": "--seed is -1",
 }
 

@@ -1,6 +1,5 @@
 """What a run can be resumed with and after."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +15,10 @@ from conftest import (
     contents,
     folder,
     fresh,
-    rows,
-    start_process,
     timeless,
     trained,
     values,
 )
-from practice_files import whole
 
 from trainer.tools.command import main
 
@@ -62,19 +58,12 @@ def test_a_finished_run_resumes_to_the_same_end(trainer: Trainer) -> None:
         assert_same(folder("whole"), folder("again"))
 
 
-def shortened(run: Path, left: int) -> None:
-    data = (run / "metrics.jsonl").read_bytes()
-    (run / "metrics.jsonl").write_bytes(data[:left])
-
-
-CONFIG_CHANGED = "config.yaml was changed; it is not read on resuming"
-HAPPENED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "config.yaml was edited": (lambda run: (run / "config.yaml").write_text("seed: [nonsense\n"), CONFIG_CHANGED),
-    "config.yaml is lost": (lambda run: (run / "config.yaml").unlink(), ""),
-    "train.log is lost": (lambda run: (run / "train.log").unlink(), ""),
-    "it was moved": (lambda run: shutil.move(run.rename("x"), run.parent / "another"), ""),
-    "all rows are lost": (lambda run: (run / "metrics.jsonl").unlink(), ""),
-    "the log ends inside a row": (lambda run: shortened(run, 1000), ""),
+HAPPENED: dict[str, Callable[[Path], object]] = {
+    "config.yaml was edited": lambda run: (run / "config.yaml").write_text("seed: [nonsense\n"),
+    "config.yaml is lost": lambda run: (run / "config.yaml").unlink(),
+    "train.log is lost": lambda run: (run / "train.log").unlink(),
+    "it was moved": lambda run: shutil.move(run.rename("x"), run.parent / "another"),
+    "all rows are lost": lambda run: (run / "metrics.jsonl").unlink(),
 }
 
 
@@ -90,36 +79,11 @@ def test_a_run_goes_on_after_what_happened_to_its_folder(
         at_step(patch, 17, die)  # between the saves of steps 16 and 18; best.npz is of step 14
         with pytest.raises(Killed):
             main(fresh("half"))
-    act, told = HAPPENED[case]
-    act(folder("half"))
+    HAPPENED[case](folder("half"))
     half, whole = folder("half"), folder("whole")
-    kept = timeless(half) if (half / "metrics.jsonl").exists() else []
-    status, _, err = trainer("--resume", str(half))
-    assert (status, CONFIG_CHANGED in err) == (0, bool(told))
+    assert trainer("--resume", str(half))[0] == 0
     if "row" in case:
         later = [row for row in timeless(whole) if row.get("step", 0) >= 16 and row["event"] != "start"]
-        assert timeless(half) == kept + later
+        assert timeless(half) == later
     else:
         assert_same(whole, half)
-
-
-def test_another_kind_of_processor_is_told() -> None:
-    """A process cannot change the code that its BLAS has chosen for the processor, but as it starts."""
-    run = trained("cut", SETTINGS["adamw"])
-    (start,) = rows(run, "start")
-    resumed = start_process("--resume", "runs/cut", "train.steps=25", OPENBLAS_CORETYPE="Prescott")
-    _, err = resumed.communicate()
-    blas = values(run / "checkpoint.npz")["blas"]
-    told = f"the last bits of results may differ: {start['blas']} has computed them, {blas} goes on"
-    assert (resumed.returncode, told in err) == (0, blas != start["blas"])
-
-
-def test_a_backward_pass_that_was_changed_is_told(trainer: Trainer) -> None:
-    Path("mine.py").write_text(whole.RIGHT)
-    assert trainer(*fresh("run", "train.schedule=constant"), "--backward", "mine.py")[0] == 0
-    told = "warning: mine.py was changed since the run was saved; it goes on with what stands there"
-    for later in (-9, 9):
-        saved = folder("run") / "checkpoint.npz"
-        os.utime("mine.py", (0, saved.stat().st_mtime + later))
-        status, _, err = trainer("--resume", "runs", "--backward", "mine.py")
-        assert (status, told in err) == (0, later > 0)

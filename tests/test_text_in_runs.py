@@ -21,7 +21,7 @@ def test_what_a_text_holds_is_told(trainer: Trainer) -> None:
     (start,) = rows(folder("run"), "start")
     assert (status, start["lines"], start["distinct_lines"]) == (0, 33, 32)
     assert "characters, 33 lines, 32 distinct\n" in err
-    assert "vocabulary  17, with the end of a line: 0123456789abcd, space, no-break space\n" in err
+    assert "vocabulary  17: 0123456789abcd, newline, space, no-break space\n" in err
     assert "warning: in the text 1 × no-break space will be learned as characters; replace them" in err
     Path("text.txt").write_text("ab, cd\n" * 60)
     _, _, err = trainer(*fresh("stream", "data.mode=stream"))
@@ -96,7 +96,7 @@ def test_plain_compressed_and_piped_texts_are_one_run(trainer: Trainer, feed: Fe
         del state["config"], state["places"]
         found.append((state, (folder(name) / "samples.txt").read_bytes()))
     assert found[0] == found[1] == found[2]
-    assert_one_line(trainer("--resume", "runs/piped"), 2, "came from standard input", "data.path=FILE")
+    assert_one_line(trainer("--resume", "runs/piped"), 2, "cannot read the text again, -; ", "data.path=FILE")
     assert trainer("--resume", "runs/piped", "data.path=text.gz")[0] == 0
     assert trainer("--resume", "runs/piped")[0] == 0
 

@@ -94,7 +94,7 @@ class Config:
 
     def __post_init__(self) -> None:
         interval = max(1, self.train.steps // 20)  # a curve has twenty points, however short the run
-        settled = {name: interval for name in ("eval_every", "checkpoint_every") if getattr(self.log, name) == AUTO}
+        settled = {name: interval for name, value in vars(self.log).items() if value == AUTO}
         object.__setattr__(self, "log", replace(self.log, **settled))
 
 
@@ -130,10 +130,11 @@ class Loader(yaml.BaseLoader):
     """YAML in which every scalar is text, and no key stands twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [name.value for name, _ in node.value]
-        for name, _ in reversed(node.value):
-            if names.count(name.value) > 1:
+        names: list[Any] = []
+        for name, _ in node.value:
+            if name.value in names:
                 raise yaml.MarkedYAMLError(problem=f"{name.value} stands there twice", problem_mark=name.start_mark)
+            names.append(name.value)
         return super().construct_mapping(node, deep)
 
 
@@ -156,25 +157,23 @@ def from_file(path: Path) -> Mapping[str, Any]:
 
 def build(tree: Mapping[str, Any], where: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
     """A Config from nested dictionaries that were found there. Raises UserError as `read` does."""
-    flat: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for name, value in tree.items():
         if value and isinstance(value, Mapping):
-            flat |= {f"{name}.{last}": each for last, each in value.items()}
+            given |= {f"{name}.{last}": convert(f"{name}.{last}", each, where) for last, each in value.items()}
         elif value or name not in SECTIONS:  # a section may be empty
-            flat[str(name)] = value
+            given[name] = convert(str(name), value, where)
     origin = "in the overrides"
     if not isinstance(overrides, Mapping):
         overrides, origin = from_command_line(overrides), "on the command line"
-    given = {name: convert(name, value, where) for name, value in flat.items()}
     given |= {name: convert(name, value, origin) for name, value in overrides.items()}
     if "data.path" not in given:
         raise UserError(f"data.path is missing, {where}; give the path of a text file")
-
-    def part(cls: Any, before: str = "") -> dict[str, Any]:
-        """What is given of a section."""
-        return {each.name: given[before + each.name] for each in fields(cls) if before + each.name in given}
-
-    config = Config(**{name: cls(**part(cls, f"{name}.")) for name, cls in SECTIONS.items()}, **part(Config))
+    parts: dict[str, dict[str, Any]] = {section: {} for section in ("", *SECTIONS)}
+    for key, value in given.items():
+        section, _, name = key.rpartition(".")
+        parts[section][name] = value
+    config = Config(**{name: cls(**parts[name]) for name, cls in SECTIONS.items()}, **parts[""])
     if config.train.patience and config.data.split[1] == 0:
         raise UserError(f"train.patience needs a validation split, {where}; give data.split a share for it")
     return config
@@ -198,7 +197,8 @@ def from_command_line(overrides: Sequence[str]) -> dict[str, Any]:
 def convert(name: str, value: Any, where: str) -> Any:
     """The value as the rule of its key reads it; auto, where that is the default."""
     if name not in KEYS:
-        raise unknown(name, where)
+        (near,) = difflib.get_close_matches(name, KEYS, 1, cutoff=0)
+        raise UserError(f"unknown key {reprlib.repr(name)}, {where}; did you mean {near}?")
     default, (rule,) = KEYS[name].default, KEYS[name].type.__metadata__
     if value == default == AUTO:
         return AUTO
@@ -208,12 +208,6 @@ def convert(name: str, value: Any, where: str) -> Any:
             return found
     words = f"auto, or {rule.words}" if default == AUTO else rule.words
     raise UserError(f"{name} is {reprlib.repr(value)}, {where}; it must be {words}")
-
-
-def unknown(name: str, where: str) -> UserError:
-    """The error that names the nearest key."""
-    (near,) = difflib.get_close_matches(name, KEYS, 1, cutoff=0)
-    return UserError(f"unknown key {reprlib.repr(name)}, {where}; did you mean {near}?")
 
 
 def to_dict(config: Config) -> dict[str, Any]:

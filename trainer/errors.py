@@ -36,15 +36,13 @@ class Interrupted(KeyboardInterrupt):
     As a KeyboardInterrupt it ends a loop over trainings, and stops a notebook that runs all cells.
 
     >>> try:
-    ...     raise trainer.Interrupted("go on with trainer.resume('runs/x')", run)
-    ... except trainer.Interrupted as stopped:
-    ...     stopped.run == run
-    True
+    ...     raise trainer.Interrupted("go on with trainer.resume('runs/x')")
+    ... except KeyboardInterrupt as stopped:
+    ...     print(stopped)
+    go on with trainer.resume('runs/x')
     """
 
-    def __init__(self, message: str, run: Path) -> None:
-        super().__init__(message)
-        self.run = run
+    run: Path | None = None
 
 
 def say(line: str) -> None:
@@ -71,6 +69,6 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *others in rows:
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        cells = map(str.rjust, others, widths[1:])
         lines.append("  ".join([first.ljust(widths[0]), *cells]))
     return lines

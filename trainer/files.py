@@ -58,8 +58,7 @@ def held(folder: Path) -> Iterator[None]:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        where = folder.absolute()
-        raise UserError(f"another process is writing this run, {where}; wait for it or stop it") from None
+        raise UserError(f"another process is writing this run, {folder.absolute()}; wait for it or stop it") from None
     finally:
         os.close(number)
 
@@ -71,7 +70,6 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         advice = "make room, give write permission or another place"
-        advice += "; the run goes on with --resume" * (path.parent / "checkpoint.npz").exists()
         raise UserError(f"cannot write ({error.strerror or error}), {path.absolute()}; {advice}") from None
 
 

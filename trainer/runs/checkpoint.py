@@ -49,11 +49,6 @@ class Checkpoint:
         """The model's sizes."""
         return self.parameters.sizes
 
-    def __repr__(self) -> str:
-        V, K, D, H = self.sizes
-        best = "" if self.best_loss is None else f", validation {self.best_loss:.4f} nats at step {self.best_step}"
-        return f"Checkpoint: V {V}, K {K}, D {D}, H {H}; step {self.step}{best}"
-
 
 def sizes_of(config: Config, vocabulary: str) -> Sizes:
     """Vocabulary, context, embedding, hidden units."""
@@ -67,8 +62,9 @@ def arrays_of(p: Parameters, state: State) -> dict[str, Array]:
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint as .npz: its arrays, and the rest as JSON. Raises UserError."""
-    meta, room = vars(checkpoint) | {"config": configuration.to_dict(checkpoint.config), "format": FORMAT}, io.BytesIO()
-    arrays = arrays_of(meta.pop("parameters"), meta.pop("state"))
+    arrays, room = arrays_of(checkpoint.parameters, checkpoint.state), io.BytesIO()
+    meta = vars(checkpoint) | {"config": configuration.to_dict(checkpoint.config), "format": FORMAT}
+    del meta["parameters"], meta["state"]
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     np.savez(room, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
     files.write_whole(path, room.getvalue())

@@ -34,10 +34,9 @@ def check_name(name: str) -> str:
 
 def all_runs(start: Path, file: str = "checkpoint.npz") -> list[Path]:
     """The run folders in a folder, itself or below it, that hold such a file. Raises UserError if none does."""
-    there = os.path.isdir(start)
-    found = sorted(each.parent for each in start.rglob(file)) if there else []
+    found = sorted(each.parent for each in start.rglob(file))
     if not found:
-        what = f"no run with a {file} in this folder" if there else "no such run"
+        what = f"no run with a {file} in this folder" if start.exists() else "no such run"
         raise UserError(f"{what}, {absolute(start)}; train first, or give the path of a run")
     return found
 

@@ -73,9 +73,8 @@ class Inspector:
             if self.checked() == 1:  # the first is slower: memory and caches are cold
                 seconds = time.monotonic() - began
                 whole = tqdm.format_interval(math.ceil(seconds * self.config.train.steps / check.every))
-                cheaper = " or check.coordinates=directions" if check.coordinates == "all" else ""
-                each = f"checks take about {seconds:.2g} s a step, {whole} for this run"
-                self.journal.say(f"{each}; cheaper: check.every={check.every * 10}{cheaper}")
+                cheaper = "a larger check.every or check.coordinates=directions"
+                self.journal.say(f"checks take about {seconds:.2g} s a step, {whole} for this run; cheaper: {cheaper}")
             self.judge(verdicts, step)
         elif math.isfinite(witness.loss):  # else training diverges
             self.judge([check_sum(witness, self.lines)], step)
@@ -91,18 +90,17 @@ class Inspector:
             severity = min(1e308, float(verdict.severity))  # JSON has neither infinity nor nan
             worst_so_far = severity > tally["worst"]
             if worst_so_far:
-                tally |= {"worst": severity, "where": f"step {step}" + (f", {verdict.of}" if verdict.of else "")}
+                tally["worst"] = severity
             if whole or worst_so_far or not verdict.passed:
                 self.journal.row("check", step=step, **verdict.row())
-        failed = [each for each in verdicts if not each.passed and each.name != WARNING]
-        if failed:
-            self.fail(step, failed[0].words or str(failed[0]))
-        elif words := [each.words for each in verdicts if each.words]:
-            self.journal.say(f"warning: step {step}: {words[0]}")
+        failed = [each.words or str(each) for each in verdicts if not each.passed and each.name != WARNING]
+        warnings = [each.words for each in verdicts if each.words]
+        for words in (failed or warnings)[:1]:
+            self.tell(step, words, bool(failed))
 
-    def fail(self, step: int, words: str) -> None:
-        """Raise RunFailed, or say so where a failed check is to warn."""
-        if self.config.check.on_failure == "stop":
+    def tell(self, step: int, words: str, failed: bool = True) -> None:
+        """Raise RunFailed for what has failed; a warning, and where it is asked for a failure, is said."""
+        if failed and self.config.check.on_failure == "stop":
             raise RunFailed(f"step {step}: {words}")
         self.journal.say(f"warning: step {step}: {words}")
 

@@ -17,8 +17,6 @@ from trainer.errors import UserError, printable
 from trainer.files import naming, write_whole
 from trainer.runs.checkpoint import Checkpoint
 
-SILENCE = 10  # seconds without a word after which progress is told where no bar can be drawn
-
 
 def as_yaml(config: Config) -> str:
     """What config.yaml holds."""
@@ -32,12 +30,10 @@ class Journal:
         self.folder, self.quiet = folder, quiet
         self.began = time.monotonic() - checkpoint.seconds
         with naming(folder):
-            self.metrics = open(folder / "metrics.jsonl", "a+b")  # noqa: SIM115
-            self.metrics.seek(0)
-            # Rows after the checkpoint are written again, and so is a row that a crash cut short.
-            kept = self.metrics.read(checkpoint.metrics_length)
-            self.metrics.seek(kept.rfind(b"\n") + 1)
-            self.metrics.truncate()
+            self.metrics = open(folder / "metrics.jsonl", "ab")  # noqa: SIM115
+            # Rows after the checkpoint are written again.
+            self.metrics.truncate(min(checkpoint.metrics_length, self.metrics.tell()))
+            self.metrics.seek(0, os.SEEK_END)
             self.log = open(folder / "train.log", "a", buffering=1, encoding="utf-8")  # noqa: SIM115
         write_whole(folder / "config.yaml", as_yaml(checkpoint.config).encode())
         notebook = type(sys.stderr).__module__.startswith("ipykernel")  # which can draw a bar though it is no terminal
@@ -46,7 +42,6 @@ class Journal:
             total=checkpoint.config.train.steps, initial=checkpoint.step, unit="step", dynamic_ncols=True, leave=False,
             miniters=0, disable=hidden,
         )  # fmt: skip
-        self.told = time.monotonic()  # when something was said last
 
     def __enter__(self) -> "Journal":
         return self
@@ -67,8 +62,8 @@ class Journal:
 
     def row(self, event: str, **values: Any) -> None:
         """One row, one write."""
-        everything = {"event": event, "time": self.seconds(), **values}
-        row = json.loads(json.dumps(everything), parse_constant=lambda _: None)  # JSON has no nan
+        row = {"event": event, "time": self.seconds(), **values}
+        row = json.loads(json.dumps(row), parse_constant=lambda _: None)  # JSON has no nan
         with naming(self.folder / "metrics.jsonl"):
             self.metrics.write(json.dumps(row).encode() + b"\n")
             self.metrics.flush()
@@ -81,16 +76,13 @@ class Journal:
 
     def say(self, line: str, file: TextIO | None = None) -> None:
         """A line of the story, for people, on standard error or on another file."""
-        line, self.told = printable(line), time.monotonic()
+        line = printable(line)
         with naming(self.folder / "train.log"):
             self.log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + line + "\n")
         if not self.quiet:
             tqdm.write(line, file=file or sys.stderr)
 
     def progress(self, step: int, note: str) -> None:
-        """Move the bar; where there is none, write a line if nothing was said for long."""
+        """Move the bar, if one is drawn."""
         self.bar.set_postfix_str(note, refresh=False)
         self.bar.update(step - self.bar.n)
-        if self.bar.disable and not self.quiet and time.monotonic() - self.told > SILENCE:
-            tqdm.write(f"step {step} of {self.bar.total}: {note}", file=sys.stderr)
-            self.told = time.monotonic()

@@ -47,9 +47,8 @@ def samples(
     length = LENGTHS[mode] if length is None else length
     given = {"-n": n, "--temperature": temperature, "--top-k": top_k, "--length": length, "--seed": seed}
     for name, value in given.items():
-        least = int(name == "--length")
-        if not least <= value < math.inf:
-            raise UserError(f"{name} is {value}, on the command line; it must be a finite number, {least} or more")
+        if not 0 <= value < math.inf:
+            raise UserError(f"{name} is {value}, on the command line; it must be a finite number, 0 or more")
     if mode == "lines" and "\n" in prompt:
         raise UserError("the prompt has a line break, on the command line; give the beginning of one line")
     before = "\n" * K if mode == "lines" else checkpoint.opening  # fills up what the prompt leaves of the context

@@ -13,7 +13,7 @@ from trainer import config as configuration
 from trainer.core import loop
 from trainer.core.model import Batch, Parameters
 from trainer.core.witness import Witness
-from trainer.errors import Diverged, RunFailed
+from trainer.errors import Diverged, Interrupted, RunFailed
 from trainer.files import held
 from trainer.mistakes import blame
 from trainer.referee.evaluation import check_evaluation
@@ -21,7 +21,7 @@ from trainer.runs import checkpoint as checkpoints
 from trainer.runs import metrics, summary, threads
 from trainer.runs.folder import create, find
 from trainer.runs.inspection import Inspector
-from trainer.runs.journal import SILENCE, Journal
+from trainer.runs.journal import Journal
 from trainer.runs.sampling import sample
 from trainer.runs.signals import interruptible
 from trainer.runs.starting import Overrides, OwnBackward, begin, own_backward, reopen, same_text
@@ -110,22 +110,20 @@ class Session:
                 while not self.stopped and (step := next(steps, None)):
                     self.hear(step)
                 self.finish()
-            except RunFailed as error:
+            except (RunFailed, Interrupted) as error:
                 error.run = self.folder
                 raise
 
     def begin(self, products: str) -> None:
         """What is said first; step 0 on disk. `products` is what multiplies matrices."""
         checkpoint, say = self.checkpoint, self.journal.say
-        if checkpoint.blas not in ("", products):
-            say(f"the last bits of results may differ: {checkpoint.blas} has computed them, {products} goes on")
         checkpoint.blas = products
         if checkpoint.metrics_length:
             say(f"resuming {self.folder} at step {checkpoint.step} of {self.config.train.steps}")
         else:
             summary.introduce(self.journal, checkpoint, self.corpus)
         if self.own and self.config.check.enabled and (words := self.own.complaint()):  # biases of zero hide some
-            self.inspector.fail(checkpoint.step, words)
+            self.inspector.tell(checkpoint.step, words)
         self.save()
 
     def steps(self) -> Iterator[loop.Step]:
@@ -194,11 +192,11 @@ class Session:
         losses = checkpoint.losses = self.evaluate(checkpoint.parameters, splits, self.config.log.eval_examples)
         train_loss, val_loss = losses["train"], losses.get("val", math.nan)
         self.require(train_loss < 100 * math.log(checkpoint.sizes.V), f"the training loss is {train_loss:.4g}")
-        row = {"train_loss": train_loss, "val_loss": val_loss, "histograms": metrics.histograms(step)}
-        self.journal.row("eval", step=checkpoint.step, **row)
+        seen = metrics.histograms(step)
+        self.journal.row("eval", step=checkpoint.step, train_loss=train_loss, val_loss=val_loss, histograms=seen)
         told = ", ".join(f"{split} {loss:.4f}" for split, loss in losses.items())
         say(f"step {checkpoint.step}: {told} nats per character")
-        if (seconds := self.journal.seconds() - began) > SILENCE:
+        if (seconds := self.journal.seconds() - began) > 10:
             say(f"evaluating took {seconds:.0f} s, which a smaller log.eval_examples shortens")
         if val_loss < (checkpoint.best_loss or math.inf):
             checkpoint.best_loss, checkpoint.best_step = val_loss, checkpoint.step
@@ -220,14 +218,14 @@ class Session:
                 self.inspector.judge([check_evaluation(*given)], step)
         return found
 
-    def save(self, *files: str) -> None:
-        """Write the state into these files of the run; into none, the newest state, which may stand for the best."""
-        files = files or (("checkpoint.npz",) if "val" in self.corpus.splits else ("best.npz", "checkpoint.npz"))
+    def save(self, file: str = "checkpoint.npz") -> None:
+        """Write the state into a file of the run, and where none is the best by validation, as the best, too."""
         checkpoint = self.checkpoint
         self.require(bool(np.isfinite(checkpoint.parameters.flat).all()), "a parameter is not finite")
         checkpoint.metrics_length, checkpoint.seconds = self.journal.sync(), self.journal.seconds()
-        for file in files:
-            checkpoints.save(self.folder / file, checkpoint)
+        if "val" not in self.corpus.splits:
+            checkpoints.save(self.folder / "best.npz", checkpoint)
+        checkpoints.save(self.folder / file, checkpoint)
 
     def require(self, sound: bool, what: str) -> None:
         """Raise Diverged if the numbers of a training are not sound."""

@@ -13,11 +13,10 @@ from trainer import config as configuration
 from trainer import files
 from trainer.config import Config
 from trainer.core import loop, model, optim
-from trainer.errors import UserError, quoted, say
+from trainer.errors import UserError, quoted
 from trainer.runs import threads
 from trainer.runs.checkpoint import FORMAT, Checkpoint, load, sizes_of
 from trainer.runs.folder import find
-from trainer.runs.journal import as_yaml
 from trainer.text import corpus as text
 from trainer.text.batches import WEIGHTS
 from trainer.text.corpus import Corpus
@@ -103,8 +102,7 @@ def reopen(folder: Path, overrides: Overrides, own: OwnBackward | None) -> Check
 
     Raises UserError for a run of an earlier format, another override, or another backward pass.
     """
-    file, settings = folder / "checkpoint.npz", folder / "config.yaml"
-    checkpoint = load(file)
+    checkpoint = load(folder / "checkpoint.npz")
     before = checkpoint.config
     if checkpoint.format < FORMAT:
         what = f"a run of an earlier version (format {checkpoint.format}) cannot go on"
@@ -125,10 +123,6 @@ def reopen(folder: Path, overrides: Overrides, own: OwnBackward | None) -> Check
         raise UserError(f"train.steps cannot change: {why}, {folder}; {ANOTHER}, which has a schedule of its own")
     if config.data != before.data:
         checkpoint.places = places(config.data)
-    if files.text(settings) not in ("", as_yaml(before)):
-        say(f"warning: {settings} was changed; it is not read on resuming. To use it, {ANOTHER}")
-    if own and os.path.getmtime(own.path) > os.path.getmtime(file):
-        say(f"warning: {own.path} was changed since the run was saved; it goes on with what stands there")
     return checkpoint
 
 
@@ -138,13 +132,12 @@ def same_text(checkpoint: Checkpoint) -> Corpus:
     Raises UserError if it is gone, or another one.
     """
     data = checkpoint.config.data
-    given = places(data)  # from the working directory
-    if "-" in given:
-        raise UserError(f"the text came from standard input, which is read only once; {MOVED}")
-    found = given if all(map(os.path.exists, given)) else checkpoint.places or given
+    found = places(data)  # from the working directory
+    if not all(map(os.path.exists, found)):
+        found = checkpoint.places or found
     where = ", ".join(found)
     if not all(map(os.path.exists, found)):
-        raise UserError(f"cannot read the text, {where}: it is not there; {MOVED}")
+        raise UserError(f"cannot read the text again, {where}; {MOVED}")
     corpus = text.load(replace(data, path=tuple(found)), checkpoint.sizes.K)
     # An earlier format has another fingerprint.
     same = corpus.fingerprint == checkpoint.fingerprint or checkpoint.format < FORMAT

@@ -14,7 +14,7 @@ from trainer.errors import Interrupted, aligned, quoted
 from trainer.files import write_whole
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.journal import Journal
-from trainer.text.corpus import SPLITS, Corpus, standing
+from trainer.text.corpus import SPLITS, Corpus, known_lines
 from trainer.text.oddities import legible, show
 
 MOST = 1_000_000  # examples of a split that the losses at the end look at
@@ -24,7 +24,7 @@ Losses = dict[str, float]  # by split, in nats per character
 
 def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus) -> None:
     """The `start` row, and what is about to happen, before it does."""
-    config, p, sizes, say = checkpoint.config, checkpoint.parameters, checkpoint.sizes, journal.say
+    p, sizes, say = checkpoint.parameters, checkpoint.sizes, journal.say
     examples = dict.fromkeys(SPLITS, 0) | {split: end - start for split, (start, end) in corpus.splits.items()}
     journal.row(
         "start",
@@ -33,7 +33,7 @@ def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus) -> None:
         blas=checkpoint.blas,
         platform=platform.platform(),
         threads=checkpoint.threads,
-        seed=config.seed,
+        seed=checkpoint.config.seed,
         vocab_size=sizes.V,
         parameters=sizes.parameters(),
         lines=corpus.line_count,
@@ -42,18 +42,15 @@ def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus) -> None:
         examples=examples,
     )
     counts = f", {corpus.line_count:,} lines, {corpus.distinct_lines:,} distinct" if corpus.lines else ""
-    ends = ", with the end of a line" if corpus.lines else ""
     say(f"run         {journal.folder}")
     say(f"text        {', '.join(checkpoint.places)}: {len(corpus.ids) - corpus.lines:,} characters{counts}")
-    say(f"vocabulary  {sizes.V}{ends}: {show(corpus.vocabulary[corpus.lines :])}")
+    say(f"vocabulary  {sizes.V}: {show(corpus.vocabulary)}")
     say("examples    " + ", ".join(f"{split} {n:,}" for split, n in examples.items()))
     say(f"parameters  {sizes.parameters():,}: {p}; threads: {checkpoint.threads}")
     if checkpoint.source:
         say(f"begins with {checkpoint.source}")
     for words in filter(None, (*corpus.warnings, corpus.unseen)):
         say(f"warning: {words}")
-    if checkpoint.backward and not config.check.enabled:
-        say(f"warning: {checkpoint.backward} is not checked, which --check does")
 
 
 def without_progress(checkpoint: Checkpoint) -> str:
@@ -69,34 +66,30 @@ def interrupted(checkpoint: Checkpoint, folder: Path) -> Interrupted:
     """What ends a run after a signal, its state saved."""
     own = f" --backward {quoted(checkpoint.backward)}" if checkpoint.backward else ""
     how = f"go on with: python -m trainer --resume {quoted(folder)}{own}"
-    return Interrupted(f"interrupted at step {checkpoint.step}, state saved; {how}", folder)
+    return Interrupted(f"interrupted at step {checkpoint.step}, state saved; {how}")
 
 
 def diverged(checkpoint: Checkpoint, what: str, folder: Path) -> str:
     """That a training diverged, and what may help."""
     train, step = checkpoint.config.train, checkpoint.step
-    rate, good = optim.learning_rate(train, step - 1), folder / "checkpoint.npz"
-    advice = "try less train.weight_decay" if rate * train.weight_decay > 1 else lower_rate(train)
+    rate = optim.learning_rate(train, step - 1)
+    advice = "try less train.weight_decay" if rate * train.weight_decay > 1 else other_rate(train, "a lower")
     happened = f"training diverged at step {step}: {what}, at learning rate {rate:g}"
-    return f"{happened}; the last good state is {good}; {advice}"
+    return f"{happened}; the last good state is {folder / 'checkpoint.npz'}; {advice}"
 
 
-def lower_rate(train: Train) -> str:
-    """Advice where the learning rate was too high: the usual one, or a tenth of one that was not above it."""
-    rate, usual = train.learning_rate, RATES[train.optimizer]
-    lower = usual if rate > usual else rate / 10
-    return f"try train.learning_rate={lower:g} (usual with {train.optimizer} is {usual:g})"
+def other_rate(train: Train, kind: str) -> str:
+    """Advice where the learning rate may not fit."""
+    usual = f"usual with {train.optimizer} is {RATES[train.optimizer]:g}"
+    return f"try {kind} train.learning_rate than {train.learning_rate:g} ({usual})"
 
 
 def conclude(
     journal: Journal, checkpoint: Checkpoint, best: Checkpoint, corpus: Corpus, losses: Losses, texts: list[str]
 ) -> None:
     """samples.txt, the `end` row, and for people the losses of the best parameters, the checks and the samples."""
-    checks, table = {}, [("check", "run", "failed", "worst", "at")]
-    for name, tally in checkpoint.checks.items():
-        run, failed, worst, where = (tally[key] for key in ("run", "failed", "worst", "where"))
-        checks[name] = {"run": run, "failed": failed, "worst": worst}
-        table.append((name, f"{run:,}", f"{failed:,}", f"{worst:.2g}", where))
+    tallies = checkpoint.checks.items()
+    table = [(name, f"{each['run']:,}", f"{each['failed']:,}", f"{each['worst']:.2g}") for name, each in tallies]
     write_whole(journal.folder / "samples.txt", samples_file(texts, corpus.lines).encode())
     journal.row(
         "end",
@@ -104,16 +97,15 @@ def conclude(
         **{f"{split}_loss": losses.get(split) for split in SPLITS},
         best_step=best.step,
         seconds=journal.seconds(),
-        checks=checks,
+        checks=checkpoint.checks,
     )
     for line in (
         f"losses of the best step, {best.step}, after {journal.seconds():.1f} s:",
         *(f"  {split:<5} {of_split(split, loss, best, corpus)}" for split, loss in losses.items()),
-        *(f"  {words}" for words in (corpus.unseen, remark(best, checkpoint, corpus, losses)) if words),
-        *aligned(table),
+        *(f"  {words}" for words in (corpus.unseen, remark(best, checkpoint, corpus)) if words),
+        *aligned([("check", "run", "failed", "worst"), *table]),
         *(["samples:"] if texts else []),
         *sample_lines(texts, corpus),
-        f"written to {journal.folder}",
         f"for more samples: python -m trainer sample {quoted(journal.folder)}",
     ):
         journal.say(line, sys.stdout)
@@ -131,36 +123,32 @@ def of_split(split: str, loss: float, best: Checkpoint, corpus: Corpus) -> str:
     return line
 
 
-def remark(best: Checkpoint, newest: Checkpoint, corpus: Corpus, losses: Losses) -> str:
+def remark(best: Checkpoint, newest: Checkpoint, corpus: Corpus) -> str:
     """What the losses of the best and of the newest parameters say to someone who has not seen many, if anything."""
-    log_V, train = math.log(best.sizes.V), best.config.train
+    log_V, lower = math.log(best.sizes.V), other_rate(best.config.train, "a lower")
     start, end = corpus.splits["train"]
     shares = np.unique(corpus.ids[start:end], return_counts=True)[1] / (end - start)
     counting = -float(shares @ np.log(shares))  # the loss of a model that knows how often each character occurs
     train_loss, val_loss = newest.losses["train"], newest.losses.get("val", 0.0)
     if train_loss > 1.05 * log_V:
-        return f"the training loss is above log V = {log_V:.4f}: worse than knowing nothing; {lower_rate(train)}"
+        return f"the training loss is above log V = {log_V:.4f}: worse than knowing nothing; {lower}"
     if train_loss > 0.98 * counting:
-        than, usual = "worse than" if train_loss > counting else "hardly better than", RATES[train.optimizer]
-        other = f", or try train.learning_rate={usual:g}, usual with {train.optimizer}"
-        longer = "train for longer" + other * (train.learning_rate != usual)
-        return f"{than} counting the characters, {counting:.4f} nats: {longer}"
+        other = other_rate(best.config.train, "another")
+        return f"not clearly better than counting the characters, {counting:.4f} nats: train for longer, or {other}"
     if best.best_loss is not None and val_loss > 1.02 * best.best_loss:
         rose = f"from step {best.step} on validation rose to {val_loss:.4f} and training"
         if train_loss > best.losses["train"]:
-            return f"{rose} to {train_loss:.4f}; {lower_rate(train)}"
+            return f"{rose} to {train_loss:.4f}; {lower}"
         return f"{rose} fell to {train_loss:.4f}: little text for so long a training; --last samples the newest state"
-    if losses.get("val", 0.0) > log_V:
-        return f"the validation loss is above log V = {log_V:.4f}: is that text of another kind?"
     return ""
 
 
 def sample_lines(texts: list[str], corpus: Corpus) -> list[str]:
-    """The samples as a terminal shows them; those of a list with a word on where they stand."""
+    """The samples as a terminal shows them; those of a list with a mark where the text has them, too."""
     if not corpus.lines:
         return [f"  {legible(line)}" for line in samples_file(texts, False).split("\n")[:-1]]
-    found = zip(texts, standing(texts, corpus), strict=True)
-    return [f"  {legible(text)}  ({f'in the {split} split' if split else 'new'})" for text, split in found]
+    known = known_lines(corpus) - {""}
+    return [f"  {legible(text)}" + "  (in the text)" * (text in known) for text in texts]
 
 
 def samples_file(texts: list[str], lines: bool) -> str:

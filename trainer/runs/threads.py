@@ -155,12 +155,10 @@ def openblas() -> tuple[Callable[[], int], Callable[[int], None], Callable[[], b
     has loaded, on Linux and macOS; builds differ in what they put before and after each name.
     """
     library = ctypes.CDLL(import_module("numpy._core._multiarray_umath").__file__)
-    for before, after in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
+    names = "get_num_threads", "set_num_threads", "get_corename"
+    for build in ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"):
         try:
-            get_threads, set_threads, get_core = (
-                library[f"{before}openblas_{name}{after}"]
-                for name in ("get_num_threads", "set_num_threads", "get_corename")
-            )
+            get_threads, set_threads, get_core = (library[build.format(name)] for name in names)
         except AttributeError:
             continue
         set_threads.argtypes, set_threads.restype, get_core.restype = [ctypes.c_int], None, ctypes.c_char_p

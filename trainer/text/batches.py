@@ -42,9 +42,9 @@ def draw_masks(config: Config, rng: np.random.Generator) -> tuple[Array | None, 
     emb_mask = h_mask = None
     if train.embedding_dropout or train.context_dropout:
         shape = train.batch_size, sizes.context * sizes.embedding
-        emb_mask = frozen(draw_mask(embedding_rate(config), shape, sizes.dtype, rng))
+        emb_mask = draw_mask(embedding_rate(config), shape, sizes.dtype, rng)
     if train.dropout:
-        h_mask = frozen(draw_mask(train.dropout, (train.batch_size, sizes.hidden), sizes.dtype, rng))
+        h_mask = draw_mask(train.dropout, (train.batch_size, sizes.hidden), sizes.dtype, rng)
     return emb_mask, h_mask
 
 
@@ -69,4 +69,4 @@ def draw_mask(rate: float | Array, shape: tuple[int, int], dtype: str, rng: np.r
     drawn = rng.integers(0, 1 << 64, -(-B * n // 4), np.uint64).view(np.uint16)  # (B * n,), or up to three more
     kept = drawn[: B * n].reshape(shape) >= dropped  # (B, n)
     scale = CHANCES / (CHANCES - dropped.astype(float))  # for the rate that is really drawn
-    return np.multiply(kept, scale, dtype=dtype)
+    return frozen(np.multiply(kept, scale, dtype=dtype))

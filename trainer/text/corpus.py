@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,10 +59,9 @@ def load(data: Data, context: int) -> Corpus:
     splits = cut(bounds, data.split, 0 if lines else context)  # a stream's first targets need a whole context
     for name, (start, end) in splits.items():
         if start >= end:
-            size = f"{'distinct lines' if lines else 'characters'}: {len(bounds) - 1:,}"
             mend = "data.mode=stream, if it is running text" if lines else f"less than model.context={context}"
             advice = f"give more text, data.split=[1,0,0], which trains on all of it, or {mend}"
-            raise UserError(f"the {name} split is empty ({size}), {where}; {advice}")
+            raise UserError(f"the {name} split is empty, {where}; {advice}")
     return Corpus(
         encode(characters, vocabulary),
         vocabulary,
@@ -107,10 +105,9 @@ def opening(text: str, context: int) -> str:
 def unseen(characters: str, splits: dict[str, tuple[int, int]]) -> str:
     """How many characters validation and test have that training never saw, and how much of them these are."""
     seen, found = set(characters[: splits["train"][1]]), []
-    for name in SPLITS[1:]:
-        part = characters[slice(*splits.get(name, (0, 0)))]
-        strange = set(part) - seen
-        if strange:
+    for name, (start, end) in splits.items():
+        part = characters[start:end]
+        if strange := set(part) - seen:
             found.append(f"{len(strange):,} in {name} ({sum(map(part.count, strange)) / len(part):.2%} of it)")
     return f"characters that training never saw: {', '.join(found)}" if found else ""
 
@@ -150,22 +147,13 @@ def to_ids(text: str, vocabulary: str, what: str) -> Array:
     """The ids of a short text: (characters,). Raises UserError for a character outside the vocabulary."""
     for character in text:
         if character not in vocabulary:
-            forms = [form for form in ("NFC", "NFD") if set(unicodedata.normalize(form, text)) <= set(vocabulary)]
             known = oddities.show(vocabulary.removeprefix("\n"))
-            advice = f"write it in Unicode form {forms[0]}, as the text is written" if forms else f"use only {known}"
-            raise UserError(f"the {what} has {character!r}, which is not in the vocabulary of the model; {advice}")
+            raise UserError(
+                f"the {what} has {character!r}, which is not in the vocabulary of the model; use only {known}"
+            )
     return np.array([vocabulary.index(character) for character in text], np.intp)
 
 
-def decoded(corpus: Corpus) -> str:
-    """The text, in the order in which it is learned."""
-    return code_points(corpus.vocabulary)[corpus.ids].tobytes().decode("utf-32-le")
-
-
-def standing(texts: list[str], corpus: Corpus) -> list[str]:
-    """For each text the split in which it stands as a whole line, train, val or test; "" where it is new."""
-    whole, found = decoded(corpus), []
-    for text in texts:
-        place = whole.find(f"\n{text}\n") + 1
-        found.append("".join(name for name, (start, end) in corpus.splits.items() if start <= place < end))
-    return found
+def known_lines(corpus: Corpus) -> set[str]:
+    """The lines of a list."""
+    return set(code_points(corpus.vocabulary)[corpus.ids].tobytes().decode("utf-32-le").split("\n"))

@@ -32,17 +32,10 @@ def records(text: str) -> list[str]:
 
 
 def unintended(characters: str, vocabulary: str) -> list[str]:
-    """Sentences on invisible characters and on letters in two Unicode forms, with what to do."""
-    said = []
+    """A sentence on characters that cannot be seen, with what to do; else none."""
     found = [f"{characters.count(c):,} × {name(c)}" for c in vocabulary if invisible(c) and c not in PLAIN]
-    if found:
-        what = f"in the text {', '.join(found)} will be learned as characters"
-        said.append(f"{what}; replace them in the text if that is not meant")
-    apart = {unicodedata.normalize("NFD", c) for c in vocabulary}.difference(vocabulary)
-    if any(letter in characters for letter in apart):
-        what = "in the text letters are written as letter and accent (NFD), and the same ones as one character (NFC)"
-        said.append(f"{what}; write all in one form, NFC")
-    return said
+    what = f"in the text {', '.join(found)} will be learned as characters"
+    return [f"{what}; replace them in the text if that is not meant"] if found else []
 
 
 def invisible(character: str) -> bool:
@@ -59,10 +52,9 @@ def name(character: str) -> str:
 
 
 def show(vocabulary: str) -> str:
-    """The characters, accents on a dotted circle, and by name those that cannot be seen."""
-    seen = ["◌" + c if unicodedata.combining(c) else c for c in vocabulary if not invisible(c)]
-    hidden = [name(c) for c in vocabulary if invisible(c)]
-    return ", ".join(["".join(seen[:80]) + "..." * (len(seen) > 80), *hidden])
+    """The characters, and by name those that cannot be seen."""
+    seen = "".join(c for c in vocabulary if not invisible(c))
+    return ", ".join([seen[:80] + "..." * (len(seen) > 80), *map(name, filter(invisible, vocabulary))])
 
 
 def legible(line: str) -> str:
