@@ -61,7 +61,9 @@ def test_a_run_goes_on_with_the_file_it_began_with(trainer: Trainer) -> None:
 def test_dropout_does_not_go_with_it(key: str, trainer: Trainer) -> None:
     Path("mine.py").write_text(whole.RIGHT)
     assert_one_line(
-        trainer(*fresh("own", f"train.{key}=0.1"), "--backward", "mine.py"), 2, "dropout does not go with --backward"
+        trainer(*fresh("own", f"train.{key}=0.1"), "--backward", "mine.py"),
+        2,
+        f"train.{key}=0.1 does not go with --backward",
     )
 
 

@@ -68,6 +68,7 @@ def rewritten(source: Path, target: Path, meta: dict[str, Any], arrays: dict[str
         ({"config": [1]}, {}),
         ({}, {"C": None}),
         ({}, {"b1": np.ones(8)}),
+        ({}, {"b1": np.full(8, np.nan, np.float32)}),
         ({}, {"b1": np.array([{}])}),  # which would be executed
         ({}, {"optimizer_surprise": np.ones(3, np.float32)}),
     ],

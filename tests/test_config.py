@@ -100,6 +100,8 @@ def test_paths_are_taken_as_they_stand(file: Path) -> None:
     assert read(file).data.path == ("a.txt", "1984", "novel #2.txt", "yes")
     assert read(file, ["data.path=b.txt"]).data.path == "b.txt"  # in place of the file's list
     assert read({"data": {"path": [Path("b"), "-"]}}).data.path == ("b", "-")
+    with pytest.raises(UserError, match="the path of a text file, a list of paths"):
+        read({"data": {"path": ["", "b"]}})
 
 
 def test_what_follows_from_other_keys_is_settled_when_all_is_read(file: Path) -> None:
@@ -150,7 +152,7 @@ def test_what_a_key_refuses(file: Path) -> None:
     ("override", "says"),
     [
         ("model.dtype=float16", "model.dtype is 'float16', on the command line; it must be one of float32, float64"),
-        ("train.steps=0", "train.steps is '0', on the command line; it must be a whole number, 1 or more, without"),
+        ("train.steps=0", "train.steps is '0', on the command line; it must be a whole number from 1 to below 2^53"),
         (
             "check.eps=0.1",
             "check.eps is '0.1', on the command line; it must be auto, or a number above 0 and at most 0.01",

@@ -18,9 +18,9 @@ def test_divergence_says_what_happened_and_spares_the_checkpoint(settings: str, 
     outcome = trainer(*fresh("wild", f"train.learning_rate={rate}", settings))
     path = folder("wild")
     saved = load(path / "checkpoint.npz")
-    assert_one_line(outcome, 1, "diverged at step", "learning rate", str(path / "checkpoint.npz"), "try ")
+    assert_one_line(outcome, 1, "training had diverged by step", "learning rate", str(path / "checkpoint.npz"), "try ")
     assert any(f"{what} is" in outcome[2] for what in ("loss", "a parameter", "or a gradient"))
-    assert saved.step <= int(outcome[2].rpartition("at step ")[2].partition(":")[0])
+    assert saved.step <= int(outcome[2].rpartition("by step ")[2].partition(":")[0])
     assert np.isfinite(saved.parameters.flat).all()
     assert all(np.isfinite(vector).all() for vector in saved.state.values())
     for row in rows(path):

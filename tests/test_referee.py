@@ -285,10 +285,10 @@ def test_the_sum_over_the_threads_is_computed_again() -> None:
 @pytest.mark.parametrize(
     ("given", "advice"),
     [
-        ({"eps": 0.1}, "check.eps=0.1: it would pass an error of a tenth of it; give check.eps from 1e-"),
-        ({"eps": 1e-13}, "check.eps=1e-13: it would pass an error of a tenth of it; give check.eps from 1e-"),
-        ({"rtol": 0.5}, "check.rtol=0.5: it would pass an error of a tenth of it; give auto"),
-        ({"atol": 1.0}, "check.atol=1: it would pass an error of a tenth of it; give auto"),
+        ({"eps": 0.1}, "check.eps=0.1, and passes an error of a tenth; give check.eps from 1e-"),
+        ({"eps": 1e-13}, "check.eps=1e-13, and passes an error of a tenth; give check.eps from 1e-"),
+        ({"rtol": 0.5}, "check.rtol=0.5, and passes an error of a tenth; give auto"),
+        ({"atol": 1.0}, "check.atol=1, and passes an error of a tenth; give auto"),
         ({"eps": 1e-5, "rtol": 1e-3, "atol": 1e-6}, ""),
     ],
 )
@@ -298,6 +298,15 @@ def test_a_check_that_sees_nothing_says_so(given: dict[str, Any], advice: str, c
     blind = [verdict for verdict in verdicts if not verdict.passed]
     assert all(f"the check of d{verdict.of} sees nothing at {advice}" in str(verdict.words) for verdict in blind)
     assert bool(blind) == bool(advice)
+
+
+def test_tolerances_below_rounding_are_blamed_on_nobody() -> None:
+    config = configured(check={"rtol": 1e-12, "atol": 1e-14})
+    failed = [verdict for verdict in gradient_verdicts(witnessed(config)[0], config) if not verdict.passed]
+    assert failed
+    for verdict in failed:
+        assert f"d{verdict.of} is right to rounding" in str(verdict.words)
+        assert "check.rtol=1e-12, check.atol=1e-14 is too strict for float32; give auto" in str(verdict.words)
 
 
 def test_where_its_own_tolerances_see_nothing_either_a_check_is_silent() -> None:

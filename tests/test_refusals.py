@@ -55,8 +55,8 @@ REFUSED = {
     "--resume none": "no such run, {here}/none",
     "--resume small.yaml": "cannot read the checkpoint, {here}/checkpoint.npz",
     "sample nowhere": "no such run, {here}/nowhere",
-    "sample text.txt": "not a checkpoint of format 1 to 3, or a damaged one, {here}/text.txt; give a run; of "
-    "a damaged one, --last takes checkpoint.npz and --from best.npz",
+    "sample text.txt": "not a checkpoint of format 1 to 3, or a damaged one, {here}/text.txt; give "
+    "another file of the run: best.npz, or with --last checkpoint.npz",
     "score runs none.txt": "{here}/none.txt: No such file or directory; give the path of a text file, or - for stand",
     "report nowhere": "nowhere",
     # What cannot change when a run goes on

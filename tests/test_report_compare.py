@@ -85,7 +85,7 @@ def test_what_failed_stands_last_and_a_backward_pass_of_ones_own_is_named(finish
     write(lost, [])
     write(own, [{"event": "start", "backward": "mine.py"}, *rows_of(own)])
     write(bad, [*rows_of(bad), check_row("update", passed=False)])
-    (burst / "train.log").write_text("2026-01-01 12:00:00 ended: training diverged at step 5: the loss is nan\n")
+    (burst / "train.log").write_text("2026-01-01 12:00:00 ended: training had diverged by step 5: the loss is nan\n")
     html = compare.comparison(compare.ranked([open_run(each) for each in (lost, good, own, bad, burst)])).decode()
     assert [Path(name).parent.name for name in cells(html, "run")] == ["own", "good", "lost", "burst", "bad"]
     assert cells(html, "backward") == ["mine.py", "-", "-", "-", "-"]

@@ -29,7 +29,7 @@ def nine(step: int, wrong: tuple[str, ...] = (), **more: Any) -> list[dict[str, 
 AGREE = "All nine gradients agree with numerical ones at every checked step, of which the log keeps 2"
 SAID = "dh is right, dz is wrong: look at tanh_backward"
 FIRST_WRONG = [*nine(0), *nine(3, ("z", "C"), words=SAID), *nine(6, ("h",), words="later")]
-DIVERGED = "training diverged at step 9: the loss is nan"
+DIVERGED = "training had diverged by step 9: the loss is nan"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import yaml
 from conftest import Feed, Trainer, assert_one_line, folder, fresh, rows, trained, values
 
 from trainer.runs import metrics
-from trainer.runs.checkpoint import load
+from trainer.runs.checkpoint import load, save
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -67,6 +67,17 @@ def test_patience_stops_after_evaluations_without_a_better_one(trainer: Trainer)
     before = values(folder("run") / "checkpoint.npz")
     assert trainer("--resume", "runs/run")[0] == 0  # it stops again at once
     assert values(folder("run") / "checkpoint.npz") == before
+
+
+def test_no_loss_is_better_than_zero(trainer: Trainer) -> None:
+    trained("run", "train.schedule=constant")
+    path = folder("run") / "checkpoint.npz"
+    state = load(path)
+    state.best_loss = 0.0
+    save(path, state)
+    best = (path.parent / "best.npz").read_bytes()
+    assert trainer("--resume", "runs/run", "train.steps=48")[0] == 0
+    assert (path.parent / "best.npz").read_bytes() == best
 
 
 # Texts that move, grow, or come from elsewhere

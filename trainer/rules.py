@@ -57,11 +57,13 @@ def add_up(split: tuple[float, ...]) -> bool:
 def paths(value: Any) -> str | tuple[str, ...]:
     """The path of a file, or several."""
     found = tuple(map(os.fspath, value if isinstance(value, list | tuple) else [value]))
+    if not all(found):
+        raise ValueError
     return found if len(found) > 1 else found[0]
 
 
 def at_least(low: int) -> Rule:
-    return Rule(whole, lambda n: low <= n < 2**53, f"a whole number, {low} or more, without leading zeros")
+    return Rule(whole, lambda n: low <= n < 2**53, f"a whole number from {low} to below 2^53, without leading zeros")
 
 
 def up_to(most: float) -> Rule:
@@ -81,7 +83,7 @@ Decay = Annotated[float, Rule(number, lambda x: 0 <= x <= 1e6, "a number from 0 
 Positive = Annotated[float, up_to(1e30)]
 Switch = Annotated[bool, Rule(lambda value: BOOLS[word(value).lower()], lambda _: True, "true or false")]
 Paths = Annotated[
-    str | tuple[str, ...], Rule(paths, any, "the path of a text file, a list of paths, or - for standard input")
+    str | tuple[str, ...], Rule(paths, bool, "the path of a text file, a list of paths, or - for standard input")
 ]
 Encoding = Annotated[
     str, Rule(word, lambda name: "".encode(name) is not None, "an encoding that Python knows, such as utf-8 or cp1252")

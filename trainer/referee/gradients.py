@@ -29,7 +29,8 @@ def check_derivatives(
     blind = blindness(at, witness, config.check)
     for k, verdict in enumerate(verdicts):
         if not verdict.passed:
-            verdicts[k] = replace(verdict, words=in_words(verdict, witness, own, wrong))
+            words = too_strict(verdict, at, config) or in_words(verdict, witness, own, wrong)
+            verdicts[k] = replace(verdict, words=words)
         elif verdict.of in blind:
             verdicts[k] = replace(verdict, passed=False, words=blind[verdict.of])
     return [check_sum(witness, own), *verdicts]
@@ -51,20 +52,41 @@ def check_again(witness: Witness) -> dict[str, Verdict]:
     return {str(verdict.of): verdict for verdict in verdicts if not verdict.passed}
 
 
+def given(check: Check) -> str:
+    """What the configuration gives of eps, rtol and atol, as it is written there."""
+    values = {key: getattr(check, key) for key in ("eps", "rtol", "atol")}
+    return ", ".join(f"check.{key}={value:g}" for key, value in values.items() if value != "auto")
+
+
+def derived(check: Check) -> Check:
+    """The same check with none of these given."""
+    return replace(check, eps="auto", rtol="auto", atol="auto")
+
+
+def too_strict(verdict: Verdict, at: Point, config: Config) -> str:
+    """That a gradient is right to rounding, which a given rtol or atol does not allow for; "" where that is not so."""
+    if verdict.name != "gradient" or not given(config.check):
+        return ""
+    dtype, of = config.model.dtype, str(verdict.of)
+    tol = tolerances(at, derived(config.check), dtype)
+    if verdict.error > tol.atol[of] + tol.rtol[of] * abs(verdict.expected):
+        return ""
+    numbers = f"off by {verdict.error:.1e} at {verdict.worst}, of {abs(verdict.expected):.1e}"
+    return f"d{of} is right to rounding, {numbers}: {given(config.check)} is too strict for {dtype}; give auto"
+
+
 def blindness(at: Point, witness: Witness, check: Check) -> dict[str, str]:
     """For each gradient of which a given eps, rtol or atol sees nothing, where `auto` would, words for that."""
-    given = {f"check.{key}": getattr(check, key) for key in ("eps", "rtol", "atol") if getattr(check, key) != "auto"}
-    if not given:
+    if not given(check):
         return {}
-    seen = seen_by(at, witness, replace(check, eps="auto", rtol="auto", atol="auto"))
+    seen = seen_by(at, witness, derived(check))
     unseen = seen - seen_by(at, witness, check)
     if not unseen:
         return {}
     eps = [10.0**k for k in range(-15, -1) if seen <= seen_by(at, witness, replace(check, eps=10.0**k))]
-    advice = f"check.eps from {eps[0]:.0e} to {eps[-1]:.0e}" if "check.eps" in given and eps else "auto"
-    told = ", ".join(f"{key}={value:g}" for key, value in given.items())
+    advice = f"check.eps from {eps[0]:.0e} to {eps[-1]:.0e}" if check.eps != "auto" and eps else "auto"
     return {
-        name: f"the check of d{name} sees nothing at {told}: it would pass an error of a tenth of it; give {advice}"
+        name: f"the check of d{name} sees nothing at {given(check)}, and passes an error of a tenth; give {advice}"
         for name in unseen
     }
 

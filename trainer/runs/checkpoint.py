@@ -88,7 +88,7 @@ def load(path: str | Path) -> Checkpoint:
         return unpack(arrays, json.loads(arrays.pop("meta").tobytes()), str(path))
     except Exception:  # whatever damage makes zipfile, NumPy or json raise, and what does not fit together
         what = f"not a checkpoint of format 1 to {FORMAT}, or a damaged one"
-        advice = "give a run; of a damaged one, --last takes checkpoint.npz and --from best.npz"
+        advice = "give another file of the run: best.npz, or with --last checkpoint.npz"
         raise UserError(f"{what}, {path}; {advice}") from None
 
 
@@ -106,6 +106,8 @@ def unpack(arrays: dict[str, Array], meta: dict[str, Any], where: str) -> Checkp
     for name, own in arrays_of(p, state).items():
         array = arrays.pop(name)
         if (array.shape, array.dtype) != (own.shape, own.dtype):
+            raise ValueError
+        if not np.isfinite(array).all():
             raise ValueError
         own[...] = array
     if arrays:

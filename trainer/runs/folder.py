@@ -37,7 +37,8 @@ def all_runs(start: Path, file: str = "checkpoint.npz") -> list[Path]:
     found = sorted(each.parent for each in start.rglob(file))
     if not found:
         what = f"no run with a {file} in this folder" if start.exists() else "no such run"
-        raise UserError(f"{what}, {absolute(start)}; train first, or give the path of a run")
+        newest = " (--last takes checkpoint.npz)" if file == "best.npz" and [*start.rglob("checkpoint.npz")] else ""
+        raise UserError(f"{what}, {absolute(start)}; train first, or give the path of a run{newest}")
     return found
 
 
@@ -51,7 +52,7 @@ def find(run: str | Path | None, file: str = "checkpoint.npz") -> Path:
 
 def open_run(run: str | Path | None, last: bool = False) -> tuple[Checkpoint, Path]:
     """The best checkpoint of the run that is meant, or with `last` its newest, and its file. Raises UserError."""
-    path = find(run, "best.npz")
+    path = find(run, "checkpoint.npz" if last and run else "best.npz")
     if last and path.name == "best.npz":
         path = path.with_name("checkpoint.npz")
     return load(path), path

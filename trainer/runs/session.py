@@ -119,7 +119,8 @@ class Session:
         checkpoint, say = self.checkpoint, self.journal.say
         checkpoint.blas = products
         if checkpoint.metrics_length:
-            say(f"resuming {self.folder} at step {checkpoint.step} of {self.config.train.steps}")
+            own = f", with {self.own.path} as its backward pass" if self.own else ""
+            say(f"resuming {self.folder} at step {checkpoint.step} of {self.config.train.steps}{own}")
         else:
             summary.introduce(self.journal, checkpoint, self.corpus)
         if self.own and self.config.check.enabled and (words := self.own.complaint()):  # biases of zero hide some
@@ -192,13 +193,13 @@ class Session:
         losses = checkpoint.losses = self.evaluate(checkpoint.parameters, splits, self.config.log.eval_examples)
         train_loss, val_loss = losses["train"], losses.get("val", math.nan)
         self.require(train_loss < 100 * math.log(checkpoint.sizes.V), f"the training loss is {train_loss:.4g}")
-        seen = metrics.histograms(step)
-        self.journal.row("eval", step=checkpoint.step, train_loss=train_loss, val_loss=val_loss, histograms=seen)
         told = ", ".join(f"{split} {loss:.4f}" for split, loss in losses.items())
         say(f"step {checkpoint.step}: {told} nats per character")
         if (seconds := self.journal.seconds() - began) > 10:
             say(f"evaluating took {seconds:.0f} s, which a smaller log.eval_examples shortens")
-        if val_loss < (checkpoint.best_loss or math.inf):
+        seen = metrics.histograms(step)
+        self.journal.row("eval", step=checkpoint.step, train_loss=train_loss, val_loss=val_loss, histograms=seen)
+        if val_loss < (math.inf if checkpoint.best_loss is None else checkpoint.best_loss):
             checkpoint.best_loss, checkpoint.best_step = val_loss, checkpoint.step
             self.save("best.npz")
         self.stopped = summary.without_progress(checkpoint)

@@ -53,8 +53,12 @@ def begin(
 ) -> Checkpoint:
     """The state before the first step, initial or with the parameters of another run.
 
-    Raises UserError if the other run cannot be read, or has other sizes.
+    Raises UserError if the other run cannot be read or has other sizes, or dropout is to go with a pass of one's own.
     """
+    if own:
+        for key in ("dropout", "embedding_dropout", "context_dropout"):
+            if rate := getattr(config.train, key):
+                raise UserError(f"train.{key}={rate:g} does not go with --backward, {own.path}; set it to 0")
     sizes = sizes_of(config, corpus.vocabulary)
     p = model.initial(sizes, config.model.dtype, np.random.default_rng([config.seed, WEIGHTS]))
     checkpoint = Checkpoint(
@@ -109,7 +113,8 @@ def reopen(folder: Path, overrides: Overrides, own: OwnBackward | None) -> Check
         raise UserError(f"{what}, {folder}; {ANOTHER}, or use it as it is")
     if bool(checkpoint.backward) != bool(own):
         advice = f"give --backward {quoted(checkpoint.backward)}" if checkpoint.backward else "leave --backward out"
-        raise UserError(f"this run was trained with another backward pass, {folder}; {advice}")
+        its = checkpoint.backward or "the model's own backward pass"
+        raise UserError(f"this run was trained with {its}, {folder}; {advice}")
     checkpoint.backward = own.path if own else None
     for override in overrides:
         if override.partition("=")[0].strip() not in ("train.steps", "data.path"):

@@ -74,7 +74,9 @@ def diverged(checkpoint: Checkpoint, what: str, folder: Path) -> str:
     train, step = checkpoint.config.train, checkpoint.step
     rate = optim.learning_rate(train, step - 1)
     advice = "try less train.weight_decay" if rate * train.weight_decay > 1 else other_rate(train, "a lower")
-    happened = f"training diverged at step {step}: {what}, at learning rate {rate:g}"
+    happened = f"training had diverged by step {step}: {what}, at learning rate {rate:g}"
+    if checkpoint.backward and not checkpoint.config.check.enabled:
+        advice += f"; --check tells whether {checkpoint.backward} is right"
     return f"{happened}; the last good state is {folder / 'checkpoint.npz'}; {advice}"
 
 
@@ -133,8 +135,9 @@ def remark(best: Checkpoint, newest: Checkpoint, corpus: Corpus) -> str:
     if train_loss > 1.05 * log_V:
         return f"the training loss is above log V = {log_V:.4f}: worse than knowing nothing; {lower}"
     if train_loss > 0.98 * counting:
-        other = other_rate(best.config.train, "another")
-        return f"not clearly better than counting the characters, {counting:.4f} nats: train for longer, or {other}"
+        usual = best.config.train.learning_rate == RATES[best.config.train.optimizer]
+        other = "" if usual else f", or {other_rate(best.config.train, 'another')}"
+        return f"not clearly better than counting the characters, {counting:.4f} nats: train for longer{other}"
     if best.best_loss is not None and val_loss > 1.02 * best.best_loss:
         rose = f"from step {best.step} on validation rose to {val_loss:.4f} and training"
         if train_loss > best.losses["train"]:
