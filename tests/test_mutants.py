@@ -52,7 +52,7 @@ PROBES = {
     "FED": of_referee.test_a_batch_that_is_not_of_the_text_is_found_and_stops_nothing,
     "MASKS": of_referee.test_masks_hold_two_values_and_keep_what_chance_allows,
     "SHOWN": of_referee.test_evaluation_is_held_against_the_plain_pass,
-    "BLIND": partial(of_referee.test_a_check_that_sees_nothing_says_so, {"rtol": 0.5}, "check.rtol=0.5: ", "all"),
+    "BLIND": partial(of_referee.test_a_check_that_sees_nothing_says_so, {"rtol": 0.5}, "check.rtol=0.5, and ", "all"),
     "THREADS": of_referee.test_the_sum_over_the_threads_is_computed_again,
     "CHANCE": partial(of_referee.test_a_count_is_as_far_off_as_it_is_surprising_at_most_that_often, 40, 0.9),
     "RATE": partial(of_referee.test_the_learning_rate_follows_its_definition, "step", 0),
