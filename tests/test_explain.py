@@ -211,16 +211,16 @@ def test_the_picture_asks_for_matplotlib(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("run", "context", "target", "logits", "html", "words"),
     [
-        *((None, None, "0", logits, None, "--logits is") for logits in ("", "1", "nan,1", "1,-1e9", "1,,2")),
+        *((None, None, "0", logits, None, "give two or more") for logits in ("", "1", "nan,1", "1,-1e9", "1,,2")),
         *((None, None, target, "1,2", None, "--target is") for target in ("-1", "2", "")),
-        (0, None, "a", None, None, "give --context"),
+        (0, None, "a", None, None, "no --context"),
         (0, "a", "ab", None, None, "--target has length 2"),
         (0, "a9", "b", None, None, "the context has '9'"),
-        (0, None, "0", "1,2", None, "without RUN"),
-        (1, "ab", "c", None, None, "and --context 2"),
+        (0, None, "0", "1,2", None, "leave RUN, "),
+        (1, "ab", "c", None, None, "--context has length 2, on the command line; give at least 3"),
         (1, "bac", "", None, None, "--target has length 0"),
-        (None, None, "0", "1,2", "walk.html", "without RUN"),
-        (0, "ab", "c", None, "nowhere/walk.html", "cannot write"),
+        (None, None, "0", "1,2", "walk.html", "--logits goes with --target alone"),
+        (0, "ab", "c", None, "nowhere/walk.html", "nowhere/walk.html; make its folder"),
     ],
 )
 def test_bad_input(

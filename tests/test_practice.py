@@ -74,6 +74,7 @@ def test_a_class_is_a_table_and_what_was_written(
         Path(path).write_text(example(name))
     assert practice(list(files)) == 1
     head, good, bad, other, broken, *below = capsys.readouterr().out.splitlines()
+    assert not head.endswith(" ")
     assert head.split() == [f"d{link}" for link in NINE]
     assert good == f"right.py        right   {'right ' * 8}9 of 9"
     assert bad.endswith("WRONG   from  SHAPE ERROR WRONG SHAPE WRONG to do WRONG 0 of 9")
@@ -81,6 +82,10 @@ def test_a_class_is_a_table_and_what_was_written(
     assert broken == "unclosed.py     '(' was never closed, line 1 of unclosed.py; correct it"
     assert {"dC: 2 wrote dC[X] = demb; 1 right", "dz: 2 wrote dh · (1 - h); 1 right"} <= {*below}
     assert "dW2: 2 right, from your dlogits; 1 right" in below
+    Path("ends.py").write_text("import os\nos._exit(0)\n")
+    assert practice(["right.py", "ends.py"]) == 1
+    ended = " to do 0 of 9; line 2: os._exit(0): ended the process; what stands above it was judged"
+    assert capsys.readouterr().out.splitlines()[2].endswith(ended)
     with pytest.raises(UserError, match="cannot read"):
         practice(["right.py", "none.py"])
 
@@ -90,7 +95,7 @@ def test_a_class_is_a_table_and_what_was_written(
     [
         ("mine.py", "dlogits = (p - y / B\n", "'(' was never closed, line 1 of"),
         ("mine.py", "return 1\n", "'return' outside function, line 1 of"),
-        ("mine.py", "x = '\x00'", "null bytes"),
+        ("mine.py", "x = '\x00'", "no Python (source code string cannot contain null bytes), "),
         ("mine.py", "(" * 500 + ")" * 500, "of"),
         ("mine.ipynb", '{"cells": []}', "this is a notebook"),
     ],

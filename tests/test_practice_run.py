@@ -73,6 +73,11 @@ def test_each_fault_is_said_where_it_is(was: str, line: str, expected: str, word
     ("text", "notes", "right"),
     [
         (whole.FUNCTION, ["line 1: backward is defined, and never called"], 0),
+        (
+            f"{whole.FUNCTION}\nbackward()\n",
+            ["line 1: names made inside backward stay there; return them, and name them where it is called"],
+            0,
+        ),
         ("print(nothing)\n" + whole.RIGHT, ["line 1: NameError: name 'nothing' is not defined"], 9),
         (whole.RIGHT + "hist(dz)\n", ["line 11: NameError: name 'hist' is not defined; dz (32, 64)"], 9),
     ],

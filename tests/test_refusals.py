@@ -36,7 +36,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 CONFIG = "--config small.yaml "
 REFUSED = {
     # Which command is meant
-    "": "either --config FILE or --resume RUN",
+    "": "either --config FILE or --resume RUN, not both",
     CONFIG + "--resume runs": "either --config FILE or --resume RUN",
     "sampel": "did you mean sample?",
     "train": "the commands are sample, score, ",
@@ -54,6 +54,7 @@ REFUSED = {
     CONFIG + "--backward none.py": "none.py",
     "--resume none": "no such run, {here}/none",
     "--resume small.yaml": "cannot read the checkpoint, {here}/checkpoint.npz",
+    "score --each --surprising": "--each and --surprising, on the command line; give one",
     "sample nowhere": "no such run, {here}/nowhere",
     "sample text.txt": "not a checkpoint of format 1 to 3, or a damaged one, {here}/text.txt; give "
     "another file of the run: best.npz, or with --last checkpoint.npz",

@@ -68,7 +68,7 @@ def test_texts_and_lines_score_as_a_plain_loop_has_it(trainer: Trainer, mode: st
     assert (status, list(lines)) == (0, ["abc é\ta.txt", *blank, "cab\ta.txt", "Ä\u00a0Äfed\tb.txt", "12\tb.txt"])
     means = [np.mean(part) for part in np.split(losses, np.cumsum(sizes)[:-1])]
     assert list(map(float, nats)) == pytest.approx(means, abs=6e-5)
-    assert "6 characters that the model does not know are left out: éÄ12, no-break space\n" in err
+    assert "characters that the model does not know are left out, 6 in all: éÄ12, no-break space\n" in err
     assert err.splitlines()[-1].startswith(f"{np.mean(losses):.4f} nats, ")
     assert "b.txt" not in trainer("score", "--surprising", "b.txt")[1]  # one file needs no name
     worst_first = trainer("score", "--surprising", *contents)[1].splitlines()

@@ -239,6 +239,7 @@ def test_records_are_told(content: str, says: str) -> None:
 
 
 def test_what_cannot_be_seen_is_shown_by_its_name() -> None:
+    assert oddities.show("\n\t") == "newline, tab"
     assert oddities.show("\nab") == "ab, newline"
     assert oddities.show("\t a\u00a0é\u0301\ufeff") == "aé\u0301, tab, space, no-break space, byte-order mark"
     assert oddities.show("".join(map(chr, range(0x4E00, 0x4E64)))) == "".join(map(chr, range(0x4E00, 0x4E50))) + "..."

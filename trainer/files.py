@@ -69,7 +69,8 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = "make room, give write permission or another place"
+        missing = isinstance(error, FileNotFoundError)
+        advice = "make its folder" if missing else "make room, give write permission or another place"
         raise UserError(f"cannot write ({error.strerror or error}), {path.absolute()}; {advice}") from None
 
 

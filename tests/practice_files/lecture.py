@@ -92,7 +92,7 @@ MISTAKES = [
     ("h.T @ dlogits", "hpreact.T @ dlogits", "W2", "the layer's input is h, after tanh"),
     ("dlogits.sum(0)", "dlogits.sum(0, keepdims=True)", "b2", "keepdims?, and is otherwise right"),
     ("(1.0 - h**2) * dh", "(1.0 - h) * dh", "z", "the square is missing"),
-    ("(1.0 - h**2) * dh", "(1.0 - hpreact**2) * dh", "z", "by the output h, not by z"),
+    ("(1.0 - h**2) * dh", "(1.0 - hpreact**2) * dh", "z", "z where h belongs"),
     ("dhpreact @ W1.T", "dh @ W1.T", "emb", "the slope of tanh was skipped"),
     ("embcat.T @ dhpreact", "dhpreact.T @ embcat", "W1", "it is transposed and otherwise right"),
     ("dhpreact.sum(0)", "dhpreact.mean(0)", "b1", "a mean where a sum belongs"),

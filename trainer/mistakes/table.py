@@ -116,7 +116,7 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         Mistake("dh: the slope of tanh is missing"),
         Mistake("dh * (1 - h): the square is missing"),
         Mistake("dh * h * (1 - h): the slope of the logistic function, not of tanh"),
-        Mistake("dh * (1 - z**2): by the output h, not by z"),
+        Mistake("dh * (1 - z**2): z where h belongs; the slope is 1 - h**2"),
         Mistake("dh * (1 - tanh(h)**2): tanh was taken twice; h = tanh(z)"),
         Mistake("dh * (1 - h)**2: the square is of h alone; 1 - h**2"),
         Mistake("dh * (1 - dh**2): the slope was taken of the gradient; it is by h"),

@@ -54,7 +54,8 @@ def name(character: str) -> str:
 def show(vocabulary: str) -> str:
     """The characters, and by name those that cannot be seen."""
     seen = "".join(c for c in vocabulary if not invisible(c))
-    return ", ".join([seen[:80] + "..." * (len(seen) > 80), *map(name, filter(invisible, vocabulary))])
+    parts = [seen[:80] + "..." * (len(seen) > 80), *map(name, filter(invisible, vocabulary))]
+    return ", ".join(filter(None, parts))
 
 
 def legible(line: str) -> str:

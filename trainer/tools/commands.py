@@ -72,7 +72,8 @@ def train(
     from trainer.runs import session
 
     if (config is None) == (resume is None):
-        raise UserError("either --config FILE or --resume RUN, on the command line; see `python -m trainer --help`")
+        what = "either --config FILE or --resume RUN, not both"
+        raise UserError(f"{what}, on the command line; see `python -m trainer --help`")
     if resume is not None:
         if check or name is not None or source is not None:
             raise UserError("--check, --name, --from do not go with --resume, on the command line; leave them out")
@@ -109,7 +110,8 @@ COMMANDS = {
         {
             "overrides *": "section.key=value, in place of what the configuration says",
             "--config FILE": "train from this configuration",
-            "--resume RUN": "go on with a run; only train.steps and data.path can change",
+            "--resume RUN": "go on with a run; only train.steps (with the constant schedule), data.path and --backward"
+            " can change",
             "--check": "cross-check the gradients: check.enabled=true",
             "--name NAME": "the run's folder under runs/; by default the configuration's name",
             "--from RUN": "begin with the parameters of another run",
@@ -160,7 +162,7 @@ COMMANDS = {
         {
             "run ?": RUN,
             "--context TEXT": "the characters before the target, from a line's beginning on",
-            "--target CHAR": "the next character ('' is a line's end), or its number",
+            "--target CHAR": "the next character ('' is a line's end); with --logits its number",
             "--logits LIST": "numbers, to walk the softmax and its gradient alone",
             "--html FILE": "draw the chain as a page instead",
         },

@@ -71,12 +71,13 @@ def explain(
 
     Without a run the newest is meant, and before there is one, a very small model. Raises UserError for bad input.
     """
-    if logits is not None and run is context is html is None:
+    if logits is not None:
+        if any(option is not None for option in (run, context, html)):
+            raise UserError("--logits goes with --target alone, on the command line; leave RUN, --context, --html out")
         explain_logits(logits, target)
         return
-    if context is None or logits is not None:
-        what = "give --context, or --logits without RUN, --context and --html"
-        raise UserError(f"{what}, on the command line; see `python -m trainer explain --help`")
+    if context is None:
+        raise UserError("no --context, on the command line; give --context or --logits")
     checkpoint, which = open_model(run, context, target)
     batch = two_examples(checkpoint, context, target)
     numbers = walk(checkpoint.parameters, checkpoint.vocabulary, batch)
@@ -104,9 +105,11 @@ def two_examples(checkpoint: Checkpoint, context: str, target: str) -> Batch:
     K, lines, vocabulary = checkpoint.sizes.K, checkpoint.config.data.mode == "lines", checkpoint.vocabulary
     y = to_ids(target or "\n" * lines, vocabulary, "target")  # (1,)
     ids = to_ids("\n" * K * lines + context, vocabulary, "context")  # a line is filled up with boundaries
-    if len(y) != 1 or len(ids) < K:
-        what, need = f"--target has length {len(y)} and --context {len(context)}", 0 if lines else K
-        raise UserError(f"{what}, on the command line; give 1 (the end of a line is \\n) and at least {need}")
+    if len(y) != 1:
+        raise UserError(f"--target has length {len(y)}, on the command line; give 1 (the end of a line is \\n)")
+    if len(ids) < K:
+        what = f"--context has length {len(ids)}"
+        raise UserError(f"{what}, on the command line; give at least {K}, which the model reads")
     if len(context) > K:
         say(f"the model reads {K} characters: the last {K} of the context are used")
     first = ids[-K:]  # (K,)
@@ -186,7 +189,8 @@ def explain_logits(logits: str, target: str) -> None:
         values = np.zeros(0)
     V = len(values)
     if V < 2 or not (abs(values) <= 700).all():  # beyond 700 exp overflows; nan compares false
-        raise UserError(f"--logits is {logits!a}, on the command line; give numbers from -700 to 700, as in 2,1,0")
+        need = "two or more numbers from -700 to 700, as in 2,1,0"
+        raise UserError(f"--logits is {logits!a}, on the command line; give {need}")
     names = [str(k) for k in range(V)]
     if target not in names:
         raise UserError(f"--target is {target!a}, on the command line; with --logits give 0 to {V - 1}")

@@ -53,6 +53,8 @@ def print_scores(
     run: str | None = None, files: Sequence[str] = (), each: bool = False, surprising: bool = False
 ) -> None:
     """Print the score of files, or of standard input; with `each` of every line, with `surprising` the worst first."""
+    if each and surprising:
+        raise UserError("--each and --surprising, on the command line; give one of them")
     if run is not None and not (Path(run).is_dir() or run.endswith(".npz")):  # it is a text
         files, run = [run, *files], None
     checkpoint, path = open_run(run)
@@ -63,7 +65,7 @@ def print_scores(
     say_which(run, checkpoint, path)
     whole = Score(float(losses.mean(dtype=np.float64)), len(losses), unknown(checkpoint, pieces))
     if count := sum(whole.unknown.values()):
-        say(f"{count:,} characters that the model does not know are left out: {show(''.join(whole.unknown))}")
+        say(f"characters that the model does not know are left out, {count:,} in all: {show(''.join(whole.unknown))}")
     among = ", the ends of lines among them" if data.mode == "lines" else ""
     told = f"{whole.nats:.4f} nats, {whole.bits:.4f} bits per character; {whole.characters:,} characters{among}"
     if not (each or surprising):

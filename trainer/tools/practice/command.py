@@ -87,11 +87,11 @@ def wrapped(text: str, margin: str = "") -> str:
 def table(answers: Mapping[str, Answer]) -> Iterator[str]:
     """A line for each file, by its path; then how many wrote what, for each link."""
     width, counts = max(map(len, answers)) + 2, defaultdict[str, Counter[str]](Counter)
-    yield " " * width + columns({link: f"d{link}" for link in NINE})
+    yield " " * width + columns({link: f"d{link}" for link in NINE}).rstrip()
     for path, answer in answers.items():
         words = {each.name[1:]: "from" if "from" in each.word else each.word for each in answer.findings}
-        count = f"{columns(words)}{answer.right()} of {len(words)}" if words else answer.notes[0]
-        yield printable(f"{path:{width}}{count}")
+        count = [f"{columns(words)}{answer.right()} of {len(words)}"] if words else []
+        yield printable(f"{path:{width}}{'; '.join([*count, *answer.notes[-1:]])}")
         for finding in answer.findings:
             said = re.sub(f"(?:{WROTE}|{NUMBERS})(.*?): .*", r"wrote \1", finding.sentence)
             counts[finding.name][said or finding.fact.partition("\n")[0] or finding.word] += 1

@@ -151,10 +151,14 @@ class Judge:
             last["logits"] = last["logits"]._replace(sentence=f"{said}; it is taken in {' and '.join(taken)} instead")
         shown = {found.line for found in last.values() if found.word == "ERROR"}
         notes = [f"line {line[0]}: {said}" for line, said in self.failures.items() if line not in shown]
-        if any(found.word == "to do" for found in last.values()):
-            functions = [node for node in self.program.tree.body if isinstance(node, ast.FunctionDef)]
-            unused = [each for each in functions if each.name not in self.program.reads]
-            notes += [f"line {each.lineno}: {each.name} is defined, and never called" for each in unused]
+        to_do = {tensor for tensor, found in last.items() if found.word == "to do"}
+        functions = [node for node in self.program.tree.body if isinstance(node, ast.FunctionDef)]
+        for each in functions if to_do else []:
+            if each.name not in self.program.reads:
+                notes.append(f"line {each.lineno}: {each.name} is defined, and never called")
+            elif not to_do.isdisjoint(self.program.gradients(each)):
+                advice = "return them, and name them where it is called"
+                notes.append(f"line {each.lineno}: names made inside {each.name} stay there; {advice}")
         return Answer([*last.values()], notes, not self.failures)
 
     def cmp(self, name: str, value: Any, *_: Any) -> None:

@@ -60,9 +60,9 @@ def parse(source: bytes, path: str) -> Program:
         tree = ast.parse(source, path)
         compile(tree, path, "exec")  # finds also a return outside a function
         used = re.sub(r"(?m)^ *(import|from) .*|def \w+", "", ast.unparse(tree))
-    except SyntaxError as error:
-        raise UserError(printable(f"{error.msg}, line {error.lineno} of {path}; correct it")) from None
-    except (ValueError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        if isinstance(error, SyntaxError) and error.lineno:  # none where the bytes are no text
+            raise UserError(printable(f"{error.msg}, line {error.lineno} of {path}; correct it")) from None
         raise UserError(printable(f"no Python ({error}), {path}; give a file of Python")) from None
     return Program(path, source.decode("utf-8-sig", "replace"), tree, set(re.findall(r"\.?\b[^\W\d]\w*", used)))
 
