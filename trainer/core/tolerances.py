@@ -119,7 +119,7 @@ class Tolerances(NamedTuple):
 def tolerances(at: Point, check: Check, dtype: str) -> Tolerances:
     """Bounds on rounding and truncation of every entry, from the sizes of the numbers at hand."""
     large = magnitudes(at)
-    eps = nudges(check, large.moves)
+    eps = nudge_sizes(check, large.moves)
     B, u, smallest = len(at.batch.targets), machine_epsilon(dtype), float(np.finfo(dtype).smallest_normal)
     rtol, atol = {}, {}
     for name in ORDER:
@@ -137,7 +137,7 @@ def tolerances(at: Point, check: Check, dtype: str) -> Tolerances:
     return Tolerances(eps, *given(check, rtol, atol), large.chain * ROUNDING * large.into_loss)
 
 
-def nudges(check: Check, moves: dict[str, float]) -> dict[str, float]:
+def nudge_sizes(check: Check, moves: dict[str, float]) -> dict[str, float]:
     """For each tensor eps, how far an entry is nudged, where a nudge by 1 moves z or the logits so far."""
     if check.eps != "auto":
         return dict.fromkeys(ORDER, float(check.eps))
@@ -181,7 +181,7 @@ def of_slopes(at: Point, check: Check, dtype: str) -> Tolerances:
     """
     large, moves = magnitudes(at), reach(at)
     B, u, smallest = len(at.batch.targets), machine_epsilon(dtype), float(np.finfo(dtype).smallest_normal)
-    eps, rtol, atol = nudges(check, moves), {}, {}
+    eps, rtol, atol = nudge_sizes(check, moves), {}, {}
     loss = large.chain * ROUNDING * large.into_loss
     for name in ORDER:
         n, t = at.tensor(name).size, moves[name]

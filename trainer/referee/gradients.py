@@ -52,7 +52,7 @@ def check_again(witness: Witness) -> dict[str, Verdict]:
     return {str(verdict.of): verdict for verdict in verdicts if not verdict.passed}
 
 
-def given(check: Check) -> str:
+def as_written(check: Check) -> str:
     """What the configuration gives of eps, rtol and atol, as it is written there."""
     values = {key: getattr(check, key) for key in ("eps", "rtol", "atol")}
     return ", ".join(f"check.{key}={value:g}" for key, value in values.items() if value != "auto")
@@ -65,19 +65,19 @@ def derived(check: Check) -> Check:
 
 def too_strict(verdict: Verdict, at: Point, config: Config) -> str:
     """That a gradient is right to rounding, which a given rtol or atol does not allow for; "" where that is not so."""
-    if verdict.name != "gradient" or not given(config.check):
+    if verdict.name != "gradient" or not as_written(config.check):
         return ""
     dtype, of = config.model.dtype, str(verdict.of)
     tol = tolerances(at, derived(config.check), dtype)
     if verdict.error > tol.atol[of] + tol.rtol[of] * abs(verdict.expected):
         return ""
     numbers = f"off by {verdict.error:.1e} at {verdict.worst}, of {abs(verdict.expected):.1e}"
-    return f"d{of} is right to rounding, {numbers}: {given(config.check)} is too strict for {dtype}; give auto"
+    return f"d{of} is right to rounding, {numbers}: {as_written(config.check)} is too strict for {dtype}; give auto"
 
 
 def blindness(at: Point, witness: Witness, check: Check) -> dict[str, str]:
     """For each gradient of which a given eps, rtol or atol sees nothing, where `auto` would, words for that."""
-    if not given(check):
+    if not as_written(check):
         return {}
     seen = seen_by(at, witness, derived(check))
     unseen = seen - seen_by(at, witness, check)
@@ -86,7 +86,7 @@ def blindness(at: Point, witness: Witness, check: Check) -> dict[str, str]:
     eps = [10.0**k for k in range(-15, -1) if seen <= seen_by(at, witness, replace(check, eps=10.0**k))]
     advice = f"check.eps from {eps[0]:.0e} to {eps[-1]:.0e}" if check.eps != "auto" and eps else "auto"
     return {
-        name: f"the check of d{name} sees nothing at {given(check)}, and passes an error of a tenth; give {advice}"
+        name: f"the check of d{name} sees nothing at {as_written(check)}, and passes an error of a tenth; give {advice}"
         for name in unseen
     }
 
