@@ -14,7 +14,7 @@ from trainer.core.links import LINKS, ORDER
 from trainer.core.model import INNER, NAMES, Batch, Parameters, Sizes
 from trainer.core.numerical import Point
 from trainer.core.ops import Array
-from trainer.core.tolerances import of_slopes, tolerances
+from trainer.core.tolerances import tolerances
 from trainer.core.verdict import Verdict, compare
 from trainer.text.batches import draw_masks
 
@@ -59,13 +59,14 @@ def scene(sizes: Sizes, B: int, seed: int = 0, **options: Any) -> Scene:
 def test_numerical_gradients_and_slopes_are_autograds(sizes: Sizes, B: int, method: str) -> None:
     s = scene(sizes, B, method=method)
     right, found = plain_model.gradients(s.p, s.batch), s.numerical()
-    for name, eps in of_slopes(s.at, s.check, "float64").eps.items():
+    for name, eps in tolerances(s.at, s.check, "float64", slopes=True).eps.items():
         # What a central difference of step 6e-6 rounds and truncates is of the order of 1e-10.
         near = (1e-8 if method == "central" else 1e-14) * abs(right[name]).max()
         np.testing.assert_allclose(found[name], right[name], rtol=0, atol=near, err_msg=name)
         direction = s.rng.standard_normal(right[name].shape)
-        slope, near = numerical.slope(s.at, name, direction, method, eps), 10 * near * math.sqrt(direction.size)
-        assert slope == pytest.approx(float(np.vdot(right[name], direction)), abs=near), name
+        direction /= np.linalg.norm(direction)
+        slope = numerical.slope(s.at, name, direction, method, eps)
+        assert slope == pytest.approx(float(np.vdot(right[name], direction)), abs=10 * near), name
 
 
 def test_the_formulas_of_the_links_are_right() -> None:
@@ -111,7 +112,7 @@ def test_directions_see_a_wrong_tensor_and_then_look_at_every_entry(name: str, m
 def test_the_smallest_error_of_one_entry_that_directions_see() -> None:
     """At the lecture shape, one per cent of a tensor's largest gradient, in nine steps of ten."""
     s = scene(Sizes(27, 3, 10, 200), 32)
-    tol = of_slopes(s.at, s.check, "float32")
+    tol = tolerances(s.at, s.check, "float32", slopes=True)
     for name, gradient in s.hand.items():
         wrong = gradient.copy()
         wrong[np.unravel_index(int(abs(wrong).argmax()), wrong.shape)] *= 1.01

@@ -267,7 +267,7 @@ def test_nothing_is_judged_where_the_type_cannot_hold_the_numbers() -> None:
 
 def gradient_verdicts(witness: Witness, config: Config) -> list[Verdict]:
     at = numerical.point(witness.before, witness.batch)
-    return check_derivatives(witness, at, config, np.random.default_rng(0), map, {})
+    return check_derivatives(witness, at, config, np.random.default_rng(0), map)
 
 
 def test_the_sum_over_the_threads_is_computed_again() -> None:
@@ -321,14 +321,14 @@ def test_where_its_own_tolerances_see_nothing_either_a_check_is_silent() -> None
 def test_a_wrong_link_of_ones_own_is_named_in_its_own_line() -> None:
     config = configured()
     witness, corpus = witnessed(config)
-    own = {link: f"line {k} of mine.py: {link}" for k, link in enumerate(witness.gradients)}
+    own = witness.own = {link: f"line {k} of mine.py: {link}" for k, link in enumerate(witness.gradients)}
     for name, words in (("logits", "p - y does not sum to zero"), ("W2", "dlogits is right, dW2 is wrong")):
         gradient = witness.gradients[name]
         kept = gradient.copy()
         gradient.setflags(write=True)
         gradient[1, 1] += 1
         rng = np.random.default_rng(0)
-        verdicts = referee.examine(witness, corpus, config, rng, Spread(corpus), own=own)
+        verdicts = referee.examine(witness, corpus, config, rng, Spread(corpus))
         first = next(verdict for verdict in verdicts if not verdict.passed)
         assert str(first.words).startswith(f"{words}: look at {own[name]}")
         assert not any("threads.py" in str(each.words) or "_backward" in str(each.words) for each in verdicts[:7])

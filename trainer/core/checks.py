@@ -13,7 +13,7 @@ from trainer.core.links import ORDER
 from trainer.core.model import NAMES, Sizes
 from trainer.core.numerical import Mapper, Point, loss_at
 from trainer.core.ops import Array
-from trainer.core.tolerances import Tolerances, of_slopes, tolerances
+from trainer.core.tolerances import Tolerances, tolerances
 from trainer.core.verdict import Verdict, compare
 
 
@@ -27,7 +27,7 @@ def check_gradients(
     g = as_vector(at.p.sizes, by_hand)
     # Rows of C that the batch does not read are zero exactly, which no slope would show.
     if check.coordinates == "directions" and not by_hand["C"][unread(at)].any():
-        tol = of_slopes(at, check, dtype)
+        tol = tolerances(at, check, dtype, slopes=True)
         verdicts = [check_slope(at, name, by_hand[name], tol, check.method, rng) for name in ORDER]
         if all(verdict.passed for verdict in verdicts):
             return [*verdicts, descent(at, g, tol)]
@@ -51,16 +51,18 @@ def check_entries(at: Point, name: str, by_hand: Array, expected: Array, tol: To
 def check_slope(
     at: Point, name: str, by_hand: Array, tol: Tolerances, method: str, rng: np.random.Generator
 ) -> Verdict:  # fmt: skip
-    """One tensor along one random direction, whose entries have mean 0 and variance 1.
+    """One tensor along one random direction of length 1.
 
-    An error e of the gradient moves the slope by the sum of e times the direction, which is about as large as the norm
-    of e and is small by chance only: below a tenth of it once in a dozen steps or more, in step after step never.
+    An error e of the gradient moves the slope by the sum of e times the direction, which is about as large as the root
+    mean square of e and is small by chance only: below a tenth of it once in a dozen steps or more, in step after step
+    never.
     """
     hand = by_hand.astype(np.float64)
-    direction = rng.uniform(-math.sqrt(3), math.sqrt(3), hand.shape)
+    direction = rng.standard_normal(hand.shape)
+    direction /= np.linalg.norm(direction)
     expected = numerical.slope(at, name, direction, method, tol.eps[name])
-    norm = math.sqrt(float(np.vdot(hand, hand)))
-    return compare("gradient", np.vdot(hand, direction), expected, tol.atol[name] + tol.rtol[name] * norm, of=name)
+    allowed = tol.atol[name] + tol.rtol[name] * float(np.linalg.norm(hand)) / math.sqrt(hand.size)
+    return compare("gradient", np.vdot(hand, direction), expected, allowed, of=name)
 
 
 def unread(at: Point) -> Array:

@@ -108,7 +108,7 @@ def kept(mask: Array | None) -> float:
 
 
 class Tolerances(NamedTuple):
-    """For each tensor eps, how far an entry is nudged, and what may separate the two gradients."""
+    """For each tensor eps, how far it is nudged, and what may separate the two gradients."""
 
     eps: dict[str, float]
     rtol: dict[str, float]
@@ -116,25 +116,37 @@ class Tolerances(NamedTuple):
     loss: float  # what rounding does to the loss in float64
 
 
-def tolerances(at: Point, check: Check, dtype: str) -> Tolerances:
-    """Bounds on rounding and truncation of every entry, from the sizes of the numbers at hand."""
+def tolerances(at: Point, check: Check, dtype: str, slopes: bool = False) -> Tolerances:
+    """Bounds on rounding and truncation of every entry, from the sizes of the numbers at hand.
+
+    Or of the slope along a direction of length 1 through each tensor, where rtol is for the root mean square of the
+    gradient. It moves the numbers no farther than an entry does, but in all examples at once. The errors of n entries
+    add up as their root, and so to that of one: to a quarter of what is allowed for the worst of them, and without its
+    chain where n is large. A wrong suspicion costs a full check of the step.
+    """
     large = magnitudes(at)
     eps = nudge_sizes(check, large.moves)
     B, u, smallest = len(at.batch.targets), machine_epsilon(dtype), float(np.finfo(dtype).smallest_normal)
     rtol, atol = {}, {}
     for name in ORDER:
-        t = large.moves[name]
+        t, chain = large.moves[name], large.chain
         bend = eps[name] * t * eps[name] * t  # a power would raise OverflowError where this is infinite
         lost = (
             large.rounding(name, ROUNDING) if check.method == "complex-step" else ROUNDING * large.into_loss / eps[name]
         )
-        quotient = lost + bend * t
-        touched = B if name in NAMES else 1
-        rounding = large.rounding(name, u) + quotient
-        rtol[name] = float(large.chain * (u * large.into_loss + bend))
+        quotient = chain * (lost + bend * t)
+        if slopes:
+            chain = max(1.0, chain / math.sqrt(at.tensor(name).size)) / 4
+        touched = B if slopes or name in NAMES else 1
+        rounding = chain * large.rounding(name, u) + quotient
+        rtol[name] = float(chain * u * large.into_loss + large.chain * bend)
         # Below the smallest normal number digits are lost, whatever the size of the result.
-        atol[name] = float(large.chain * rounding * math.sqrt(touched) / B + smallest * t)
-    return Tolerances(eps, *given(check, rtol, atol), large.chain * ROUNDING * large.into_loss)
+        atol[name] = float(rounding * math.sqrt(touched) / B + smallest * t)
+    if check.rtol != "auto":
+        rtol = dict.fromkeys(ORDER, float(check.rtol))
+    if check.atol != "auto":
+        atol = dict.fromkeys(ORDER, float(check.atol))
+    return Tolerances(eps, rtol, atol, large.chain * ROUNDING * large.into_loss)
 
 
 def nudge_sizes(check: Check, moves: dict[str, float]) -> dict[str, float]:
@@ -144,55 +156,6 @@ def nudge_sizes(check: Check, moves: dict[str, float]) -> dict[str, float]:
     if check.method == "complex-step":
         return dict.fromkeys(ORDER, 1e-20)  # its square is lost beside any number
     return {name: max(ROUNDING ** (1 / 3) / moves[name], 1e-300) for name in ORDER}
-
-
-def given(
-    check: Check, rtol: dict[str, float], atol: dict[str, float]
-) -> tuple[dict[str, float], dict[str, float]]:  # fmt: skip
-    """These tolerances, where the configuration gives none of its own."""
-    return (
-        rtol if check.rtol == "auto" else dict.fromkeys(ORDER, float(check.rtol)),
-        atol if check.atol == "auto" else dict.fromkeys(ORDER, float(check.atol)),
-    )
-
-
-def reach(at: Point) -> dict[str, float]:
-    """How far z or a logit moves along a random direction through each tensor, by chance almost never farther.
-
-    A direction has numbers of variance 1, and what many of them move by is taken as six standard deviations. What moves
-    the hidden units of an example moves a logit by the norm of that times the norm of its column of W2 at most.
-    """
-    (_, K, _, H), p, kept_h = at.p.sizes, at.p, kept(at.batch.h_mask)
-    into_unit, into_logit = longest(p.W1.T), longest(p.W2.T)
-    of_z = {"z": 1.0, "emb": into_unit, "W1": longest(at.a.emb), "b1": 1.0}
-    of_z["C"] = math.sqrt(K) * kept(at.batch.emb_mask) * into_unit
-    of_logits = {"logits": 1.0, "h": into_logit, "W2": longest(at.a.h), "b2": 1.0}
-    through = max(1.0, kept_h * into_logit * math.sqrt(H))
-    deviations = of_logits | {name: deviation * through for name, deviation in of_z.items()}
-    return {name: max(1.0, 6 * deviations[name]) for name in ORDER}
-
-
-def of_slopes(at: Point, check: Check, dtype: str) -> Tolerances:
-    """The same for slopes along random directions; rtol is for the norm of the gradient.
-
-    Each of n entries is off by a rounding, and the sum of n of them times numbers of variance 1 by sqrt(n) times that:
-    of a quarter of what is allowed for the worst entry, and without its chain where n is large, because the sum goes by
-    the root mean square. A wrong suspicion costs a full check of the step.
-    """
-    large, moves = magnitudes(at), reach(at)
-    B, u, smallest = len(at.batch.targets), machine_epsilon(dtype), float(np.finfo(dtype).smallest_normal)
-    eps, rtol, atol = nudge_sizes(check, moves), {}, {}
-    loss = large.chain * ROUNDING * large.into_loss
-    for name in ORDER:
-        n, t = at.tensor(name).size, moves[name]
-        chain = max(1.0, large.chain / math.sqrt(n)) / 4
-        bend = eps[name] * t * eps[name] * t
-        quotient = (loss * t if check.method == "complex-step" else loss / eps[name]) + bend * t
-        touched = B if name in NAMES else 1
-        entry = chain * large.rounding(name, u) * math.sqrt(touched) / B + smallest * t
-        rtol[name] = chain * u * large.into_loss + bend
-        atol[name] = entry * math.sqrt(n) + quotient
-    return Tolerances(eps, *given(check, rtol, atol), loss)
 
 
 def of_initial_loss(h: Array, targets: Array, V: int) -> float:

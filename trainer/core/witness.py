@@ -1,6 +1,6 @@
 """A step that is looked at, as a whole: the parts of its batch put together, and what it changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,8 @@ from trainer.core.ops import Array
 class Witness:
     """All that a step computed. The next step moves `after` and `state_after` on, and writes over `g`."""
 
-    def __init__(self, step: Step, before: Before) -> None:
+    def __init__(self, step: Step, before: Before, own: Mapping[str, str] | None = None) -> None:
+        self.own = own or {}  # for each link, where it is written, if the backward pass is the user's own
         self.number, self.rate, self.batch, self.passes, self.g = step[:5]
         self.before, self.after, self.sizes = before.p, step.p, step.p.sizes
         self.state_before, self.state_after = before.state, step.state

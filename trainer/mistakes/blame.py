@@ -23,8 +23,6 @@ from trainer.core.verdict import Verdict
 from trainer.core.witness import Witness, by_name, masks
 from trainer.mistakes.diagnosis import near, rounding, what_was_done
 
-Own = Mapping[str, str]  # for each link, where it is written, if the backward pass is the user's own
-
 
 def wrote_into(error: ValueError) -> str | None:
     """Which operation wrote into what it was given, from NumPy's error for that; None for another error."""
@@ -37,25 +35,26 @@ def wrote_into(error: ValueError) -> str | None:
     return f"{called[-1] if called else last.name} wrote into what it was given: look at {place}; return a new array"
 
 
-def in_words(verdict: Verdict, witness: Witness, own: Own, wrong: Collection[str] = ()) -> str:
-    """What a failed check on gradients says; `wrong` are the tensors whose gradients are."""
-    if verdict.name == "gradient":
-        return of_gradient(verdict, witness, own, wrong)
-    if verdict.name == "descent":
-        numbers = f"predicted {verdict.expected:.3e}, actual {verdict.found:.3e}"
-        where = "look at the gradients of the parameters"
-        return f"a small step against the gradient does not lower the loss as predicted: {where}; {numbers}"
+def of_descent(verdict: Verdict) -> str:
+    """What a failed check of a small step says."""
+    numbers = f"predicted {verdict.expected:.3e}, actual {verdict.found:.3e}"
+    where = "look at the gradients of the parameters"
+    return f"a small step against the gradient does not lower the loss as predicted: {where}; {numbers}"
+
+
+def of_sum(verdict: Verdict, witness: Witness) -> str:
+    """What is said where p - y does not sum to zero."""
 
     def is_right(dlogits: Array) -> bool:
         return bool((np.abs(dlogits.sum(axis=1)) <= verdict.tolerance).all())
 
-    place = own.get("logits") or suspect("logits", witness, arrays("logits", witness), is_right)
+    place = witness.own.get("logits") or suspect("logits", witness, arrays("logits", witness), is_right)
     numbers = f"largest sum {verdict.error:.3e}, at most {verdict.tolerance:.3e} by rounding"
     return f"p - y does not sum to zero: look at {place}, {LINKS['logits'].formula}; {numbers}"
 
 
-def of_gradient(verdict: Verdict, witness: Witness, own: Own, wrong: Collection[str]) -> str:
-    """What is right before it, where to look, the worst entry, and what was done instead."""
+def of_gradient(verdict: Verdict, witness: Witness, wrong: Collection[str]) -> str:
+    """What is right before it, where to look, the worst entry, what was done instead; `wrong` are all that failed."""
     tensor, link = str(verdict.of), LINKS[str(verdict.of)]
     worst = f"worst at {verdict.worst}: by hand {verdict.found:.4e}, numerical {verdict.expected:.4e}"
     if before := [name for name in link.needs if name in wrong]:
@@ -64,8 +63,8 @@ def of_gradient(verdict: Verdict, witness: Witness, own: Own, wrong: Collection[
     right = link.right(**{name: given[name] for name in link.takes})
     formula = link.formula if mask_of(tensor, witness) is None else link.dropout
     is_right = partial(holds, verdict)
-    if tensor in own:
-        where = f"{own[tensor]}; it should be {formula}"
+    if tensor in witness.own:
+        where = f"{witness.own[tensor]}; it should be {formula}"
     elif near(by_hand, right, rounding(by_hand.dtype)) and not is_right(right):
         where = f"{link.forward}: {formula} is the derivative of something else"
     else:

@@ -5,9 +5,6 @@ Slow and obvious on purpose, in float64, and not the code that trains: `feeding`
 words and looks at the sum over threads.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 import numpy as np
 
 from trainer.config import Config
@@ -25,12 +22,10 @@ from trainer.text.corpus import Corpus
 
 def examine(
     witness: Witness, corpus: Corpus, config: Config, rng: np.random.Generator, seen: Spread, mapper: Mapper = map,
-    own: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Verdict]:  # fmt: skip
     """All that is checked of a step but the first loss: verdicts in the order in which blame is laid.
 
-    `seen` remembers what earlier steps drew; `mapper` makes the passes of the numerical gradients; `own` says for each
-    link where it is written, if the backward pass is the user's own.
+    `seen` remembers what earlier steps drew; `mapper` makes the passes of the numerical gradients.
     """
     batch, x = witness.batch, witness.forward
     fed = [check_batch(batch, corpus, seen, witness.number), *check_masks(batch, witness.sizes, config.train, seen)]
@@ -41,5 +36,5 @@ def examine(
     if all(verdict.passed for verdict in forward) and not np.isfinite(x["logits"]).all():
         return forward  # the numbers are too large for their type: training diverges, and nothing can be compared
     at = numerical.point(witness.before, batch)
-    gradients = check_derivatives(witness, at, config, rng, mapper, own)
+    gradients = check_derivatives(witness, at, config, rng, mapper)
     return [*forward, *fed, *gradients, check_update(witness, at, config.train), *seen.verdicts()]

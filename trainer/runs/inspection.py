@@ -48,7 +48,6 @@ class Inspector:
     def __post_init__(self) -> None:
         self.config, self.tallies = self.checkpoint.config, self.checkpoint.checks
         self.seen = Spread(self.corpus)  # what earlier steps drew
-        self.lines = self.own.lines if self.own else {}
         self.mapper = threads.mapper(self.pool, self.checkpoint.threads)
 
     def due(self, step: int) -> bool:
@@ -69,7 +68,7 @@ class Inspector:
             self.judge([first], 0)
         if self.due(step):
             began, rng = time.monotonic(), np.random.default_rng([self.config.seed, CHECKS, OF_STEP, step])
-            verdicts = referee.examine(witness, self.corpus, self.config, rng, self.seen, self.mapper, self.lines)
+            verdicts = referee.examine(witness, self.corpus, self.config, rng, self.seen, self.mapper)
             if self.checked() == 1:  # the first is slower: memory and caches are cold
                 seconds = time.monotonic() - began
                 whole = tqdm.format_interval(math.ceil(seconds * self.config.train.steps / check.every))
@@ -77,7 +76,7 @@ class Inspector:
                 self.journal.say(f"checks take about {seconds:.2g} s a step, {whole} for this run; cheaper: {cheaper}")
             self.judge(verdicts, step)
         elif math.isfinite(witness.loss):  # else training diverges
-            self.judge([check_sum(witness, self.lines)], step)
+            self.judge([check_sum(witness)], step)
 
     def judge(self, verdicts: Sequence[Verdict], step: int) -> None:
         """Count verdicts and log them; the first that failed is a failure, what else has words a warning."""

@@ -167,7 +167,7 @@ class Session:
         checkpoint.step = made = step.number + 1
         last = made == self.config.train.steps
         if step.before:
-            self.look(Witness(step, step.before))
+            self.look(Witness(step, step.before, self.own.lines if self.own else None))
         if last or made % log.eval_every == 0:
             self.validate(step)
         if last or made % log.checkpoint_every == 0 or self.asked or self.stopped:
