@@ -11,7 +11,6 @@ from trainer import referee
 from trainer.config import Check, Config, Data, Model, Train
 from trainer.core import loop, model, optim
 from trainer.core.model import Parameters, Sizes
-from trainer.core.witness import Witness
 from trainer.referee.spread import Spread
 from trainer.runs import threads
 from trainer.text.batches import batches
@@ -151,11 +150,11 @@ def false_alarms(scenes: Iterable[Scene]) -> tuple[int, list[str]]:
         state, drawn = optim.initial_state(train, s.p), batches(s.corpus, s.config, 0)
         with np.errstate(all="ignore"):
             for step in loop.steps(train, s.p, state, 0, drawn, gradients, s.checked.__contains__):
-                if step.before is None:
+                if not step.looked_at:
                     continue
                 count += 1
                 rng = np.random.default_rng([s.config.seed, step.number])
-                verdicts = referee.examine(Witness(step, step.before), s.corpus, s.config, rng, seen)
+                verdicts = referee.examine(step, s.corpus, s.config, rng, seen)
                 wrong = [verdict for verdict in verdicts if not verdict.passed]
                 alarms += [f"seed {s.config.seed}, {s.sizes}, step {step.number}: {verdict}" for verdict in wrong]
                 if not np.isfinite(s.p.flat.sum(dtype=np.float64)):

@@ -12,22 +12,22 @@ from trainer.config import Train
 from trainer.core import loop, model, ops
 from trainer.core.model import INNER, NAMES, Batch, Parameters, Sizes
 from trainer.core.ops import Array
-from trainer.core.witness import Witness
+from trainer.core.step import Step
 from trainer.runs import threads
 
 SHAPES = list(product((0.0, 0.3), (0.0, 0.5), (1, 2, 3), range(4)))
 
 
-def witness(p: Parameters, batch: Batch, parts: int) -> Witness:
+def witness(p: Parameters, batch: Batch, parts: int) -> Step:
     """The second step of a training that stands still, on so many threads."""
     with ThreadPoolExecutor(3) as pool:
         compute = threads.gradients(p, parts, pool)
         made = loop.steps(Train(learning_rate=1e-300), p, {}, 0, repeat(batch), compute, lambda step: step == 1)
         first, second = islice(made, 2)
-    assert first.before is None
-    assert second.before is not None
+    assert not first.looked_at
+    assert second.looked_at
     assert len(second.passes) == parts
-    return Witness(second, second.before)
+    return second
 
 
 def mask(rng: np.random.Generator, shape: tuple[int, int], rate: float) -> Array | None:
@@ -65,11 +65,10 @@ def test_a_step_that_is_looked_at_keeps_what_was_before() -> None:
     state = {"velocity": np.ones_like(p.flat)}
     compute = threads.gradients(p, 1, ThreadPoolExecutor(1))
     (step,) = islice(loop.steps(train, p, state, 0, repeat(batch), compute, lambda step: True), 1)
-    assert step.before is not None
-    assert (step.before.p.flat == start).all()
-    assert (step.before.state["velocity"] == 1).all()
+    assert (step.before.flat == start).all()
+    assert (step.state_before["velocity"] == 1).all()
     np.testing.assert_array_equal(state["velocity"], 0.5 + step.g.flat)
-    np.testing.assert_array_equal(step.p.flat, start - 0.1 * state["velocity"])
+    np.testing.assert_array_equal(step.after.flat, start - 0.1 * state["velocity"])
 
 
 @pytest.mark.parametrize("H", [1, 2, 10, 200, 3000])

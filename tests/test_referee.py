@@ -11,11 +11,10 @@ from search import Inline, some_corpus
 from trainer import referee
 from trainer.config import Check, Config, Data, Model, Train
 from trainer.core import loop, model, numerical, optim
-from trainer.core.loop import Step
 from trainer.core.model import Batch, Sizes
 from trainer.core.ops import Array
+from trainer.core.step import Step
 from trainer.core.verdict import Verdict
-from trainer.core.witness import Witness
 from trainer.referee import feeding
 from trainer.referee.evaluation import check_evaluation
 from trainer.referee.forward import check_forward
@@ -35,7 +34,7 @@ def configured(dtype: str = "float32", check: dict[str, Any] | None = None, **tr
     return Config(Data("-"), shape, Train(**given), Check(enabled=True, **(check or {})))
 
 
-def witnessed(config: Config, steps: int = 1, lines: bool = True, parts: int = 1) -> tuple[Witness, Corpus]:
+def witnessed(config: Config, steps: int = 1, lines: bool = True, parts: int = 1) -> tuple[Step, Corpus]:
     """The last of so many steps, from a model with random biases."""
     rng = np.random.default_rng(3)
     corpus = some_corpus(SIZES.V, SIZES.K, lines, "noise", rng)
@@ -45,8 +44,8 @@ def witnessed(config: Config, steps: int = 1, lines: bool = True, parts: int = 1
     state, drawn = optim.initial_state(config.train, p), batches(corpus, config, 0)
     step: Step
     for step in loop.steps(config.train, p, state, 0, drawn, gradients, lambda number: number == steps - 1):
-        if step.before:
-            return Witness(step, step.before), corpus
+        if step.looked_at:
+            return step, corpus
     raise AssertionError
 
 
@@ -71,7 +70,7 @@ def test_the_learning_rate_follows_its_definition(schedule: str, warmup: int) ->
         assert scheduled_rate(train, step) == pytest.approx(optim.learning_rate(train, step), rel=1e-12, abs=1e-16)
 
 
-def move_verdict(witness: Witness, config: Config) -> Verdict:
+def move_verdict(witness: Step, config: Config) -> Verdict:
     return check_update(witness, numerical.point(witness.before, witness.batch), config.train)
 
 
@@ -265,7 +264,7 @@ def test_nothing_is_judged_where_the_type_cannot_hold_the_numbers() -> None:
 # Gradients.
 
 
-def gradient_verdicts(witness: Witness, config: Config) -> list[Verdict]:
+def gradient_verdicts(witness: Step, config: Config) -> list[Verdict]:
     at = numerical.point(witness.before, witness.batch)
     return check_derivatives(witness, at, config, np.random.default_rng(0), map)
 

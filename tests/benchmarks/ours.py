@@ -16,7 +16,6 @@ from trainer.config import Check, Config
 from trainer.core import checks, numerical
 from trainer.core.numerical import Point
 from trainer.core.ops import Array
-from trainer.core.witness import Witness
 from trainer.runs import threads
 from trainer.runs.inspection import Inspector
 from trainer.runs.journal import Journal
@@ -102,8 +101,8 @@ def first_step(shape: tuple[int, ...]) -> tuple[Point, dict[str, Array]]:
     """Where the first step stands in float64, and its nine gradients by hand."""
     with training(configure(shape)) as session:
         step = next(session.steps())
-        assert step.before
-        return numerical.point(step.before.p, step.batch), Witness(step, step.before).gradients
+        assert step.looked_at
+        return numerical.point(step.before, step.batch), step.gradients
 
 
 def checking(shape: tuple[int, ...], method: str) -> float:

@@ -6,46 +6,18 @@ parameters and what the rule remembers are copied before the update.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from trainer.config import Train
 from trainer.core import model, optim
-from trainer.core.model import Activations, Batch, InnerGradients, Parameters
+from trainer.core.model import Batch, Parameters
 from trainer.core.optim import State
-
-
-class Pass(NamedTuple):
-    """What a forward and backward pass through a part of a batch computed."""
-
-    activations: Activations
-    inner: InnerGradients
-
+from trainer.core.step import Pass, Step
 
 # From p, g and a batch: forward and backward through the batch, in parts; the gradient of the mean loss goes into g.
 Gradients = Callable[[Parameters, Parameters, Batch], Sequence[Pass]]
 # An update, of which each call moves a part of the flat vector; and what calls it until the whole has been moved.
 Move = Callable[[slice], None]
 InParts = Callable[[Move], object]
-
-
-class Before(NamedTuple):
-    """A step's parameters and what the rule remembered, before its update."""
-
-    p: Parameters
-    state: State
-
-
-class Step(NamedTuple):
-    """A step that has been made. The next one moves p and state on, and writes over g."""
-
-    number: int
-    rate: float  # the learning rate
-    batch: Batch
-    passes: Sequence[Pass]  # the parts of the batch, in their order
-    g: Parameters  # of the mean loss of the batch
-    p: Parameters  # after the update
-    state: State
-    before: Before | None  # if it was looked at
 
 
 def at_once(move: Move) -> None:
@@ -62,11 +34,11 @@ def steps(
     g = model.zeros(p.sizes, p.flat.dtype)
     fixed = Parameters(p.sizes, model.frozen(p.flat.view()))  # the same numbers, for passes, which may not write
     for number in range(first, train.steps):
-        batch, before = next(batches), None
-        if looked_at(number):
-            own_state = {name: vector.copy() for name, vector in state.items()}
-            before = Before(Parameters(p.sizes, p.flat.copy()), own_state)
+        batch, before, state_before, looked = next(batches), p, state, looked_at(number)
+        if looked:
+            before = Parameters(p.sizes, p.flat.copy())
+            state_before = {name: vector.copy() for name, vector in state.items()}
         passes = gradients(fixed, g, batch)
         rate = optim.learning_rate(train, number)
         in_parts(partial(optim.update, train, p, g, state, rate, number))
-        yield Step(number, rate, batch, passes, g, p, state, before)
+        yield Step(number, rate, batch, passes, g, p, state, looked, before, state_before)

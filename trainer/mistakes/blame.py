@@ -19,8 +19,8 @@ from trainer.core import model, ops
 from trainer.core.links import LINKS
 from trainer.core.model import NAMES
 from trainer.core.ops import Array
+from trainer.core.step import Step, by_name, masks
 from trainer.core.verdict import Verdict
-from trainer.core.witness import Witness, by_name, masks
 from trainer.mistakes.diagnosis import near, rounding, what_was_done
 
 
@@ -42,33 +42,33 @@ def of_descent(verdict: Verdict) -> str:
     return f"a small step against the gradient does not lower the loss as predicted: {where}; {numbers}"
 
 
-def of_sum(verdict: Verdict, witness: Witness) -> str:
+def of_sum(verdict: Verdict, step: Step) -> str:
     """What is said where p - y does not sum to zero."""
 
     def is_right(dlogits: Array) -> bool:
         return bool((np.abs(dlogits.sum(axis=1)) <= verdict.tolerance).all())
 
-    place = witness.own.get("logits") or suspect("logits", witness, arrays("logits", witness), is_right)
+    place = step.own.get("logits") or suspect("logits", step, arrays("logits", step), is_right)
     numbers = f"largest sum {verdict.error:.3e}, at most {verdict.tolerance:.3e} by rounding"
     return f"p - y does not sum to zero: look at {place}, {LINKS['logits'].formula}; {numbers}"
 
 
-def of_gradient(verdict: Verdict, witness: Witness, wrong: Collection[str]) -> str:
+def of_gradient(verdict: Verdict, step: Step, wrong: Collection[str]) -> str:
     """What is right before it, where to look, the worst entry, what was done instead; `wrong` are all that failed."""
     tensor, link = str(verdict.of), LINKS[str(verdict.of)]
     worst = f"worst at {verdict.worst}: by hand {verdict.found:.4e}, numerical {verdict.expected:.4e}"
     if before := [name for name in link.needs if name in wrong]:
         return f"d{tensor} is wrong, as d{before[-1]} before it is; {worst}"
-    given, by_hand = arrays(tensor, witness), witness.gradients[tensor]
+    given, by_hand = arrays(tensor, step), step.gradients[tensor]
     right = link.right(**{name: given[name] for name in link.takes})
-    formula = link.formula if mask_of(tensor, witness) is None else link.dropout
+    formula = link.formula if mask_of(tensor, step) is None else link.dropout
     is_right = partial(holds, verdict)
-    if tensor in witness.own:
-        where = f"{witness.own[tensor]}; it should be {formula}"
+    if tensor in step.own:
+        where = f"{step.own[tensor]}; it should be {formula}"
     elif near(by_hand, right, rounding(by_hand.dtype)) and not is_right(right):
         where = f"{link.forward}: {formula} is the derivative of something else"
     else:
-        where = f"{suspect(tensor, witness, given, is_right)}, {formula}"
+        where = f"{suspect(tensor, step, given, is_right)}, {formula}"
     done = what_was_done(tensor, by_hand, right, given)
     known = "".join(f"d{name} is right, " for name in link.needs)
     return f"{known}d{tensor} is wrong: look at {where}; {worst}" + (f"; {done}" if done else "")
@@ -79,16 +79,16 @@ def holds(verdict: Verdict, again: Array) -> bool:
     return bool(abs(float(again[tuple(verdict.worst or ())]) - verdict.expected) <= verdict.tolerance)
 
 
-def mask_of(tensor: str, witness: Witness) -> Array | None:
+def mask_of(tensor: str, step: Step) -> Array | None:
     """The mask of dropout that stands before the gradient by a tensor, if one does."""
-    return masks(witness.batch).get({"z": "h", "C": "emb"}.get(tensor, ""))
+    return masks(step.batch).get({"z": "h", "C": "emb"}.get(tensor, ""))
 
 
-def arrays(tensor: str, witness: Witness) -> dict[str, Any]:
+def arrays(tensor: str, step: Step) -> dict[str, Any]:
     """The step in float64, under the names of the table of mistakes, as the link of a tensor takes it."""
-    (V, K, D, H), batch, mask = witness.sizes, witness.batch, mask_of(tensor, witness)
-    named = {name: getattr(witness.before, name) for name in NAMES} | witness.forward
-    named |= {f"d{name}": gradient for name, gradient in witness.gradients.items()}
+    (V, K, D, H), batch, mask = step.sizes, step.batch, mask_of(tensor, step)
+    named = {name: getattr(step.before, name) for name in NAMES} | step.forward
+    named |= {f"d{name}": gradient for name, gradient in step.gradients.items()}
     found: dict[str, Any] = {name: array.astype(np.float64) for name, array in named.items()}
     if mask is not None:  # the way back through dropout comes first
         found[f"d{LINKS[tensor].needs[-1]}"] *= mask
@@ -99,14 +99,14 @@ def arrays(tensor: str, witness: Witness) -> dict[str, Any]:
     return found | {"X": batch.contexts, "Y": batch.targets, "B": len(exps), "K": K, "D": D, "H": H, "V": V}
 
 
-def suspect(tensor: str, witness: Witness, given: Mapping[str, Any], is_right: Callable[[Array], bool]) -> str:
+def suspect(tensor: str, step: Step, given: Mapping[str, Any], is_right: Callable[[Array], bool]) -> str:
     """The function to look at: the first whose result is wrong when it is run once more on what it was given."""
-    dtype, link, mask = witness.g.flat.dtype, LINKS[tensor], mask_of(tensor, witness)
-    if tensor == "logits" and not near(ops.softmax(witness.forward["logits"]), given["p"], rounding(dtype)):
+    dtype, link, mask = step.g.flat.dtype, LINKS[tensor], mask_of(tensor, step)
+    if tensor == "logits" and not near(ops.softmax(step.forward["logits"]), given["p"], rounding(dtype)):
         return "softmax"
     if mask is not None:
         before = link.needs[-1]
-        dropped = ops.dropout_backward(witness.gradients[before], mask)
+        dropped = ops.dropout_backward(step.gradients[before], mask)
         if not near(dropped, given[f"d{before}"], rounding(dtype)):
             return "dropout_backward (forward: dropout)"
     operation = getattr(ops, link.backward)
@@ -118,7 +118,7 @@ def suspect(tensor: str, witness: Witness, given: Mapping[str, Any], is_right: C
         case _:
             alone = operation(*(given[name].astype(dtype) for name in link.takes))
     words = f"{link.backward} (forward: {link.forward})"
-    return at_fault(words, "backward", alone, lambda: once_more(witness)[tensor], is_right)
+    return at_fault(words, "backward", alone, lambda: once_more(step)[tensor], is_right)
 
 
 def at_fault(
@@ -132,13 +132,13 @@ def at_fault(
     return f"gradients in threads.py ({chain} by itself gives what it should)"
 
 
-def once_more(witness: Witness) -> dict[str, Array]:
+def once_more(step: Step) -> dict[str, Array]:
     """The nine gradients by the same forward and backward, one part of the batch after the other."""
-    p, start, inner = witness.before, 0, []
+    p, start, inner = step.before, 0, []
     g, own = (model.zeros(p.sizes, p.flat.dtype) for _ in range(2))
-    for each in witness.passes:
-        batch = witness.batch.rows(slice(start, start + len(each.activations.emb)))
-        inner.append(model.backward(p, batch, model.forward(p, batch), own, 1 / len(witness.batch.targets)))
+    for each in step.passes:
+        batch = step.batch.rows(slice(start, start + len(each.activations.emb)))
+        inner.append(model.backward(p, batch, model.forward(p, batch), own, 1 / len(step.batch.targets)))
         g.flat += own.flat
         start += len(batch.targets)
     return by_name(inner, g)

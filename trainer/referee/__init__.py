@@ -10,8 +10,8 @@ import numpy as np
 from trainer.config import Config
 from trainer.core import numerical
 from trainer.core.numerical import Mapper
+from trainer.core.step import Step, masks
 from trainer.core.verdict import Verdict
-from trainer.core.witness import Witness, masks
 from trainer.referee.feeding import check_batch, check_masks
 from trainer.referee.forward import check_forward
 from trainer.referee.gradients import check_derivatives
@@ -21,20 +21,20 @@ from trainer.text.corpus import Corpus
 
 
 def examine(
-    witness: Witness, corpus: Corpus, config: Config, rng: np.random.Generator, seen: Spread, mapper: Mapper = map,
+    step: Step, corpus: Corpus, config: Config, rng: np.random.Generator, seen: Spread, mapper: Mapper = map,
 ) -> list[Verdict]:  # fmt: skip
     """All that is checked of a step but the first loss: verdicts in the order in which blame is laid.
 
     `seen` remembers what earlier steps drew; `mapper` makes the passes of the numerical gradients.
     """
-    batch, x = witness.batch, witness.forward
-    fed = [check_batch(batch, corpus, seen, witness.number), *check_masks(batch, witness.sizes, config.train, seen)]
+    batch, x = step.batch, step.forward
+    fed = [check_batch(batch, corpus, seen, step.number), *check_masks(batch, step.sizes, config.train, seen)]
     misshapen = any(mask.shape != x[name].shape for name, mask in masks(batch).items())
-    if misshapen or batch.contexts.min() < 0 or batch.contexts.max() >= witness.sizes.V:
+    if misshapen or batch.contexts.min() < 0 or batch.contexts.max() >= step.sizes.V:
         return fed  # nothing else can be computed
-    forward = check_forward(witness)
+    forward = check_forward(step)
     if all(verdict.passed for verdict in forward) and not np.isfinite(x["logits"]).all():
         return forward  # the numbers are too large for their type: training diverges, and nothing can be compared
-    at = numerical.point(witness.before, batch)
-    gradients = check_derivatives(witness, at, config, rng, mapper)
-    return [*forward, *fed, *gradients, check_update(witness, at, config.train), *seen.verdicts()]
+    at = numerical.point(step.before, batch)
+    gradients = check_derivatives(step, at, config, rng, mapper)
+    return [*forward, *fed, *gradients, check_update(step, at, config.train), *seen.verdicts()]

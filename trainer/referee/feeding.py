@@ -8,9 +8,9 @@ import numpy as np
 from trainer.config import Train
 from trainer.core.model import Batch, Sizes
 from trainer.core.ops import Array
+from trainer.core.step import masks
 from trainer.core.tolerances import machine_epsilon
 from trainer.core.verdict import Verdict, compare
-from trainer.core.witness import masks
 from trainer.referee.spread import BATCHES, MASKS, Spread, by_chance
 from trainer.text.corpus import Corpus, windows
 
@@ -26,7 +26,7 @@ def examples_at(corpus: Corpus, positions: Array, K: int) -> Array:
     return ids
 
 
-def check_batch(batch: Batch, corpus: Corpus, seen: Spread, step: int) -> Verdict:
+def check_batch(batch: Batch, corpus: Corpus, seen: Spread, number: int) -> Verdict:
     """The verdict `batch`: places in the training split, examples as the text has them, and not an earlier batch."""
     positions, (B, K), (start, end) = batch.positions, batch.contexts.shape, corpus.splits["train"]
     assert positions is not None
@@ -46,7 +46,7 @@ def check_batch(batch: Batch, corpus: Corpus, seen: Spread, step: int) -> Verdic
         said = f"example {b} has {made}, the text {right[b, :K].tolist()} and {right[b, K]} at place {positions[b]}"
         return replace(verdict, words=f"{wrong}: {function}: {said}")
     seen.see_positions(positions)
-    first = seen.earlier(positions, step)
+    first = seen.earlier(positions, number)
     words = f"{wrong}: {BATCHES}: its batch is that of step {first}, place by place"
     return verdict if first is None else replace(verdict, passed=False, words=words)
 

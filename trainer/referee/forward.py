@@ -14,9 +14,9 @@ from trainer.core import model, ops
 from trainer.core.links import FORWARD
 from trainer.core.model import Batch, Parameters
 from trainer.core.ops import Array
+from trainer.core.step import Step, masks
 from trainer.core.tolerances import loosened, machine_epsilon, sum_of
 from trainer.core.verdict import Verdict, compare
-from trainer.core.witness import Witness, masks
 from trainer.mistakes.blame import at_fault, holds
 from trainer.mistakes.diagnosis import Candidate, instead, rounding
 
@@ -59,26 +59,26 @@ def bounds(p: Parameters, x: Mapping[str, Array], u: float) -> dict[str, Array]:
     }
 
 
-def check_forward(witness: Witness) -> list[Verdict]:
+def check_forward(step: Step) -> list[Verdict]:
     """The verdicts `forward` of a step: emb, z, h, logits, loss, the last with the mean that is shown."""
-    p, batch, dtype = witness.before, witness.batch, witness.before.flat.dtype
-    found = {name: witness.forward[name].astype(np.float64) for name in ("emb", "z", "h", "logits")}
+    p, batch, dtype = step.before, step.batch, step.before.flat.dtype
+    found = {name: step.forward[name].astype(np.float64) for name in ("emb", "z", "h", "logits")}
     right = in_float64(p, batch, found)
     bound = bounds(p, right, machine_epsilon(dtype))
-    found["loss"] = np.append(ops.cross_entropy(witness.forward["logits"], batch.targets), witness.loss)  # (B + 1,)
+    found["loss"] = np.append(ops.cross_entropy(step.forward["logits"], batch.targets), step.loss)  # (B + 1,)
     right["loss"], bound["loss"] = (np.append(each["loss"], each["loss"].mean()) for each in (right, bound))
     verdicts = []
     for of, value in found.items():
         verdict = compare("forward", value, right[of], loosened(bound[of], right[of], dtype), of)
         if not verdict.passed:
-            verdict = replace(verdict, words=told(verdict, witness, value, right[of]))
+            verdict = replace(verdict, words=told(verdict, step, value, right[of]))
         verdicts.append(verdict)
     return verdicts
 
 
-def told(verdict: Verdict, witness: Witness, found: Array, right: Array) -> str:
+def told(verdict: Verdict, step: Step, found: Array, right: Array) -> str:
     """What is wrong, where to look, and what was done instead where it can be told."""
-    p, batch, x, tensor = witness.before, witness.batch, witness.forward, str(verdict.of)
+    p, batch, x, tensor = step.before, step.batch, step.forward, str(verdict.of)
     alone = {
         "emb": lambda: model.embed(p.C, batch),
         "z": lambda: ops.affine(x["emb"], p.W1, p.b1),
@@ -87,21 +87,21 @@ def told(verdict: Verdict, witness: Witness, found: Array, right: Array) -> str:
     }
     place = FORWARD[tensor].operation + " or dropout" * (tensor in masks(batch))
     if verdict.worst == [len(batch.targets)]:
-        place = "loss in witness.py"
+        place = "loss in step.py"
     elif tensor in alone:
         whole = lambda: model.forward(p, batch)._asdict()[tensor]
         place = at_fault(place, "forward", alone[tensor](), whole, partial(holds, verdict))
-    sizes = len(batch.targets), witness.sizes.V, witness.sizes.K
-    done = instead(found, right, slips(tensor, witness), rounding(witness.g.flat.dtype), sizes=sizes)
+    sizes = len(batch.targets), step.sizes.V, step.sizes.K
+    done = instead(found, right, slips(tensor, step), rounding(step.g.flat.dtype), sizes=sizes)
     worst = f"worst at {verdict.worst}: {verdict.found:.6e}, should be {verdict.expected:.6e}"
     where = f"look at {place}, {FORWARD[tensor].formula}"
     return f"the forward pass: {tensor} is wrong: {where}; {worst}" + (f"; {done}" if done else "")
 
 
-def slips(tensor: str, witness: Witness) -> list[Candidate]:
+def slips(tensor: str, step: Step) -> list[Candidate]:
     """What people do instead, and what it gives."""
-    p, batch = witness.before, witness.batch
-    x = {name: array.astype(np.float64) for name, array in witness.forward.items()}
+    p, batch = step.before, step.batch
+    x = {name: array.astype(np.float64) for name, array in step.forward.items()}
     plain = in_float64(p, batch._replace(emb_mask=None, h_mask=None), x)
     found = {
         "emb": ("the context was reversed", in_float64(p, batch._replace(contexts=batch.contexts[:, ::-1]))["emb"]),

@@ -16,9 +16,9 @@ from trainer.config import Train
 from trainer.core.model import NAMES, Parameters, zeros
 from trainer.core.numerical import Point
 from trainer.core.ops import Array
+from trainer.core.step import Step
 from trainer.core.tolerances import ROUNDING, loosened, machine_epsilon
 from trainer.core.verdict import Verdict, compare
-from trainer.core.witness import Witness
 from trainer.mistakes.diagnosis import Candidate, instead, multiple, rounding, times
 from trainer.referee.forward import in_float64, losses
 
@@ -26,15 +26,15 @@ BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 WRONG = "the update is wrong: look at"
 
 
-def scheduled_rate(train: Train, step: int) -> float:
+def scheduled_rate(train: Train, number: int) -> float:
     """A rising warm-up; then constant, tenfold less at half and at three quarters, or half a cosine wave."""
-    share = step / train.steps
-    if step < train.warmup_steps:
-        factor = (step + 1) / train.warmup_steps
+    share = number / train.steps
+    if number < train.warmup_steps:
+        factor = (number + 1) / train.warmup_steps
     elif train.schedule == "step":
         factor = 0.1 ** ((share >= 0.5) + (share >= 0.75))
     elif train.schedule == "cosine":
-        factor = (1 + math.cos(math.pi * (step - train.warmup_steps) / (train.steps - train.warmup_steps))) / 2
+        factor = (1 + math.cos(math.pi * (number - train.warmup_steps) / (train.steps - train.warmup_steps))) / 2
     else:
         factor = 1
     return train.learning_rate * factor
@@ -47,39 +47,39 @@ def remembered(train: Train, g: Array) -> dict[str, tuple[float, Array]]:
     return {"velocity": (train.momentum, g)} if train.momentum else {}
 
 
-def against(g: Array, state: Mapping[str, Array], step: int, mean: bool = True, square: bool = True) -> Array:
+def against(g: Array, state: Mapping[str, Array], number: int, mean: bool = True, square: bool = True) -> Array:
     """What p moves against, by the state after the step, without decay; with AdamW's bias corrections or not."""
     if "m" not in state:
         return state.get("velocity", g)
-    root = np.sqrt((1 - BETA2) * state["v"] / (1 - BETA2 ** (step + 1) if square else 1))
+    root = np.sqrt((1 - BETA2) * state["v"] / (1 - BETA2 ** (number + 1) if square else 1))
     # The factor comes last, because a tiny m times 1 - beta loses digits.
-    return np.asarray(state["m"] / (root + EPS) * ((1 - BETA1) / (1 - BETA1 ** (step + 1) if mean else 1)))
+    return np.asarray(state["m"] / (root + EPS) * ((1 - BETA1) / (1 - BETA1 ** (number + 1) if mean else 1)))
 
 
-def check_update(witness: Witness, at: Point, train: Train) -> Verdict:
+def check_update(step: Step, at: Point, train: Train) -> Verdict:
     """The verdict `update` of a step: of learning_rate, velocity, m or v where that is wrong, else of a parameter."""
-    step, rate, dtype, own = witness.number, witness.rate, witness.g.flat.dtype, scheduled_rate(train, witness.number)
+    number, rate, dtype, own = step.number, step.rate, step.g.flat.dtype, scheduled_rate(train, step.number)
     u, lost = machine_epsilon(dtype), 8 * ROUNDING * train.learning_rate  # by cos, near the end of its half wave
     verdict = compare("update", rate, own, lost, "learning_rate")
     if not verdict.passed:
-        words = f"{WRONG} learning_rate in optim.py: {rate:.6g} at step {step}, should be {own:.6g}"
+        words = f"{WRONG} learning_rate in optim.py: {rate:.6g} at step {number}, should be {own:.6g}"
         return replace(verdict, words=words)
-    g = witness.g.flat.astype(np.float64)
-    state = {name: vector.astype(np.float64) for name, vector in witness.state_after.items()}
+    g = step.g.flat.astype(np.float64)
+    state = {name: vector.astype(np.float64) for name, vector in step.state_after.items()}
     for name, (factor, added) in remembered(train, g).items():
-        before = witness.state_before[name].astype(np.float64)
+        before = step.state_before[name].astype(np.float64)
         held = factor * before
         bound = 4 * u * (np.abs(held) + np.abs(added))  # two products, a sum, a constant: half a unit each
         verdict = compare("update", state[name], held + added, loosened(bound, held + added, dtype), name)
         if not verdict.passed:
             known = [("it was not touched", before), ("what it held before was cleared", added)]
             done = instead(state[name], held + added, known, rounding(dtype)) or "it is another"
-            return placed(verdict, witness, f"{rule(train)} in optim.py: {name} is wrong: {done}")
-    verdict = check_move(witness, train, g, state)
+            return placed(verdict, step, f"{rule(train)} in optim.py: {name} is wrong: {done}")
+    verdict = check_move(step, train, g, state)
     if not verdict.passed:
         return verdict
-    old = float(losses(at.a.logits, witness.batch.targets).mean())
-    new = float(in_float64(witness.after, witness.batch)["loss"].mean())
+    old = float(losses(at.a.logits, step.batch.targets).mean())
+    new = float(in_float64(step.after, step.batch)["loss"].mean())
     uphill = f"the update went uphill, {old:.4f} -> {new:.4f}: is the learning rate too high?"
     return replace(verdict, words=uphill) if new > old else verdict
 
@@ -89,10 +89,10 @@ def rule(train: Train) -> str:
     return "adam" if train.optimizer == "adamw" else "momentum" if train.momentum else "sgd"
 
 
-def check_move(witness: Witness, train: Train, g: Array, state: Mapping[str, Array]) -> Verdict:
+def check_move(step: Step, train: Train, g: Array, state: Mapping[str, Array]) -> Verdict:
     """The verdict on the parameters after the step, by its rate and by what the rule remembers then."""
-    rate, p, dtype, along = witness.rate, witness.before, witness.g.flat.dtype, against(g, state, witness.number)
-    before, after, u = p.flat.astype(np.float64), witness.after.flat.astype(np.float64), machine_epsilon(dtype)
+    rate, p, dtype, along = step.rate, step.before, step.g.flat.dtype, against(g, state, step.number)
+    before, after, u = p.flat.astype(np.float64), step.after.flat.astype(np.float64), machine_epsilon(dtype)
     decayed = zeros(p.sizes, np.float64)
     decayed.C[...], decayed.W1[...], decayed.W2[...] = 1, 1, 1
     decay = train.weight_decay * decayed.flat * before
@@ -103,21 +103,21 @@ def check_move(witness: Witness, train: Train, g: Array, state: Mapping[str, Arr
     bound = loosened(bound, right, dtype)
     verdict = compare("update", after, right, bound)
     if verdict.passed:
-        return placed(verdict, witness)
+        return placed(verdict, step)
     slips = {
         "the move went with the gradient, uphill": decay - along,
         "the gradient stands where what the rule remembers belongs": decay + g,
         "weight decay is missing": along,
         "weight decay reaches the biases too": along + train.weight_decay * before,
-        "there is no bias correction": decay + against(g, state, witness.number, False, False),
-        "the mean has no bias correction": decay + against(g, state, witness.number, False),
-        "the mean square has no bias correction": decay + against(g, state, witness.number, True, False),
+        "there is no bias correction": decay + against(g, state, step.number, False, False),
+        "the mean has no bias correction": decay + against(g, state, step.number, False),
+        "the mean square has no bias correction": decay + against(g, state, step.number, True, False),
     }
     candidates = [(words, -rate * other) for words, other in slips.items()]
     off = Parameters(p.sizes, ~(np.abs(after - right) <= bound))
     done = what_moved(off, after - before, right - before, -rate * decay, candidates, bound, rounding(dtype))
     function = "update" if "weight decay" in done else rule(train)
-    return placed(verdict, witness, f"{function} in optim.py: {done}")
+    return placed(verdict, step, f"{function} in optim.py: {done}")
 
 
 def what_moved(
@@ -138,9 +138,9 @@ def what_moved(
     return f"{where}{done or 'the move is another'}"
 
 
-def placed(verdict: Verdict, witness: Witness, wrong: str = "") -> Verdict:
+def placed(verdict: Verdict, step: Step, wrong: str = "") -> Verdict:
     """The verdict on a flat vector, with its worst entry as one of a parameter; and what is wrong, in words."""
-    here = Parameters(witness.sizes, np.arange(len(witness.g.flat)) == verdict.worst)
+    here = Parameters(step.sizes, np.arange(len(step.g.flat)) == verdict.worst)
     name = next(name for name in NAMES if getattr(here, name).any())
     entry = np.argwhere(getattr(here, name))[0].tolist()
     words = f"{WRONG} {wrong}; worst at {name}{entry}: {verdict.found:.6e}, should be {verdict.expected:.6e}"

@@ -17,8 +17,8 @@ from trainer import referee
 from trainer.config import Check, Config
 from trainer.core import checks, loop, model, ops, tolerances
 from trainer.core.model import Batch, Parameters
+from trainer.core.step import Step
 from trainer.core.verdict import Verdict
-from trainer.core.witness import Witness
 from trainer.errors import RunFailed
 from trainer.referee.gradients import check_sum
 from trainer.referee.spread import Spread
@@ -59,24 +59,24 @@ class Inspector:
         """How many steps have been checked."""
         return int(self.tallies.get("descent", {}).get("run", 0))
 
-    def examine(self, witness: Witness) -> None:
+    def examine(self, step: Step) -> None:
         """Check a step that is due, of another one that p - y sums to zero, and of the very first its loss."""
-        step, check = witness.number, self.config.check
-        if step == 0:
-            first = first_loss(check, witness.before, witness.batch, self.checkpoint.source)
+        number, check = step.number, self.config.check
+        if number == 0:
+            first = first_loss(check, step.before, step.batch, self.checkpoint.source)
             self.journal.say(f"first loss  {first.found:.4f} nats; log V = {first.expected:.4f}")
             self.judge([first], 0)
-        if self.due(step):
-            began, rng = time.monotonic(), np.random.default_rng([self.config.seed, CHECKS, OF_STEP, step])
-            verdicts = referee.examine(witness, self.corpus, self.config, rng, self.seen, self.mapper)
+        if self.due(number):
+            began, rng = time.monotonic(), np.random.default_rng([self.config.seed, CHECKS, OF_STEP, number])
+            verdicts = referee.examine(step, self.corpus, self.config, rng, self.seen, self.mapper)
             if self.checked() == 1:  # the first is slower: memory and caches are cold
                 seconds = time.monotonic() - began
                 whole = tqdm.format_interval(math.ceil(seconds * self.config.train.steps / check.every))
                 cheaper = "a larger check.every or check.coordinates=directions"
                 self.journal.say(f"checks take about {seconds:.2g} s a step, {whole} for this run; cheaper: {cheaper}")
-            self.judge(verdicts, step)
-        elif math.isfinite(witness.loss):  # else training diverges
-            self.judge([check_sum(witness)], step)
+            self.judge(verdicts, number)
+        elif math.isfinite(step.loss):  # else training diverges
+            self.judge([check_sum(step)], number)
 
     def judge(self, verdicts: Sequence[Verdict], step: int) -> None:
         """Count verdicts and log them; the first that failed is a failure, what else has words a warning."""
@@ -152,6 +152,5 @@ def check(config: Config | str | Path | dict[str, Any]) -> list[Verdict]:
         p.b1[...], p.b2[...] = rng.standard_normal(p.b1.shape), rng.standard_normal(p.b2.shape)
         gradients = threads.gradients(p, checkpoint.threads, pool)
         step = next(loop.steps(config.train, p, checkpoint.state, 0, iter([batch]), gradients, lambda _: True))
-        assert step.before
-        witness, mapper = Witness(step, step.before), threads.mapper(pool, checkpoint.threads)
-        return [at_start, *referee.examine(witness, corpus, config, rng, Spread(corpus), mapper)]
+        mapper = threads.mapper(pool, checkpoint.threads)
+        return [at_start, *referee.examine(step, corpus, config, rng, Spread(corpus), mapper)]

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from trainer import files
-from trainer.core import loop
 from trainer.core.model import NAMES
 from trainer.core.ops import Array
-from trainer.core.witness import Witness
+from trainer.core.step import Step
 from trainer.runs.folder import find
 from trainer.text.corpus import Corpus
 
@@ -22,28 +21,28 @@ Row = dict[str, Any]
 # Writing
 
 
-def step_row(witness: Witness, corpus: Corpus) -> Row:
+def step_row(step: Step, corpus: Corpus) -> Row:
     """The numbers of a `step` row. Losses are in nats; ratios are those of norms."""
     update_ratio, grad_ratio = {}, {}
     for name in NAMES:
-        before, after, g = (getattr(each, name) for each in (witness.before, witness.after, witness.g))
+        before, after, g = (getattr(each, name) for each in (step.before, step.after, step.g))
         size = float(np.linalg.norm(before)) or math.nan  # a bias is zero at first
         update_ratio[name] = float(np.linalg.norm(after - before)) / size
         grad_ratio[name] = float(np.linalg.norm(g)) / size
     start, end = corpus.splits["train"]
     return {
-        "step": witness.number,
-        "loss": witness.loss,
-        "epoch": witness.number * len(witness.batch.targets) / (end - start),
-        "learning_rate": witness.rate,
-        "grad_norm": float(np.linalg.norm(witness.g.flat)),
+        "step": step.number,
+        "loss": step.loss,
+        "epoch": step.number * len(step.batch.targets) / (end - start),
+        "learning_rate": step.rate,
+        "grad_norm": float(np.linalg.norm(step.g.flat)),
         "update_ratio": update_ratio,
         "grad_ratio": grad_ratio,
-        "saturated": float(np.mean(abs(witness.forward["tanh"]) > 0.99)),
+        "saturated": float(np.mean(abs(step.forward["tanh"]) > 0.99)),
     }
 
 
-def histograms(step: loop.Step) -> dict[str, Row]:
+def histograms(step: Step) -> dict[str, Row]:
     """Of h, dh and dz, for an `eval` row: 32 counts and their range, which holds zero and is never empty."""
     parts = {
         "h": [each.activations.h for each in step.passes],

@@ -12,7 +12,7 @@ import numpy as np
 from trainer import config as configuration
 from trainer.core import loop
 from trainer.core.model import Batch, Parameters
-from trainer.core.witness import Witness
+from trainer.core.step import Pass, Step
 from trainer.errors import Diverged, Interrupted, RunFailed
 from trainer.files import held
 from trainer.mistakes import blame
@@ -127,7 +127,7 @@ class Session:
             self.inspector.tell(checkpoint.step, words)
         self.save()
 
-    def steps(self) -> Iterator[loop.Step]:
+    def steps(self) -> Iterator[Step]:
         """The loop, from where the run stands."""
         checkpoint, count, pool = self.checkpoint, self.checkpoint.threads, self.pool
         made = loop.steps(
@@ -148,7 +148,7 @@ class Session:
                 raise
             raise RunFailed(f"step {checkpoint.step}: {words}") from None
 
-    def own_gradients(self, p: Parameters, g: Parameters, batch: Batch) -> Sequence[loop.Pass]:
+    def own_gradients(self, p: Parameters, g: Parameters, batch: Batch) -> Sequence[Pass]:
         """A learner's backward pass: a signal ends it at once, and the step is not made."""
         assert self.own
         self.in_own_lines = True
@@ -161,13 +161,14 @@ class Session:
         finally:
             self.in_own_lines = False
 
-    def hear(self, step: loop.Step) -> None:
+    def hear(self, step: Step) -> None:
         """A step has been made: check it, log it, evaluate, save, and stop where that is asked for."""
         log, checkpoint = self.config.log, self.checkpoint
         checkpoint.step = made = step.number + 1
         last = made == self.config.train.steps
-        if step.before:
-            self.look(Witness(step, step.before, self.own.lines if self.own else None))
+        if step.looked_at:
+            step.own = self.own.lines if self.own else {}
+            self.look(step)
         if last or made % log.eval_every == 0:
             self.validate(step)
         if last or made % log.checkpoint_every == 0 or self.asked or self.stopped:
@@ -175,18 +176,18 @@ class Session:
         if self.asked and not last:
             raise summary.interrupted(checkpoint, self.folder)
 
-    def look(self, witness: Witness) -> None:
+    def look(self, step: Step) -> None:
         """Check a step and log it. The checks speak before anything is called divergence."""
-        self.inspector.examine(witness)
-        made, sound = self.checkpoint.step, np.isfinite(witness.loss) and np.isfinite(witness.g.flat).all()
+        self.inspector.examine(step)
+        made, sound = self.checkpoint.step, np.isfinite(step.loss) and np.isfinite(step.g.flat).all()
         self.require(bool(sound), "the loss or a gradient is not finite")
-        if witness.number % self.config.log.every == 0:
+        if step.number % self.config.log.every == 0:
             pace = (made - self.logged) / max(self.in_steps, 1e-9)  # of training alone
-            self.journal.row("step", **metrics.step_row(witness, self.corpus), steps_per_second=pace)
+            self.journal.row("step", **metrics.step_row(step, self.corpus), steps_per_second=pace)
             self.logged, self.in_steps = made, 0.0
-        self.journal.progress(made, f"loss {witness.loss:.3f}")
+        self.journal.progress(made, f"loss {step.loss:.3f}")
 
-    def validate(self, step: loop.Step) -> None:
+    def validate(self, step: Step) -> None:
         """The losses of training and validation; the best parameters so far are kept."""
         checkpoint, say, began = self.checkpoint, self.journal.say, self.journal.seconds()
         splits = sorted(self.corpus.splits.keys() - {"test"})

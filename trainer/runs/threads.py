@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from trainer.core import model, ops
-from trainer.core.loop import Gradients, InParts, Pass, at_once
+from trainer.core.loop import Gradients, InParts, at_once
 from trainer.core.model import Batch, Parameters, Sizes
 from trainer.core.ops import Array
+from trainer.core.step import Pass
 from trainer.text import corpus as text
 from trainer.text.corpus import Corpus
 

@@ -15,8 +15,8 @@ from trainer import config
 from trainer.core import checks, loop, model, numerical, ops
 from trainer.core.links import LINKS
 from trainer.core.model import INNER, NAMES, Batch, InnerGradients, Parameters
+from trainer.core.step import Pass
 from trainer.core.verdict import Verdict
-from trainer.core.witness import Witness
 from trainer.errors import UserError, printable
 from trainer.files import refuse_what_is_in_the_way, write_whole
 from trainer.mistakes.lecture import given
@@ -87,7 +87,7 @@ def train(number: int, path: str, steps: int = STEPS) -> Outcome:
     start = begin(settings, corpus)
     p, rng = start.parameters, np.random.default_rng(0)
 
-    def gradients(p: Parameters, g: Parameters, batch: Batch) -> list[loop.Pass]:
+    def gradients(p: Parameters, g: Parameters, batch: Batch) -> list[Pass]:
         a = model.forward(p, batch)
         arrays = given(p, batch, a)
         for link in MISTAKES:  # each after what it takes
@@ -98,15 +98,15 @@ def train(number: int, path: str, steps: int = STEPS) -> Outcome:
             arrays[f"d{link}"] = np.asarray(found, p.flat.dtype)
         for name in NAMES:
             getattr(g, name)[...] = arrays[f"d{name}"]
-        return [loop.Pass(a, InnerGradients(*(arrays[f"d{name}"] for name in INNER)))]
+        return [Pass(a, InnerGradients(*(arrays[f"d{name}"] for name in INNER)))]
 
     with np.errstate(all="ignore"):
         drawn = batches(corpus, settings, 0)
         for step in loop.steps(settings.train, p, start.state, 0, drawn, gradients, CHECKED.__contains__):
             logits = step.passes[0].activations.logits
             losses.append(ops.cross_entropy(logits, step.batch.targets).mean(dtype=np.float64))
-            if step.before and np.isfinite(losses[-1]):
-                at, by_hand = numerical.point(step.before.p, step.batch), Witness(step, step.before).gradients
+            if step.looked_at and np.isfinite(losses[-1]):
+                at, by_hand = numerical.point(step.before, step.batch), step.gradients
                 verdicts.append(checks.sum_to_zero(by_hand["logits"]))
                 verdicts += checks.check_gradients(at, by_hand, settings.check, settings.model.dtype, rng)
     seen: dict[str, str | None] = {}

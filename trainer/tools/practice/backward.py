@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from trainer.core import model
-from trainer.core.loop import Pass
 from trainer.core.model import INNER, NAMES, Batch, InnerGradients, Parameters
+from trainer.core.step import Pass
 from trainer.errors import UserError, printable, quoted
 from trainer.mistakes import lecture
 from trainer.runs.starting import OwnBackward

@@ -1,24 +1,44 @@
-"""A step that is looked at, as a whole: the parts of its batch put together, and what it changed."""
+"""A step that has been made: all that it computed, the parts of its batch put together, and what it changed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from trainer.core import ops
-from trainer.core.loop import Before, Step
-from trainer.core.model import INNER, NAMES, Activations, Batch, InnerGradients, Parameters
+from trainer.core.model import INNER, NAMES, Activations, Batch, InnerGradients, Parameters, Sizes
 from trainer.core.ops import Array
+from trainer.core.optim import State
 
 
-class Witness:
-    """All that a step computed. The next step moves `after` and `state_after` on, and writes over `g`."""
+class Pass(NamedTuple):
+    """What a forward and backward pass through a part of a batch computed."""
 
-    def __init__(self, step: Step, before: Before, own: Mapping[str, str] | None = None) -> None:
-        self.own = own or {}  # for each link, where it is written, if the backward pass is the user's own
-        self.number, self.rate, self.batch, self.passes, self.g = step[:5]
-        self.before, self.after, self.sizes = before.p, step.p, step.p.sizes
-        self.state_before, self.state_after = before.state, step.state
+    activations: Activations
+    inner: InnerGradients
+
+
+@dataclass
+class Step:
+    """The next step moves `after` and `state_after` on, and writes over `g`."""
+
+    number: int
+    rate: float  # the learning rate
+    batch: Batch
+    passes: Sequence[Pass]  # the parts of the batch, in their order
+    g: Parameters  # of the mean loss of the batch
+    after: Parameters
+    state_after: State
+    looked_at: bool
+    before: Parameters  # the update has moved these and the state on, too, unless the step is looked at
+    state_before: State
+    own: Mapping[str, str] = field(default_factory=dict)  # for each link, where a user's own backward pass has it
+
+    @property
+    def sizes(self) -> Sizes:
+        return self.g.sizes
 
     @cached_property
     def forward(self) -> dict[str, Array]:
