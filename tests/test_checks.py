@@ -217,4 +217,4 @@ def test_a_verdict_is_one_line_and_a_row_of_plain_values() -> None:
     s = scene(*SHAPES[2])
     for verdict in s.verdicts(s.hand):
         assert "passed: " in repr(verdict)
-        assert json.loads(json.dumps(verdict.row())) == verdict.row()
+        assert json.loads(json.dumps(vars(verdict))) == vars(verdict)

@@ -76,7 +76,6 @@ def quotient(method: str, eps: float, losses: Losses) -> Any:
 
 def slope(at: Point, name: str, direction: Array, method: str, eps: float) -> float:
     """The derivative of the mean loss along a direction through one of the nine tensors, which has its shape."""
-
     p, a = at.p, at.a
     reached: dict[str, tuple[str, Callable[[Array], Array]]] = {  # by each parameter, the first activation
         "C": ("emb", lambda C: model.embed(C, at.batch)),

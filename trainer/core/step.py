@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trainer.core import ops
-from trainer.core.model import INNER, NAMES, Activations, Batch, InnerGradients, Parameters, Sizes
+from trainer.core.model import INNER, NAMES, Activations, Batch, InnerGradients, Parameters
 from trainer.core.ops import Array
 from trainer.core.optim import State
 
@@ -35,10 +35,6 @@ class Step:
     before: Parameters  # the update has moved these and the state on, too, unless the step is looked at
     state_before: State
     own: Mapping[str, str] = field(default_factory=dict)  # for each link, where a user's own backward pass has it
-
-    @property
-    def sizes(self) -> Sizes:
-        return self.g.sizes
 
     @cached_property
     def forward(self) -> dict[str, Array]:

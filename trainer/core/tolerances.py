@@ -82,10 +82,8 @@ def magnitudes(at: Point) -> Magnitudes:
     s = {"logits": 1.0, "h": out_of_unit, "z": out_of_unit * kept_h, "W2": largest_h, "b2": 1.0}
     s |= {"emb": out_of_emb * kept_h * into_logit, "W1": largest_emb * s["z"], "b1": s["z"]}
     s["C"] = s["emb"] * kept_emb * K
-    t = {name: max(1.0, s[name]) for name in ORDER}
-    t["emb"] = max(t["emb"], out_of_emb)
-    t["W1"] = max(t["W1"], largest_emb)
-    t["C"] = max(t["C"], out_of_emb * kept_emb * K)
+    of_z = {"emb": out_of_emb, "W1": largest_emb, "C": out_of_emb * kept_emb * K}
+    t = {name: max(1.0, s[name], of_z.get(name, 0.0)) for name in ORDER}
     return Magnitudes(
         into_h=kept_h * into_z,
         into_loss=1 + math.log(V) + into_logits + into_z * max(1.0, kept_h * into_logit),
@@ -119,21 +117,19 @@ class Tolerances(NamedTuple):
 def tolerances(at: Point, check: Check, dtype: str, slopes: bool = False) -> Tolerances:
     """Bounds on rounding and truncation of every entry, from the sizes of the numbers at hand.
 
-    Or of the slope along a direction of length 1 through each tensor, where rtol is for the root mean square of the
-    gradient. It moves the numbers no farther than an entry does, but in all examples at once. The errors of n entries
-    add up as their root, and so to that of one: to a quarter of what is allowed for the worst of them, and without its
-    chain where n is large. A wrong suspicion costs a full check of the step.
+    Or of `slopes` along a direction of length 1, where rtol is for the root mean square of the gradient. It moves the
+    numbers no farther than an entry does, but in all examples; and the errors of n entries add up as their root, to
+    that of one: to a quarter of what the worst may have, without its chain where n is large. A wrong suspicion costs a
+    full check of the step.
     """
     large = magnitudes(at)
-    eps = nudge_sizes(check, large.moves)
+    eps, complex_step = nudge_sizes(check, large.moves), check.method == "complex-step"
     B, u, smallest = len(at.batch.targets), machine_epsilon(dtype), float(np.finfo(dtype).smallest_normal)
     rtol, atol = {}, {}
     for name in ORDER:
         t, chain = large.moves[name], large.chain
         bend = eps[name] * t * eps[name] * t  # a power would raise OverflowError where this is infinite
-        lost = (
-            large.rounding(name, ROUNDING) if check.method == "complex-step" else ROUNDING * large.into_loss / eps[name]
-        )
+        lost = large.rounding(name, ROUNDING) if complex_step else ROUNDING * large.into_loss / eps[name]
         quotient = chain * (lost + bend * t)
         if slopes:
             chain = max(1.0, chain / math.sqrt(at.tensor(name).size)) / 4

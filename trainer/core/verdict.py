@@ -1,7 +1,6 @@
 """What a check found: one form for all checks, which is that of its row in the log."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +26,6 @@ class Verdict:
     def severity(self) -> float:
         """The error as a multiple of the tolerance."""
         return self.error / self.tolerance if self.tolerance else self.error and np.inf
-
-    def row(self) -> dict[str, Any]:
-        """Plain values for the log."""
-        return dict(vars(self))
 
     def __repr__(self) -> str:
         what = self.name if self.of is None else f"{self.name} of {self.of}"

@@ -86,7 +86,7 @@ def mask_of(tensor: str, step: Step) -> Array | None:
 
 def arrays(tensor: str, step: Step) -> dict[str, Any]:
     """The step in float64, under the names of the table of mistakes, as the link of a tensor takes it."""
-    (V, K, D, H), batch, mask = step.sizes, step.batch, mask_of(tensor, step)
+    (V, K, D, H), batch, mask = step.g.sizes, step.batch, mask_of(tensor, step)
     named = {name: getattr(step.before, name) for name in NAMES} | step.forward
     named |= {f"d{name}": gradient for name, gradient in step.gradients.items()}
     found: dict[str, Any] = {name: array.astype(np.float64) for name, array in named.items()}

@@ -28,9 +28,9 @@ def examine(
     `seen` remembers what earlier steps drew; `mapper` makes the passes of the numerical gradients.
     """
     batch, x = step.batch, step.forward
-    fed = [check_batch(batch, corpus, seen, step.number), *check_masks(batch, step.sizes, config.train, seen)]
+    fed = [check_batch(batch, corpus, seen, step.number), *check_masks(batch, step.g.sizes, config.train, seen)]
     misshapen = any(mask.shape != x[name].shape for name, mask in masks(batch).items())
-    if misshapen or batch.contexts.min() < 0 or batch.contexts.max() >= step.sizes.V:
+    if misshapen or batch.contexts.min() < 0 or batch.contexts.max() >= step.g.sizes.V:
         return fed  # nothing else can be computed
     forward = check_forward(step)
     if all(verdict.passed for verdict in forward) and not np.isfinite(x["logits"]).all():

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from trainer.core.model import Batch, Parameters
 from trainer.core.ops import Array
@@ -22,31 +21,27 @@ def check_evaluation(
 ) -> Verdict:
     """The verdict `evaluation` of a split: all positions (n,) lie in it, a few losses (n,) and `shown` are right."""
     (start, end), n, dtype = corpus.splits[split], len(positions), p.flat.dtype
-
-    def judged(found: npt.ArrayLike, expected: npt.ArrayLike, tolerance: npt.ArrayLike, where: str) -> Verdict:
-        verdict = compare("evaluation", found, expected, tolerance, split)
-        numbers = f"{verdict.found:.8g}, should be {verdict.expected:.8g}"
-        words = f"evaluation of the {split} split is wrong: look at {where}: {numbers}"
-        return replace(verdict, words=None if verdict.passed else words)
-
     distinct = len(np.unique(positions[(positions >= start) & (positions < end)]))
     where = f"evaluate in session.py, distinct places of the split ({splits_of(corpus, positions)})"
-    verdict = judged(distinct, n, 0, where)
+    verdict = compare("evaluation", distinct, n, 0, split)
     if verdict.passed:
-        verdict = judged(losses.size, n, 0, "losses in threads.py, losses of its places")
+        where = "losses in threads.py, losses of its places"
+        verdict = compare("evaluation", losses.size, n, 0, split)
     if verdict.passed:
         few = np.sort(rng.permutation(n)[:FEW])
         examples = examples_at(corpus, positions[few], p.sizes.K)
         x = in_float64(p, Batch(examples[:, :-1], examples[:, -1]))
         found, right = losses[few].astype(np.float64), x["loss"]
         done = instead(found, right, [], rounding(dtype), sizes=(1, p.sizes.V, p.sizes.K))
-        where = f"losses in threads.py, {done or 'is dropout left on, or are other parameters taken?'}"
-        verdict = judged(found, right, loosened(rounded(p, x), right, dtype), where)
+        where = f"losses in threads.py, {done or 'is dropout on, or are other parameters taken?'}"
+        verdict = compare("evaluation", found, right, loosened(rounded(p, x), right, dtype), split)
     if verdict.passed:
         mean = float(losses.mean(dtype=np.float64))
-        allowed = 1e-9 * (1 + abs(mean)) if np.isfinite(mean) else np.inf
-        verdict = judged(shown, mean, allowed, f"evaluate in session.py, the mean of {n} losses")
-    return replace(verdict, count=n)
+        where = f"evaluate in session.py, the mean of {n} losses"
+        verdict = compare("evaluation", shown, mean, 1e-9 * (1 + abs(mean)) if np.isfinite(mean) else np.inf, split)
+    numbers = f"{verdict.found:.8g}, should be {verdict.expected:.8g}"
+    words = f"evaluation of the {split} split is wrong: look at {where}: {numbers}"
+    return replace(verdict, count=n, words=None if verdict.passed else words)
 
 
 def rounded(p: Parameters, x: dict[str, Array]) -> Array:

@@ -46,18 +46,15 @@ def check_batch(batch: Batch, corpus: Corpus, seen: Spread, number: int) -> Verd
         said = f"example {b} has {made}, the text {right[b, :K].tolist()} and {right[b, K]} at place {positions[b]}"
         return replace(verdict, words=f"{wrong}: {function}: {said}")
     seen.see_positions(positions)
-    first = seen.earlier(positions, number)
+    first = seen.first_draw(positions, number)
     words = f"{wrong}: {BATCHES}: its batch is that of step {first}, place by place"
-    return verdict if first is None else replace(verdict, passed=False, words=words)
+    return verdict if first in (None, number) else replace(verdict, passed=False, words=words)
 
 
 def splits_of(corpus: Corpus, positions: Array) -> str:
     """How many places lie in each split, in words."""
     inside = {name: (positions >= start) & (positions < end) for name, (start, end) in corpus.splits.items()}
     return ", ".join(f"{places.sum()} are of {name}" for name, places in inside.items())
-
-
-# Dropout.
 
 
 def kept_shares(train: Train, sizes: Sizes) -> dict[str, Array]:

@@ -91,11 +91,11 @@ def told(verdict: Verdict, step: Step, found: Array, right: Array) -> str:
     elif tensor in alone:
         whole = lambda: model.forward(p, batch)._asdict()[tensor]
         place = at_fault(place, "forward", alone[tensor](), whole, partial(holds, verdict))
-    sizes = len(batch.targets), step.sizes.V, step.sizes.K
+    sizes = len(batch.targets), step.g.sizes.V, step.g.sizes.K
     done = instead(found, right, slips(tensor, step), rounding(step.g.flat.dtype), sizes=sizes)
     worst = f"worst at {verdict.worst}: {verdict.found:.6e}, should be {verdict.expected:.6e}"
-    where = f"look at {place}, {FORWARD[tensor].formula}"
-    return f"the forward pass: {tensor} is wrong: {where}; {worst}" + (f"; {done}" if done else "")
+    said = f"{tensor} is wrong: look at {place}, {FORWARD[tensor].formula}; {worst}"
+    return f"the forward pass: {said}" + (f"; {done}" if done else "")
 
 
 def slips(tensor: str, step: Step) -> list[Candidate]:

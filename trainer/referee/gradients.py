@@ -13,13 +13,10 @@ from trainer.core.verdict import Verdict, compare
 from trainer.mistakes.blame import of_descent, of_gradient, of_sum, once_more
 from trainer.mistakes.diagnosis import rounding
 
-GIVEN = ("eps", "rtol", "atol")
 BLIND = 0.1  # a tolerance that is such a share of a gradient judges nothing
 
 
-def check_derivatives(
-    step: Step, at: Point, config: Config, rng: np.random.Generator, mapper: Mapper
-) -> list[Verdict]:  # fmt: skip
+def check_derivatives(step: Step, at: Point, config: Config, rng: np.random.Generator, mapper: Mapper) -> list[Verdict]:
     """The verdicts `sum_to_zero`, `gradient` of nine tensors, and `descent`; what failed says what is wrong."""
     *gradients, descent = checks.check_gradients(at, step.gradients, config.check, config.model.dtype, rng, mapper)
     if len(step.passes) > 1:
@@ -50,15 +47,13 @@ def check_again(step: Step) -> dict[str, Verdict]:
 
 
 def misjudged(at: Point, step: Step, config: Config, verdicts: list[Verdict]) -> dict[str, str]:
-    """For each gradient that a given eps, rtol or atol is too wide or too narrow for, where `auto` is not, its words.
-
-    Too wide is what passes an error of a tenth; too narrow, what fails for rounding alone.
-    """
+    """Words for each gradient for which a given eps, rtol or atol is too wide or too narrow, where `auto` is not."""
     check, dtype = config.check, config.model.dtype
     auto = replace(check, eps="auto", rtol="auto", atol="auto")
     if check == auto:
         return {}
-    given = ", ".join(f"check.{key}={value:g}" for key in GIVEN if (value := getattr(check, key)) != "auto")
+    written = {key: getattr(check, key) for key in ("eps", "rtol", "atol")}
+    given = ", ".join(f"check.{key}={value:g}" for key, value in written.items() if value != "auto")
     seen, rounded = seen_by(at, step, auto), tolerances(at, auto, dtype)
     eps = [10.0**k for k in range(-15, -1) if seen <= seen_by(at, step, replace(check, eps=10.0**k))]
     advice = f"check.eps from {eps[0]:.0e} to {eps[-1]:.0e}" if check.eps != "auto" and eps else "auto"

@@ -57,14 +57,13 @@ class Spread:
             words = "look at load in corpus.py: lines of other splits stand in training"
             self.count("positions", words, *in_two_splits(corpus), 0)
 
-    def earlier(self, positions: Array, number: int) -> int | None:
-        """The earlier step that drew the very same places, or None; this step's are remembered."""
+    def first_draw(self, positions: Array, number: int) -> int | None:
+        """The first step that drew the very same places; None where chance may draw them twice."""
         # Minus the logarithm of the chance that two batches agree, which has to be rare for all pairs of batches.
         agree = len(positions) * math.log(self.size)
         if agree < math.log(NEVER) + 2 * math.log(REMEMBERED) or len(self.draws) >= REMEMBERED:
             return None
-        first = self.draws.setdefault(hash(positions.tobytes()), number)
-        return None if first == number else first
+        return self.draws.setdefault(hash(positions.tobytes()), number)
 
     def count(self, of: str, words: str, found: Any, trials: int, chance: Any) -> None:
         """Add to the counts of a kind. The words may hold {}, for the place of the count."""

@@ -47,23 +47,22 @@ def remembered(train: Train, g: Array) -> dict[str, tuple[float, Array]]:
     return {"velocity": (train.momentum, g)} if train.momentum else {}
 
 
-def against(g: Array, state: Mapping[str, Array], number: int, mean: bool = True, square: bool = True) -> Array:
-    """What p moves against, by the state after the step, without decay; with AdamW's bias corrections or not."""
+def against(g: Array, state: Mapping[str, Array], number: float) -> Array:
+    """What p moves against, by the state after the step, without decay; AdamW's bias corrections end at infinity."""
     if "m" not in state:
         return state.get("velocity", g)
-    root = np.sqrt((1 - BETA2) * state["v"] / (1 - BETA2 ** (number + 1) if square else 1))
+    root = np.sqrt((1 - BETA2) / (1 - BETA2 ** (number + 1)) * state["v"])
     # The factor comes last, because a tiny m times 1 - beta loses digits.
-    return np.asarray(state["m"] / (root + EPS) * ((1 - BETA1) / (1 - BETA1 ** (number + 1) if mean else 1)))
+    return np.asarray(state["m"] / (root + EPS) * ((1 - BETA1) / (1 - BETA1 ** (number + 1))))
 
 
 def check_update(step: Step, at: Point, train: Train) -> Verdict:
     """The verdict `update` of a step: of learning_rate, velocity, m or v where that is wrong, else of a parameter."""
-    number, rate, dtype, own = step.number, step.rate, step.g.flat.dtype, scheduled_rate(train, step.number)
+    rate, dtype, own = step.rate, step.g.flat.dtype, scheduled_rate(train, step.number)
     u, lost = machine_epsilon(dtype), 8 * ROUNDING * train.learning_rate  # by cos, near the end of its half wave
     verdict = compare("update", rate, own, lost, "learning_rate")
     if not verdict.passed:
-        words = f"{WRONG} learning_rate in optim.py: {rate:.6g} at step {number}, should be {own:.6g}"
-        return replace(verdict, words=words)
+        return replace(verdict, words=f"{WRONG} learning_rate in optim.py: {rate:.6g}, should be {own:.6g}")
     g = step.g.flat.astype(np.float64)
     state = {name: vector.astype(np.float64) for name, vector in step.state_after.items()}
     for name, (factor, added) in remembered(train, g).items():
@@ -109,9 +108,7 @@ def check_move(step: Step, train: Train, g: Array, state: Mapping[str, Array]) -
         "the gradient stands where what the rule remembers belongs": decay + g,
         "weight decay is missing": along,
         "weight decay reaches the biases too": along + train.weight_decay * before,
-        "there is no bias correction": decay + against(g, state, step.number, False, False),
-        "the mean has no bias correction": decay + against(g, state, step.number, False),
-        "the mean square has no bias correction": decay + against(g, state, step.number, True, False),
+        "there is no bias correction": decay + against(g, state, math.inf),
     }
     candidates = [(words, -rate * other) for words, other in slips.items()]
     off = Parameters(p.sizes, ~(np.abs(after - right) <= bound))
@@ -140,7 +137,7 @@ def what_moved(
 
 def placed(verdict: Verdict, step: Step, wrong: str = "") -> Verdict:
     """The verdict on a flat vector, with its worst entry as one of a parameter; and what is wrong, in words."""
-    here = Parameters(step.sizes, np.arange(len(step.g.flat)) == verdict.worst)
+    here = Parameters(step.g.sizes, np.arange(len(step.g.flat)) == verdict.worst)
     name = next(name for name in NAMES if getattr(here, name).any())
     entry = np.argwhere(getattr(here, name))[0].tolist()
     words = f"{WRONG} {wrong}; worst at {name}{entry}: {verdict.found:.6e}, should be {verdict.expected:.6e}"

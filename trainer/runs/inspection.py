@@ -91,7 +91,7 @@ class Inspector:
             if worst_so_far:
                 tally["worst"] = severity
             if whole or worst_so_far or not verdict.passed:
-                self.journal.row("check", step=step, **verdict.row())
+                self.journal.row("check", step=step, **vars(verdict))
         failed = [each.words or str(each) for each in verdicts if not each.passed and each.name != WARNING]
         warnings = [each.words for each in verdicts if each.words]
         for words in (failed or warnings)[:1]:
