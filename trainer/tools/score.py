@@ -45,8 +45,7 @@ def score(checkpoint: Checkpoint | str | Path, text: str | Iterable[str]) -> Sco
     """
     checkpoint = checkpoint_of(checkpoint)
     pieces = cut(checkpoint, text if isinstance(text, str) else "\n".join(text))
-    losses = losses_of(checkpoint, pieces, "the text")
-    return Score(float(losses.mean(dtype=np.float64)), len(losses), unknown(checkpoint, pieces))
+    return scored(checkpoint, pieces, "the text")[0]
 
 
 def print_scores(
@@ -61,9 +60,8 @@ def print_scores(
     data = Data(tuple(files) or "-", checkpoint.config.data.mode, checkpoint.config.data.encoding)
     texts = [cut(checkpoint, text) for text in read_texts(data)]
     pieces = [piece for own in texts for piece in own]
-    losses = losses_of(checkpoint, pieces, ", ".join(places(data)) if files else "standard input")
+    whole, losses = scored(checkpoint, pieces, ", ".join(places(data)) if files else "standard input")
     say_which(run, checkpoint, path)
-    whole = Score(float(losses.mean(dtype=np.float64)), len(losses), unknown(checkpoint, pieces))
     if count := sum(whole.unknown.values()):
         say(f"characters that the model does not know are left out, {count:,} in all: {show(''.join(whole.unknown))}")
     among = ", the ends of lines among them" if data.mode == "lines" else ""
@@ -85,14 +83,8 @@ def cut(checkpoint: Checkpoint, text: str) -> list[str]:
     return list(StringIO(text))
 
 
-def unknown(checkpoint: Checkpoint, pieces: Sequence[str]) -> dict[str, int]:
-    """The characters that the model does not know, and how often each occurs."""
-    counts = Counter("".join(pieces))
-    return {character: n for character, n in counts.items() if character not in checkpoint.vocabulary}
-
-
-def losses_of(checkpoint: Checkpoint, pieces: Sequence[str], where: str) -> Array:
-    """The loss of each character that the model knows, in nats; of running text from the first whole context on."""
+def scored(checkpoint: Checkpoint, pieces: Sequence[str], where: str) -> tuple[Score, Array]:
+    """The score, and the loss of each character that the model knows; of running text from the first context on."""
     lines, vocabulary = checkpoint.config.data.mode == "lines", checkpoint.vocabulary
     first = 1 if lines else checkpoint.sizes.K  # a list begins with a boundary
     index = {character: k for k, character in enumerate(vocabulary)}
@@ -102,7 +94,9 @@ def losses_of(checkpoint: Checkpoint, pieces: Sequence[str], where: str) -> Arra
         raise UserError(f"nothing to score, {where}; give {need}")
     corpus = Corpus(ids, vocabulary, lines, {"train": (first, len(ids))}, "")
     with np.errstate(all="ignore"), threads.one_thread(), threads.workers(threads.cores()) as pool:
-        return threads.losses(checkpoint.parameters, corpus, np.arange(first, len(ids)), pool)
+        losses = threads.losses(checkpoint.parameters, corpus, np.arange(first, len(ids)), pool)
+    unknown = {character: n for character, n in Counter("".join(pieces)).items() if character not in index}
+    return Score(float(losses.mean(dtype=np.float64)), len(losses), unknown), losses
 
 
 def by_line(checkpoint: Checkpoint, pieces: Sequence[str], losses: Array) -> Array:
