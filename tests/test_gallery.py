@@ -10,14 +10,7 @@ from conftest import Trainer
 from trainer.tools.gallery import STEPS, Outcome, page, train, trials
 
 NAMES = str(Path(__file__).parents[1] / "data" / "names.txt")
-PLACES = {(link, mistake.sentence): number for number, (link, mistake, _) in enumerate(trials())}
-
-
-def place(link: str, written: str) -> int:
-    """Where in the trials stands what begins so."""
-    return next(
-        number for (of, sentence), number in PLACES.items() if of == link and sentence.startswith(f"{written}:")
-    )
+PLACES = {(link, mistake.written): number for number, (link, mistake, _) in enumerate(trials())}
 
 
 def test_the_right_one_passes_all_checks_and_learns() -> None:
@@ -28,7 +21,7 @@ def test_the_right_one_passes_all_checks_and_learns() -> None:
 
 
 def test_a_mistake_is_seen_and_its_link_is_named() -> None:
-    assert train(place("z", "1 - h**2"), NAMES, 60).seen == {"gradient": "z", "descent": None}
+    assert train(PLACES["z", "1 - h**2"], NAMES, 60).seen == {"gradient": "z", "descent": None}
 
 
 @pytest.mark.long
@@ -44,10 +37,10 @@ def test_the_page_begins_with_what_looks_healthy_and_counts_scalings_apart() -> 
     many = trials()
     found = [
         (many[0], Outcome([3.0, 2.5, 2.3], {})),
-        (many[place("logits", "p / B")], Outcome([3.3, 3.3, 3.3], {"sum_to_zero": None, "gradient": "logits"})),
-        (many[place("z", "dh * (1 - h)")], Outcome([3.0, 2.6, 2.34], {"gradient": "z", "descent": None})),
-        (many[place("C", "emb for demb")], Outcome([3.3, 99.0, math.nan], {"gradient": "C"})),
-        (many[place("logits", "-1 * the right one")], Outcome([3.3, 9.0, 99.0], {"gradient": "logits"})),
+        (many[PLACES["logits", "p / B"]], Outcome([3.3, 3.3, 3.3], {"sum_to_zero": None, "gradient": "logits"})),
+        (many[PLACES["z", "dh · (1 - h)"]], Outcome([3.0, 2.6, 2.34], {"gradient": "z", "descent": None})),
+        (many[PLACES["C", "emb for demb"]], Outcome([3.3, 99.0, math.nan], {"gradient": "C"})),
+        (many[PLACES["logits", "-1 · the right one"]], Outcome([3.3, 9.0, 99.0], {"gradient": "logits"})),
     ]
     words, html = page(found)
     assert words == (

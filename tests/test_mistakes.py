@@ -13,7 +13,7 @@ from trainer.core.ops import Array
 from trainer.mistakes.blame import wrote_into
 from trainer.mistakes.diagnosis import instead, times, what_was_done
 from trainer.mistakes.lecture import given
-from trainer.mistakes.table import MISTAKES, OF_THE_LECTURE, Mistake
+from trainer.mistakes.table import MISTAKES, OF_THE_LECTURE
 from trainer.tools.practice.point import draw
 
 ROWS = [(link, mistake) for link, mistakes in MISTAKES.items() for mistake in mistakes]
@@ -27,15 +27,11 @@ def point() -> tuple[dict[str, Any], dict[str, Array]]:
     return given(p, batch, model.forward(p, batch)) | {f"d{name}": value for name, value in right.items()}, right
 
 
-def head(mistake: Mistake) -> str:
-    return mistake.sentence.partition(": ")[0].replace(" * ", " · ")
-
-
 def test_every_row_is_written_out() -> None:
-    assert {(link, head(mistake)) for link, mistake in ROWS} == {(link, expected) for link, _, expected in WRONG}
+    assert {(link, mistake.written) for link, mistake in ROWS} == {(link, expected) for link, _, expected in WRONG}
     for mistake in [row for rows in (*MISTAKES.values(), *OF_THE_LECTURE.values()) for row in rows]:
-        assert mistake.sentence.count(": ") >= 1
-        assert len(mistake.sentence) < 115
+        assert mistake.cause
+        assert len(mistake.written + mistake.cause) < 113
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -45,7 +41,7 @@ def test_at_a_step_of_training_the_rows_are_named_in_its_type(dtype: type) -> No
         wrong = mistake.faces(arrays)[0]
         wrong = right[link] - 0.1 * wrong if mistake.added else wrong
         words = what_was_done(link, wrong.astype(dtype), right[link], arrays, mistake.source)
-        assert str(words).startswith("it is " + head(mistake)), (link, words)
+        assert str(words).startswith("it is " + mistake.written), (link, words)
 
 
 def test_a_gradient_that_is_right_or_random_is_not_named() -> None:
@@ -83,14 +79,17 @@ def test_a_constant_factor_is_named(factor: float, expected: str) -> None:
     arrays, right = point()
     for link, gradient in right.items():
         words = str(what_was_done(link, factor * gradient, gradient, arrays))
-        already = any(words.startswith(f"it is {head(row)}") for row in MISTAKES[link])
+        already = any(words.startswith(f"it is {row.written}") for row in MISTAKES[link])
         assert expected in words or already, (link, words)
 
 
 def test_what_two_causes_explain_is_explained_by_none() -> None:
-    assert times(16, 1e-9, (16, 27, 3)) == "it is 16 times too large, and B is 16: the 1/B of the mean is missing"
-    assert times(1 / 16, 1e-9, (16, 16, 3)) == "it is 16 times too small"  # by B, or by V
-    assert times(2, 1e-9, (16, 27, 2)) == "it is 2 times too large"  # doubled, or once for each place
+    for ratio, B, V, K, words in [
+        (16, 16, 27, 3, "it is 16 times too large, and B is 16: the 1/B of the mean is missing"),
+        (1 / 16, 16, 16, 3, "it is 16 times too small"),  # by B, or by V
+        (2, 16, 27, 2, "it is 2 times too large"),  # doubled, or once for each place
+    ]:
+        assert times(ratio, 1e-9, {"B": B, "V": V, "K": K}) == words
     right, rng = np.arange(1.0, 9), np.random.default_rng(0)
     other = rng.standard_normal(8)
     assert instead(other, right, [("one", other)], 1e-9) == "one"

@@ -38,7 +38,7 @@ class Link(NamedTuple):
     forward: str  # what that is the derivative of
     formula: str
     words: str  # why
-    right: Callable[..., Any]  # the formula; its arguments name what it takes, as in mistakes/table.py
+    right: Callable[..., Any]  # the formula; its arguments name what it takes, as in mistakes/table.txt
     dropout: str = ""  # the formula where a mask of dropout stands between
 
     @property

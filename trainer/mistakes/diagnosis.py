@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.core.ops import Array
-from trainer.mistakes.table import MISTAKES, OF_THE_LECTURE, Mistake, ratios
+from trainer.mistakes.table import FACTORS, MISTAKES, OF_THE_LECTURE, Mistake
 
 FEW = 4  # with fewer entries, any array is some number times any other
 
@@ -48,12 +48,12 @@ def only(words: Iterable[str]) -> str | None:
 
 def instead(
     found: Array, right: Array, candidates: Iterable[Candidate], rtol: float, atol: float = 0.0,
-    sizes: tuple[int, int, int] | None = None,
+    sizes: Mapping[str, Any] | None = None,
 ) -> str | None:  # fmt: skip
     """What was found in place of `right`, in words; None if it cannot be told, or if nothing is wrong.
 
-    All arrays have one shape. `rtol` and `atol` say what rounding may do to the norm. `sizes`, B, V and K, are there to
-    explain a factor.
+    All arrays have one shape. `rtol` and `atol` say what rounding may do to the norm. `sizes`, B, V and K by name,
+    are there to explain a factor.
     """
     if not np.isfinite(found).all() or near(found, right, rtol, atol):
         return None
@@ -68,15 +68,19 @@ def instead(
     return "it is transposed and otherwise right" if square and near(found, right.T, rtol, atol) else None
 
 
-def times(ratio: float, rtol: float, sizes: tuple[int, int, int] | None = None) -> str:
+def times(ratio: float, rtol: float, sizes: Mapping[str, Any] | None = None) -> str:
     """A constant factor in words, and what it comes from where that is clear."""
     size, turned = abs(ratio), "the sign is turned round"
     if abs(ratio + 1) <= 10 * rtol:
         return turned
-    factor = max(size, 1 / size)
-    words = f"it is {factor:.6g} times too {'large' if size > 1 else 'small'}"
-    close = [reason for reason in ratios(*sizes) if abs(size - reason[0]) <= 10 * rtol * reason[0]] if sizes else []
-    words += only(f", and {name} is {factor:.6g}: {cause}" if name else f": {cause}" for _, name, cause in close) or ""
+    factor, causes = max(size, 1 / size), list[str]()
+    for row in FACTORS:
+        known = row.faces(sizes)[0] if sizes else np.nan
+        if abs(size - known) <= 10 * rtol * known:
+            name = row.written.removeprefix("1 / ")
+            shown = f", and {name} is {factor:.6g}" if set(name) <= set("B V K") else ""
+            causes.append(f"{shown}: {row.cause}")
+    words = f"it is {factor:.6g} times too {'large' if size > 1 else 'small'}{only(causes) or ''}"
     return f"{turned}, and {words}" if ratio < 0 else words
 
 
@@ -106,13 +110,12 @@ def what_was_done(
     for mistake, wrong in evaluated(link, arrays, source):
         if wrong.shape == right.shape and np.isfinite(wrong).all() and wrong.any():
             made = right + (multiple(hand - right, wrong, rtol) or 0) * wrong if mistake.added else wrong
-            candidates.append((f"{written} {mistake.sentence.replace(' * ', ' · ')}", made))
-    sizes = arrays["B"], arrays["V"], arrays["K"]
-    done = instead(hand, right, candidates, rtol, sizes=sizes)
+            candidates.append((f"{written} {mistake.written}: {mistake.cause}", made))
+    done = instead(hand, right, candidates, rtol, sizes=arrays)
     if done or near(hand, right, rtol):
         return done
     scaled = [(words, multiple(hand, made, rtol)) for words, made in candidates]
-    pair = only(f"{words}; and {times(ratio, rtol, sizes)}" for words, ratio in scaled if ratio not in (None, 1))
+    pair = only(f"{words}; and {times(ratio, rtol, arrays)}" for words, ratio in scaled if ratio not in (None, 1))
     return f"two mistakes: {pair}" if pair else in_part(hand, right, rtol)
 
 

@@ -32,7 +32,7 @@ def check_evaluation(
         examples = examples_at(corpus, positions[few], p.sizes.K)
         x = in_float64(p, Batch(examples[:, :-1], examples[:, -1]))
         found, right = losses[few].astype(np.float64), x["loss"]
-        done = instead(found, right, [], rounding(dtype), sizes=(1, p.sizes.V, p.sizes.K))
+        done = instead(found, right, [], rounding(dtype), sizes={"B": 1, **p.sizes._asdict()})
         where = f"losses in threads.py, {done or 'is dropout on, or are other parameters taken?'}"
         verdict = compare("evaluation", found, right, loosened(rounded(p, x), right, dtype), split)
     if verdict.passed:

@@ -91,7 +91,7 @@ def told(verdict: Verdict, step: Step, found: Array, right: Array) -> str:
     elif tensor in alone:
         whole = lambda: model.forward(p, batch)._asdict()[tensor]
         place = at_fault(place, "forward", alone[tensor](), whole, partial(holds, verdict))
-    sizes = len(batch.targets), step.g.sizes.V, step.g.sizes.K
+    sizes = {"B": len(batch.targets), **step.g.sizes._asdict()}
     done = instead(found, right, slips(tensor, step), rounding(step.g.flat.dtype), sizes=sizes)
     worst = f"worst at {verdict.worst}: {verdict.found:.6e}, should be {verdict.expected:.6e}"
     said = f"{tensor} is wrong: look at {place}, {FORWARD[tensor].formula}; {worst}"

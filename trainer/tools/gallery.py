@@ -20,7 +20,7 @@ from trainer.core.verdict import Verdict
 from trainer.errors import UserError, printable
 from trainer.files import refuse_what_is_in_the_way, write_whole
 from trainer.mistakes.lecture import given
-from trainer.mistakes.table import MISTAKES, Mistake, ratios
+from trainer.mistakes.table import FACTORS, MISTAKES, Mistake
 from trainer.runs.starting import begin
 from trainer.runs.threads import cores
 from trainer.text import corpus as text
@@ -70,12 +70,12 @@ def gallery(path: str = "gallery.html") -> None:
 
 def trials() -> list[Trial]:
     """The right one, every mistake of the table that differs in numbers, in the order of the chain, and scalings."""
-    found = [Trial("logits", Mistake("(p - y) / B: all right"))]
+    found = [Trial("logits", Mistake("(p - y) / B", "all right", "(p - y) / B"))]
     found += [Trial(link, mistake) for link, table in MISTAKES.items() for mistake in table if not mistake.source]
-    for factor, name, cause in ((-1.0, "", "the sign is turned round"), *ratios(32, 27, 3)):
-        if name != "K":  # no link of this chain is wrong by that
-            sentence = f"{factor:.4g} * the right one: {cause}"
-            found.append(Trial("logits", Mistake(sentence, f"{factor} * (p - y) / B"), True))
+    for row in (Mistake("-1", "the sign is turned round", "-1"), *FACTORS):
+        if "K" not in row.formula:  # no link of this chain is wrong by that
+            mistake = Mistake(f"{row.written} · the right one", row.cause, f"{row.formula} * (p - y) / B")
+            found.append(Trial("logits", mistake, scaled=True))
     return found
 
 
@@ -145,13 +145,12 @@ def page(found: Sequence[tuple[Trial, Outcome]]) -> tuple[str, bytes]:
 
 def card(trial: Trial, outcome: Outcome, right: Outcome, looks_healthy: bool) -> str:
     """A mistake: its formula, its curve, its loss, the checks that see it."""
-    written, _, cause = trial.mistake.sentence.replace(" * ", " · ").partition(": ")
     seen = ", ".join(f"{name} (d{of})" if of else name for name, of in outcome.seen.items()) or "no check"
     loss = f'<b class="loss">ends at {outcome.losses[-1]:.4g}</b>'
-    about = f"<figcaption>{escape(cause)}<br>{loss}<br>seen by {seen}</figcaption>"
+    about = f"<figcaption>{escape(trial.mistake.cause)}<br>{loss}<br>seen by {seen}</figcaption>"
     picture = svg(curve, outcome.losses, right.losses, size=(2.6, 1.3))
-    head = f'<figure class="{"healthy" if looks_healthy else "sick"}"><h4>d{trial.link}: {escape(written)}</h4>'
-    return f"{head}\n{picture}\n{about}</figure>\n"
+    head = f"<h4>d{trial.link}: {escape(trial.mistake.written)}</h4>"
+    return f'<figure class="{"healthy" if looks_healthy else "sick"}">{head}\n{picture}\n{about}</figure>\n'
 
 
 def curve(picture: Any, losses: Sequence[float], right: Sequence[float]) -> None:
