@@ -40,8 +40,9 @@ def test_at_a_step_of_training_the_rows_are_named_in_its_type(dtype: type) -> No
     for link, mistake in ROWS:
         wrong = mistake.faces(arrays)[0]
         wrong = right[link] - 0.1 * wrong if mistake.added else wrong
-        words = what_was_done(link, wrong.astype(dtype), right[link], arrays, mistake.source)
-        assert str(words).startswith("it is " + mistake.written), (link, words)
+        words = what_was_done(link, wrong.astype(dtype), right[link], arrays, mistake.source or None)
+        begun = "these are the numbers of" if mistake.source else "it is"
+        assert str(words).startswith(f"{begun} {mistake.written}: "), (link, words)
 
 
 def test_a_gradient_that_is_right_or_random_is_not_named() -> None:

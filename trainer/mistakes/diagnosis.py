@@ -4,6 +4,7 @@ One matcher for the whole program. It says what agrees to rounding where nothing
 seen: a factor, a sign, the rows or columns that are wrong.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from trainer.core.ops import Array
 from trainer.mistakes.table import FACTORS, MISTAKES, OF_THE_LECTURE, Mistake
 
+WROTE, NUMBERS = "you wrote ", "these are the numbers of "
 FEW = 4  # with fewer entries, any array is some number times any other
 
 Candidate = tuple[str, Array]  # what was done, in words, and what it makes
@@ -64,8 +66,13 @@ def instead(
     ratio = multiple(found, right, rtol, atol)
     if ratio is not None and f"{ratio:.6g}" != "1":
         return times(ratio, rtol, sizes)
-    square = right.ndim == 2 and right.shape[0] == right.shape[1]
-    return "it is transposed and otherwise right" if square and near(found, right.T, rtol, atol) else None
+    turned = {
+        "it is transposed and otherwise right": right.T,
+        "its rows stand in reverse order": right[::-1],
+        "its columns stand in reverse order": right[..., ::-1],
+    }
+    same = [words for words, made in turned.items() if made.shape == right.shape and near(found, made, rtol, atol)]
+    return same[0] if same else None
 
 
 def times(ratio: float, rtol: float, sizes: Mapping[str, Any] | None = None) -> str:
@@ -97,26 +104,33 @@ def in_part(found: Array, right: Array, rtol: float) -> str | None:
 
 
 def what_was_done(
-    link: str, by_hand: Array, right: Array, arrays: Mapping[str, Any],
-    source: str = "", written: str = "it is",
-) -> str | None:  # fmt: skip
+    link: str, by_hand: Array, right: Array, arrays: Mapping[str, Any], source: str | None = None
+) -> str | None:
     """How a wrong gradient came about, by the table of mistakes; None if it cannot be told, or if it is right.
 
-    link: logits, h, z, emb, W2, b2, W1, b1 or C. arrays: the point in float64 under the names of the table, with the
-    gradients coming in (dlogits, dh, dz, demb) as they were given to this link. source: the statement that made it, if
-    known. written: how to begin where a formula is named.
+    link: logits, h, z, emb, W2, b2, W1, b1 or C, or one of the lecture's. arrays: the point in float64 under the names
+    of the table, with the gradients coming in (dlogits, dh, dz, demb) as they were given to this link. source: a
+    learner's statement that made it, or "" where it is not known.
     """
     rtol, hand, candidates = rounding(by_hand.dtype), by_hand.astype(np.float64), []
-    for mistake, wrong in evaluated(link, arrays, source):
+    for mistake, wrong in evaluated(link, arrays, source or ""):
         if wrong.shape == right.shape and np.isfinite(wrong).all() and wrong.any():
             made = right + (multiple(hand - right, wrong, rtol) or 0) * wrong if mistake.added else wrong
-            candidates.append((f"{written} {mistake.written}: {mistake.cause}", made))
+            candidates.append((f"{begun(mistake, source)}{mistake.written}: {mistake.cause}", made))
     done = instead(hand, right, candidates, rtol, sizes=arrays)
     if done or near(hand, right, rtol):
         return done
     scaled = [(words, multiple(hand, made, rtol)) for words, made in candidates]
     pair = only(f"{words}; and {times(ratio, rtol, arrays)}" for words, ratio in scaled if ratio not in (None, 1))
     return f"two mistakes: {pair}" if pair else in_part(hand, right, rtol)
+
+
+def begun(mistake: Mistake, source: str | None) -> str:
+    """How to begin where a mistake is named: "you wrote" only of a statement that is its formula."""
+    if source is None:
+        return "it is "
+    formula, code = (re.sub(r"np\.|\s", "", text) for text in (mistake.formula, source))
+    return WROTE if formula in (code, code.partition("=")[2]) else NUMBERS
 
 
 def evaluated(link: str, arrays: Mapping[str, Any], source: str) -> Iterator[tuple[Mistake, Array]]:

@@ -1,15 +1,14 @@
 """What is to be said of a gradient that is wrong: of its kind, its shape, its numbers."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from trainer.core.ops import Array
-from trainer.mistakes.diagnosis import near, rounding, what_was_done
+from trainer.mistakes.diagnosis import NUMBERS, WROTE, rounding, what_was_done
 
-WROTE, NUMBERS = "you wrote ", "these are the numbers of "
 Points = Sequence[Mapping[str, Any]]  # arrays under the names of the table, of which a gradient may have been made
 
 EXACT = rounding(np.float64)
@@ -25,34 +24,26 @@ def of_kind(value: object) -> tuple[str, str]:
     return f"it is a {type(value).__name__}, and no array of numbers", asked
 
 
-def of_shape(
-    link: str, found: Array, right: Array, points: Points, source: str, is_fine: Callable[[Array], bool]
-) -> str:
-    """How a wrong shape came about, and whether it is all that is wrong; "" where that cannot be told."""
-
-    def besides(turned: Array) -> str:
-        said = recognised(link, turned.astype(np.float64), right, points, source)
-        return "otherwise right" if is_fine(turned) else f"otherwise wrong too{said and ': '}{said}"
-
-    B, narrow = points[0]["B"], right.ndim == 1 or right.shape[1] == 1
+def of_shape(link: str, found: Array, right: Array, point: Mapping[str, Any]) -> tuple[str, Array | None]:
+    """How a wrong shape came about, "" where that cannot be told; and the numbers in the right one, if they fit."""
+    B, narrow = point["B"], right.ndim == 1 or right.shape[1] == 1
     if found.size == 1:
-        return "one number; the sum ran over everything"
-    if right.ndim == 2 and found.shape == right.shape[::-1] and not narrow:
-        return f"it is transposed and {besides(found.T)}"
-    if right.ndim == 2 and found.shape == (1, *right.shape):
-        return f"is there a comma at the end of the line? It is {besides(found[0])}"
+        return "one number; the sum ran over everything", None
+    if found.shape == right.shape[::-1] and not narrow:
+        return "it is transposed and ", found.T
+    if found.shape == (1, *right.shape) and not narrow:
+        return "is there a comma at the end of the line? It is ", found[0]
     if found.size == right.size:
-        numbers = besides(found.reshape(right.shape))
-        return f"it has the right number of entries{', keepdims?' if narrow else ''}, and is {numbers}"
+        return f"it has the right number of entries{', keepdims?' * narrow}, and is ", found.reshape(right.shape)
     if found.shape == (B, *right.shape):
-        return "it still has a row for each example: sum over the batch, axis 0"
+        return "it still has a row for each example: sum over the batch, axis 0", None
     if right.shape == (B, 1):
-        return "one number for each example: sum over the characters, axis 1, with keepdims"
+        return "one number for each example: sum over the characters, axis 1, with keepdims", None
     if right.ndim == 1 and found.size == B:
-        return "summed over the wrong axis: sum over the batch, axis 0"
-    if link == "C" and found.size == points[0]["emb"].size:
-        return "it still has a row for each place: add up those of one character"
-    return ""
+        return "summed over the wrong axis: sum over the batch, axis 0", None
+    if link == "C" and found.size == point["emb"].size:
+        return "it still has a row for each place: add up those of one character", None
+    return "", None
 
 
 def of_numbers(link: str, found: Array, right: Array, points: Points, source: str) -> tuple[str, str, str]:
@@ -70,24 +61,15 @@ def of_numbers(link: str, found: Array, right: Array, points: Points, source: st
     elif error < rounding(kind):
         said += f", as if something had been rounded to {'half precision' if kind == np.float16 else 'float32'}"
     else:
-        said = recognised(link, hand, right, points, source) or f"{said}; no known mistake"
+        said = recognised(link, found, right, points, source) or f"{said}; no known mistake"
     worst = tuple(int(i) for i in np.unravel_index(abs(hand - right).argmax(), right.shape))
     return "", said, f"at {list(worst)}: yours {hand[worst]:.4e}, numerical {right[worst]:.4e}"
 
 
-def recognised(link: str, hand: Array, right: Array, points: Points, source: str) -> str:
+def recognised(link: str, found: Array, right: Array, points: Points, source: str) -> str:
     """A formula of the table, made of the arrays of one of the points, or else what is seen in the numbers; or ""."""
-    said = ""
+    said = []
     for arrays in points:
-        try:
-            found = what_was_done(link, hand, right, arrays, source, NUMBERS.strip()) or ""
-        except (TypeError, ValueError, IndexError):  # what came in may have any shape
-            continue
-        if NUMBERS in found:
-            formula = found.partition(NUMBERS)[2].partition(": ")[0].replace("·", "*")
-            statement, formula = (re.sub(r"np\.|\s", "", code) for code in (source, formula))
-            return found.replace(NUMBERS, WROTE) if formula in (statement, statement.partition("=")[2]) else found
-        said = said or found
-    for axis, lines in enumerate(("rows", "columns")[: right.ndim]):
-        said = said or f"its {lines} stand in reverse order" * near(np.flip(hand, axis), right, EXACT)
-    return said
+        with suppress(TypeError, ValueError, IndexError):  # what came in may have any shape
+            said.append(what_was_done(link, found, right, arrays, source) or "")
+    return max(said, key=lambda words: (WROTE in words or NUMBERS in words, bool(words)), default="")

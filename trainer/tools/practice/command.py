@@ -13,7 +13,7 @@ import numpy as np
 from trainer import files
 from trainer.core.links import LINKS
 from trainer.errors import UserError, printable
-from trainer.mistakes.wrong import NUMBERS, WROTE
+from trainer.mistakes.diagnosis import NUMBERS, WROTE
 from trainer.tools.practice import process
 from trainer.tools.practice.judge import Answer, Finding
 from trainer.tools.practice.point import NINE, exercise

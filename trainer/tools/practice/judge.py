@@ -111,32 +111,27 @@ class Judge:
         made = {name: self.state[name] for name in self.findings if is_real(self.state[name])}
         rounded = np.float32 in [array.dtype, *(own.dtype for own in made.values())] or self.program.reads & FLOAT32
         rtol = rounding(np.float32 if rounded else np.float64)
+        # The gradient by the maximum is 0 but for the rounding of a sum that cancels.
+        atol = rtol * np.linalg.norm(self.point["dnorm_logits"]) if tensor == "logit_maxes" else 0
+        unread = ~right.any(axis=1) if tensor == "C" else []
+        if array.shape == right.shape and near(array, right, rtol, atol) and not array[unread].any():
+            return found("right")
         moved = {self.given[name]: seen(self.names.get(name)) for name in self.moved}
         points = [self.point | made, self.point | made | moved]
-
-        def explained(array: Array) -> Finding | None:
-            """The finding where it is right, or is made as it should be of what is not."""
-            # The gradient by the maximum is 0 but for the rounding of a sum that cancels.
-            atol = rtol * np.linalg.norm(self.point["dnorm_logits"]) if tensor == "logit_maxes" else 0
-            unread = ~right.any(axis=1) if tensor == "C" else []
-            if array.shape == right.shape and near(array, right, rtol, atol) and not array[unread].any():
-                return found("right")
-            for arrays, gone in zip(points, ({}, self.moved), strict=True):
-                if is_made(link, array, arrays, rtol):
-                    if lines := {words for name, words in gone.items() if self.given[name] in link.takes}:
-                        return found("WRONG", "", f"it is right but for {' and '.join(sorted(lines))}")
-                    wrong = {each.name for each in self.findings.values() if each.word != "right"}
-                    if came := [name for name in link.takes if name in wrong]:
-                        return found(f"right, from your {' and '.join(came)}")
-            return None
-
-        if told := explained(array):
-            return told
+        for arrays, gone in zip(points, ({}, self.moved), strict=True):
+            if is_made(link, array, arrays, rtol):  # as it should be, of what may not be right
+                if lines := {words for name, words in gone.items() if self.given[name] in link.takes}:
+                    return found("WRONG", "", f"it is right but for {' and '.join(sorted(lines))}")
+                wrong = {each.name for each in self.findings.values() if each.word != "right"}
+                if came := [name for name in link.takes if name in wrong]:
+                    return found(f"right, from your {' and '.join(came)}")
         if array.shape == right.shape:
             return found("WRONG", *mistakes.of_numbers(tensor, array, right, points, line[1]))
-        fact = f"shape {array.shape}, should be {right.shape}, that of {tensor}"
-        said = mistakes.of_shape(tensor, array, right, points, line[1], lambda turned: bool(explained(turned)))
-        return found("SHAPE", fact, said)
+        said, turned = mistakes.of_shape(tensor, array, right, self.point)
+        if turned is not None:
+            again = self.judged(tensor, turned, line)
+            said += "otherwise right" if again.follows else f"otherwise wrong too: {again.said}"
+        return found("SHAPE", f"shape {array.shape}, should be {right.shape}, that of {tensor}", said)
 
     def answer(self) -> Answer:
         """What is to be said, if the file ended here."""
