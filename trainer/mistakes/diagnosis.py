@@ -1,11 +1,12 @@
 """What stands in place of what is right, in words: a wrong array held against candidates.
 
 One matcher for the whole program. It says what agrees to rounding where nothing else does, and otherwise only what is
-seen: a factor, a sign, the rows or columns that are wrong.
+seen: a factor, a sign, the rows or columns that are wrong. What a learner made may be of any kind and shape; that is at
+the end.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -93,12 +94,13 @@ def times(ratio: float, rtol: float, sizes: Mapping[str, Any] | None = None) -> 
 
 def in_part(found: Array, right: Array, rtol: float) -> str | None:
     """Which rows or columns are wrong, where others are right."""
-    for axis, lines in enumerate(("rows", "columns") if right.ndim == 2 else ("entries",)):
-        across = tuple({0, 1} - {axis}) if right.ndim == 2 else ()
-        wrong = np.sqrt(((found - right) ** 2).sum(axis=across)) > rtol * np.linalg.norm(right)
-        if wrong.any() and (~wrong & (right != 0).any(axis=across)).any():
-            places = np.flatnonzero(wrong)
-            what = "wrong" if (found != 0).any(axis=across)[wrong].any() else "zero"
+    sides = {"rows": (found, right), "columns": (found.T, right.T)}
+    if right.ndim == 1:
+        sides = {"entries": (found[:, None], right[:, None])}
+    for lines, (hand, wanted) in sides.items():
+        wrong = np.linalg.norm(hand - wanted, axis=1) > rtol * np.linalg.norm(right)
+        if wrong.any() and wanted[~wrong].any():
+            places, what = np.flatnonzero(wrong), "wrong" if hand[wrong].any() else "zero"
             return f"{len(places)} of {len(wrong)} {lines} are {what}, from {places[0]} to {places[-1]}; others right"
     return None
 
@@ -141,3 +143,68 @@ def evaluated(link: str, arrays: Mapping[str, Any], source: str) -> Iterator[tup
         with suppress(NameError), np.errstate(all="ignore"):  # the lecture's arrays are not there always
             if row.source or row.formula not in decided:
                 yield from ((row, face) for face in row.faces(arrays))
+
+
+# What a learner made
+
+
+def of_kind(value: object) -> tuple[str, str]:
+    """What stands where an array of real numbers should, and how it may have come there."""
+    if value is None:
+        return "it is None", "made by what works in place, as np.add.at does, or has no return?"
+    if hasattr(value, "dtype"):
+        return f"it is of type {value.dtype}", "a gradient is made of real numbers"
+    asked = "are its brackets missing?" if callable(value) else "are its rows of one length?"
+    return f"it is a {type(value).__name__}, and no array of numbers", asked
+
+
+def of_shape(link: str, found: Array, right: Array, point: Mapping[str, Any]) -> tuple[str, Array | None]:
+    """How a wrong shape came about, "" where that cannot be told; and the numbers in the right one, if they fit."""
+    B, narrow = point["B"], right.ndim == 1 or right.shape[1] == 1
+    if found.size == 1:
+        return "one number; the sum ran over everything", None
+    if found.shape == right.shape[::-1] and not narrow:
+        return "it is transposed and ", found.T
+    if found.shape == (1, *right.shape) and not narrow:
+        return "is there a comma at the end of the line? It is ", found[0]
+    if found.size == right.size:
+        return f"it has the right number of entries{', keepdims?' * narrow}, and is ", found.reshape(right.shape)
+    if found.shape == (B, *right.shape):
+        return "it still has a row for each example: sum over the batch, axis 0", None
+    if right.shape == (B, 1):
+        return "one number for each example: sum over the characters, axis 1, with keepdims", None
+    if right.ndim == 1 and found.size == B:
+        return "summed over the wrong axis: sum over the batch, axis 0", None
+    if link == "C" and found.size == point["emb"].size:
+        return "it still has a row for each place: add up those of one character", None
+    return "", None
+
+
+def of_numbers(
+    link: str, found: Array, right: Array, points: Sequence[Mapping[str, Any]], source: str
+) -> tuple[str, str, str]:
+    """What is seen, what was done, and where it is worst.
+
+    found and right have one shape, and found has the learner's type. points: arrays under the names of the table, each
+    of them a point of whose arrays found may have been made.
+    """
+    bad = ~np.isfinite(found)
+    if bad.any():
+        seen = f"{bad.sum()} of {bad.size} entries are not finite, the first at {np.argwhere(bad)[0].tolist()}"
+        return seen, "a division by zero, or the exponential of a large number?", ""
+    hand = found.astype(np.float64)
+    error = float(np.linalg.norm(hand - right) / np.linalg.norm(right))
+    kind = np.float16 if found.dtype == np.float16 else np.float32  # which may have been meant
+    said, done = f"it is off by {error:.2g} of its size", list[str]()
+    if error <= rounding(np.float64):
+        said = "rows of characters that no context holds are not zero"
+    elif error < rounding(kind):
+        said += f", as if something had been rounded to {'half precision' if kind == np.float16 else 'float32'}"
+    else:
+        for arrays in points:
+            with suppress(TypeError, ValueError, IndexError):  # what came in may have any shape
+                done.append(what_was_done(link, found, right, arrays, source) or "")
+        named = max(done, key=lambda words: (WROTE in words or NUMBERS in words, bool(words)), default="")
+        said = named or f"{said}; no known mistake"
+    worst = tuple(int(i) for i in np.unravel_index(abs(hand - right).argmax(), right.shape))
+    return "", said, f"at {list(worst)}: yours {hand[worst]:.4e}, numerical {right[worst]:.4e}"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from trainer.core.links import LINKS
 from trainer.core.ops import Array
 
 
@@ -49,28 +50,11 @@ MISTAKES, OF_THE_LECTURE = read("table.txt"), read("lecture.txt")
 FACTORS = MISTAKES.pop("factor")  # what a wrong gradient may be times the right one, whatever the link
 
 
-def swapped(x: Array, K: int, D: int) -> Array:
-    """x (B, K*D) with the numbers of a context out of order, as a reshape to (B, D, K) leaves them."""
-    mixed: Array = x.reshape(-1, D, K).swapaxes(1, 2)
-    return mixed.reshape(x.shape)
+added_up = LINKS["C"].right
 
 
-def turned(x: Array, K: int) -> Array:
-    """x (B, K*D) with the last character of the context first."""
-    return x.reshape(len(x), K, -1)[:, ::-1].reshape(x.shape)
-
-
-def added_up(ids: Array, demb: Array, V: int) -> Array:
-    """Each row of demb added to the row of dC that its id names: ids of any shape -> (V, D)."""
-    rows = demb.reshape(ids.size, -1)
-    dC = np.zeros((V, rows.shape[1]))
-    np.add.at(dC, ids.reshape(-1), rows)
-    return dC
-
-
-def overwritten(ids: Array, demb: Array, V: int) -> Array:
-    """Each row of demb put into the row of dC that its id names, where the last one stays."""
-    rows = demb.reshape(ids.size, -1)
-    dC = np.zeros((V, rows.shape[1]))
-    dC[ids.reshape(-1)] = rows
+def overwritten(demb: Array, X: Array, V: int, D: int) -> Array:
+    """Each row of demb put, not added, into the row of dC that its id names, where the last one stays."""
+    dC = np.zeros((V, D))
+    dC[X.reshape(-1)] = demb.reshape(-1, D)
     return dC

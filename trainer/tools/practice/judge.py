@@ -15,8 +15,7 @@ import numpy as np
 from trainer.core.links import LINKS, Link
 from trainer.core.ops import Array
 from trainer.mistakes import lecture
-from trainer.mistakes import wrong as mistakes
-from trainer.mistakes.diagnosis import near, rounding
+from trainer.mistakes.diagnosis import near, of_kind, of_numbers, of_shape, rounding
 from trainer.tools.practice import source
 from trainer.tools.practice.point import ALIASES, LINK_OF, NINE, SEVEN, Point
 from trainer.tools.practice.source import Line, Program
@@ -107,7 +106,7 @@ class Judge:
         if array is ...:
             return Finding(f"d{tensor}", (0, f"from {', '.join(link.takes)}: {link.shape}"), "to do")
         if not is_real(array):
-            return found("TYPE", *mistakes.of_kind(array))
+            return found("TYPE", *of_kind(array))
         made = {name: self.state[name] for name in self.findings if is_real(self.state[name])}
         rounded = np.float32 in [array.dtype, *(own.dtype for own in made.values())] or self.program.reads & FLOAT32
         rtol = rounding(np.float32 if rounded else np.float64)
@@ -126,8 +125,8 @@ class Judge:
                 if came := [name for name in link.takes if name in wrong]:
                     return found(f"right, from your {' and '.join(came)}")
         if array.shape == right.shape:
-            return found("WRONG", *mistakes.of_numbers(tensor, array, right, points, line[1]))
-        said, turned = mistakes.of_shape(tensor, array, right, self.point)
+            return found("WRONG", *of_numbers(tensor, array, right, points, line[1]))
+        said, turned = of_shape(tensor, array, right, self.point)
         if turned is not None:
             again = self.judged(tensor, turned, line)
             said += "otherwise right" if again.follows else f"otherwise wrong too: {again.said}"

@@ -25,7 +25,7 @@ child()
 
 def judged(path: str, seconds: float = 10.0) -> Answer:
     """The answer to a file; what it prints goes to standard error. Raises UserError, also as `read` does."""
-    program = source.read(path)
+    source.read(path)
     command = [sys.executable, "-W", "ignore::SyntaxWarning", "-c", CHILD, path, str(seconds)]  # compiled once more
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
@@ -33,9 +33,9 @@ def judged(path: str, seconds: float = 10.0) -> Answer:
     if not told:
         why = process.stdout.decode("utf-8", "replace").strip() or f"status {process.returncode}"
         raise UserError(printable(f"the judging process ended before it began ({why}), {path}; free memory, try again"))
-    findings, notes, ended = json.loads(told[-1])
-    if len(told) <= len(program.tree.body):
-        number, text = program.line(program.tree.body[len(told) - 1])
+    findings, notes, ended, running = json.loads(told[-1])
+    if running:
+        number, text = running
         late = b"\nTimeout (" in process.stdout
         why = f"still running after {seconds:g} seconds: an endless loop?" if late else "ended the process"
         notes, ended = [*notes, f"line {number}: {text.rstrip(':')}: {why}; what stands above it was judged"], False
@@ -52,7 +52,7 @@ def child() -> None:
     sys.path.insert(0, str(Path(path).resolve().parent))
     faulthandler.dump_traceback_later(float(seconds), exit=True, file=pipe)  # also out of a loop in C
     for node in [*program.tree.body, None]:
-        os.write(pipe, json.dumps(judge.answer()).encode() + b"\n")
+        os.write(pipe, json.dumps([*judge.answer(), node and program.line(node)]).encode() + b"\n")
         if node:
             judge.statement(node)
     os._exit(0)
