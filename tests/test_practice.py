@@ -8,8 +8,8 @@ from practice_files import whole
 from test_practice_run import of, said
 
 from trainer.errors import UserError
+from trainer.mistakes.point import NINE
 from trainer.tools.practice.command import practice, screen
-from trainer.tools.practice.point import NINE
 
 README = (ROOT / "README.md").read_text("utf-8")
 EXAMPLES = ROOT / "tests" / "practice_files" / "examples"

@@ -5,8 +5,8 @@ import pytest
 from practice_files import lecture, whole
 
 from trainer.errors import UserError
+from trainer.mistakes.point import NINE
 from trainer.tools.practice.notebook import Practice
-from trainer.tools.practice.point import NINE
 
 
 @pytest.fixture

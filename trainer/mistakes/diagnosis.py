@@ -160,24 +160,21 @@ def of_kind(value: object) -> tuple[str, str]:
 
 def of_shape(link: str, found: Array, right: Array, point: Mapping[str, Any]) -> tuple[str, Array | None]:
     """How a wrong shape came about, "" where that cannot be told; and the numbers in the right one, if they fit."""
-    B, narrow = point["B"], right.ndim == 1 or right.shape[1] == 1
-    if found.size == 1:
-        return "one number; the sum ran over everything", None
+    (B, K, D), narrow = (point[letter] for letter in "BKD"), right.ndim == 1 or right.shape[1] == 1
     if found.shape == right.shape[::-1] and not narrow:
         return "it is transposed and ", found.T
     if found.shape == (1, *right.shape) and not narrow:
         return "is there a comma at the end of the line? It is ", found[0]
     if found.size == right.size:
         return f"it has the right number of entries{', keepdims?' * narrow}, and is ", found.reshape(right.shape)
-    if found.shape == (B, *right.shape):
-        return "it still has a row for each example: sum over the batch, axis 0", None
-    if right.shape == (B, 1):
-        return "one number for each example: sum over the characters, axis 1, with keepdims", None
-    if right.ndim == 1 and found.size == B:
-        return "summed over the wrong axis: sum over the batch, axis 0", None
-    if link == "C" and found.size == point["emb"].size:
-        return "it still has a row for each place: add up those of one character", None
-    return "", None
+    known = (
+        (found.size == 1, "one number; the sum ran over everything"),
+        (found.shape == (B, *right.shape), "it still has a row for each example: sum over the batch, axis 0"),
+        (right.shape == (B, 1), "one number for each example: sum over the characters, axis 1, with keepdims"),
+        (right.ndim == 1 and found.size == B, "summed over the wrong axis: sum over the batch, axis 0"),
+        (link == "C" and found.size == B * K * D, "it still has a row for each place: add up those of one character"),
+    )
+    return next((words for holds, words in known if holds), ""), None
 
 
 def of_numbers(

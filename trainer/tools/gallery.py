@@ -19,7 +19,7 @@ from trainer.core.step import Pass
 from trainer.core.verdict import Verdict
 from trainer.errors import UserError, printable
 from trainer.files import refuse_what_is_in_the_way, write_whole
-from trainer.mistakes.lecture import given
+from trainer.mistakes.point import given
 from trainer.mistakes.table import FACTORS, MISTAKES, Mistake
 from trainer.runs.starting import begin
 from trainer.runs.threads import cores

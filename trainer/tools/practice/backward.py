@@ -6,22 +6,22 @@ from trainer.core import model
 from trainer.core.model import INNER, NAMES, Batch, InnerGradients, Parameters
 from trainer.core.step import Pass
 from trainer.errors import UserError, printable, quoted
-from trainer.mistakes import lecture
+from trainer.mistakes.point import LINK_OF, NINE, forward, given
 from trainer.runs.starting import OwnBackward
 from trainer.tools.practice import process, source
 from trainer.tools.practice.judge import gradient, is_real
-from trainer.tools.practice.point import LINK_OF, NINE
 
 
 def own_backward(path: str) -> OwnBackward:
     """The backward pass that stands in a file, as a training takes it. Raises UserError where it is no Python."""
     program, shown = source.read(path), printable(path)
+    source.beside(path)
     code, see = compile(program.tree, path, "exec"), f"; see `python -m trainer practice {quoted(path)}`"
 
     def gradients(p: Parameters, g: Parameters, batch: Batch) -> Sequence[Pass]:
         """The gradients of the mean loss of a whole batch. Raises UserError where the file gives none."""
         a = model.forward(p, batch)
-        arrays = lecture.forward(lecture.given(p, batch, a))
+        arrays = forward(given(p, batch, a))
         names = source.namespace(arrays, program)
         failure = source.run(code, program, names)
         failures = [f"{name} is still to do, {shown}" for name in LINK_OF if names.get(name) is ...]

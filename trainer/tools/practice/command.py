@@ -14,9 +14,9 @@ from trainer import files
 from trainer.core.links import LINKS
 from trainer.errors import UserError, printable
 from trainer.mistakes.diagnosis import NUMBERS, WROTE
+from trainer.mistakes.point import NINE, exercise
 from trainer.tools.practice import process
 from trainer.tools.practice.judge import Answer, Finding
-from trainer.tools.practice.point import NINE, exercise
 
 WIDTH, MARGIN = 80, " " * 8
 HEAD = """\
@@ -51,7 +51,7 @@ def one_of_several(path: str) -> Answer:
     except UserError as error:
         if not os.path.isfile(path):
             raise
-        return Answer([], [str(error)], ended=False)
+        return Answer([], [str(error)])
 
 
 def screen(answer: Answer, hints: int) -> str:

@@ -14,10 +14,9 @@ import numpy as np
 
 from trainer.core.links import LINKS, Link
 from trainer.core.ops import Array
-from trainer.mistakes import lecture
 from trainer.mistakes.diagnosis import near, of_kind, of_numbers, of_shape, rounding
+from trainer.mistakes.point import ALIASES, FORWARD, LINK_OF, NINE, SEVEN, STEPS, Point
 from trainer.tools.practice import source
-from trainer.tools.practice.point import ALIASES, LINK_OF, NINE, SEVEN, Point
 from trainer.tools.practice.source import Line, Program
 
 FLOAT32 = {".float32", "float32", ".float"}  # what is read by a file whose numbers are rounded
@@ -47,14 +46,13 @@ class Answer(NamedTuple):
     """What is said about a file."""
 
     findings: list[Finding]  # in the order of the chain
-    notes: list[str]
-    ended: bool  # at its last line, and no line raised
+    notes: list[str]  # of what did not go well beside them
 
     def right(self) -> int:
         return sum(finding.word == "right" for finding in self.findings)
 
     def all_right(self) -> bool:
-        return self.ended and self.right() == len(self.findings)
+        return not self.notes and self.right() == len(self.findings)
 
 
 class Judge:
@@ -65,7 +63,7 @@ class Judge:
         given = {name: value for name, value in point.items() if name[0] != "d"}
         self.names = source.namespace(given, program) | {"cmp": self.cmp}
         self.given = {name: name for name in given} | ALIASES
-        self.tensors = NINE if program.reads.isdisjoint(lecture.FORWARD) else SEVEN + NINE
+        self.tensors = NINE if program.reads.isdisjoint(FORWARD) else SEVEN + NINE
         self.findings: dict[str, Finding] = {}
         self.failures: dict[Line, str] = {}  # what the lines that raised say
         self.moved: dict[str, str] = {}  # the given names that were changed, and by which line
@@ -102,7 +100,7 @@ class Judge:
     def judged(self, tensor: str, array: Any, line: Line = (0, "")) -> Finding:
         """The verdict on what was made in this line, from the names as they were when they were looked at."""
         found, right = partial(Finding, f"d{tensor}", line), self.point[f"d{tensor}"]
-        link = (LINKS | lecture.LINKS if "dnorm_logits" in self.findings else lecture.LINKS | LINKS)[tensor]
+        link = (LINKS | STEPS if "dnorm_logits" in self.findings else STEPS | LINKS)[tensor]
         if array is ...:
             return Finding(f"d{tensor}", (0, f"from {', '.join(link.takes)}: {link.shape}"), "to do")
         if not is_real(array):
@@ -153,7 +151,7 @@ class Judge:
             elif not to_do.isdisjoint(self.program.gradients(each)):
                 advice = "return them, and name them where it is called"
                 notes.append(f"line {each.lineno}: names made inside {each.name} stay there; {advice}")
-        return Answer([*last.values()], notes, not self.failures)
+        return Answer([*last.values()], notes)
 
     def cmp(self, name: str, value: Any, *_: Any) -> None:
         """The lecture's `cmp`: print the judge's line on a gradient, as it is at this moment."""

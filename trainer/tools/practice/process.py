@@ -8,12 +8,11 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from trainer.errors import UserError, printable
+from trainer.mistakes.point import exercise
 from trainer.tools.practice import source
 from trainer.tools.practice.judge import Answer, Finding, Judge
-from trainer.tools.practice.point import exercise
 
 # Whatever ends it is told by the process that waits, in one line.
 CHILD = f"""import sys
@@ -33,13 +32,13 @@ def judged(path: str, seconds: float = 10.0) -> Answer:
     if not told:
         why = process.stdout.decode("utf-8", "replace").strip() or f"status {process.returncode}"
         raise UserError(printable(f"the judging process ended before it began ({why}), {path}; free memory, try again"))
-    findings, notes, ended, running = json.loads(told[-1])
+    findings, notes, running = json.loads(told[-1])
     if running:
         number, text = running
         late = b"\nTimeout (" in process.stdout
         why = f"still running after {seconds:g} seconds: an endless loop?" if late else "ended the process"
-        notes, ended = [*notes, f"line {number}: {text.rstrip(':')}: {why}; what stands above it was judged"], False
-    return Answer([Finding(*finding) for finding in findings], notes, ended)
+        notes.append(f"line {number}: {text.rstrip(':')}: {why}; what stands above it was judged")
+    return Answer([Finding(*finding) for finding in findings], notes)
 
 
 def child() -> None:
@@ -49,7 +48,7 @@ def child() -> None:
     judge = Judge(program, exercise())
     os.dup2(2, 1)  # what the file prints is kept apart
     sys.stdout, sys.excepthook = sys.stderr, lambda *_: None
-    sys.path.insert(0, str(Path(path).resolve().parent))
+    source.beside(path)
     faulthandler.dump_traceback_later(float(seconds), exit=True, file=pipe)  # also out of a loop in C
     for node in [*program.tree.body, None]:
         os.write(pipe, json.dumps([*judge.answer(), node and program.line(node)]).encode() + b"\n")

@@ -7,16 +7,18 @@ checkpoint or a run leads here.
 import ast
 import difflib
 import re
+import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from trainer import files
 from trainer.errors import UserError, printable
-from trainer.tools.practice.point import ALIASES, LINK_OF
+from trainer.mistakes.point import ALIASES, LINK_OF
 
 TORCH = {"torch", "F", ".view", ".clone"}  # what is read by a file for PyTorch
 NUMPY = {"np", "numpy", ".tensor", ".from_numpy", ".as_tensor", ".Tensor"}  # and by one that makes its own tensors
@@ -65,6 +67,13 @@ def parse(source: bytes, path: str) -> Program:
             raise UserError(printable(f"{error.msg}, line {error.lineno} of {path}; correct it")) from None
         raise UserError(printable(f"no Python ({error}), {path}; give a file of Python")) from None
     return Program(path, source.decode("utf-8-sig", "replace"), tree, set(re.findall(r"\.?\b[^\W\d]\w*", used)))
+
+
+def beside(path: str) -> None:
+    """Let the file import what lies beside it."""
+    folder = str(Path(path).resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
 
 
 def written(node: ast.stmt) -> set[str]:
