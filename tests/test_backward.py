@@ -1,5 +1,6 @@
 """Training with a backward pass of one's own: a right one trains as the model's, a wrong link is named in its line."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,24 @@ def test_a_mistake_that_leaves_no_trace_at_the_start_is_found_before_the_first_s
     assert_one_line(outcome, 1, "step 0: mine.py: db2 WRONG, line 3: db2 = dlogits.sum(0) + b2")
     warned = trainer(*fresh("warned", "train.steps=1 check.on_failure=warn"), "--backward", "mine.py", "--check")[2]
     assert "warning: step 0: mine.py: db2 WRONG" in warned
+
+
+def test_a_mistake_is_told_once_a_step(trainer: Trainer) -> None:
+    Path("mine.py").write_text(whole.RIGHT.replace("(1 - h**2)", "(1 - h)"))
+    err = trainer(*fresh("warned", "train.steps=2 check.on_failure=warn"), "--backward", "mine.py", "--check")[2]
+    first, second = [line for line in err.splitlines() if "warning: step" in line]
+    assert "warning: step 0: mine.py: dz WRONG, line 5" in first
+    assert "warning: step 1: dlogits is right, dh is right, dz is wrong: look at line 5 of mine.py" in second
+
+
+def test_a_file_imports_what_lies_beside_it(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    Path("there").mkdir()
+    Path("there/slopes_of_mine.py").write_text("def of_tanh(h):\n    return 1 - h**2\n")
+    Path("there/mine.py").write_text(
+        "from slopes_of_mine import of_tanh\n" + whole.RIGHT.replace("(1 - h**2)", "of_tanh(h)")
+    )
+    assert trainer(*fresh("own"), "--backward", "there/mine.py", "--check")[0] == 0
 
 
 def test_one_signal_ends_a_step_that_never_ends(trainer: Trainer) -> None:

@@ -49,6 +49,7 @@ class Inspector:
         self.config, self.tallies = self.checkpoint.config, self.checkpoint.checks
         self.seen = Spread(self.corpus)  # what earlier steps drew
         self.mapper = threads.mapper(self.pool, self.checkpoint.threads)
+        self.told = -1  # the step at which a learner was told of a mistake, by practice or by a check
 
     def due(self, step: int) -> bool:
         """Whether a step is checked: step 0, then one step drawn at random in each block of check.every."""
@@ -101,6 +102,10 @@ class Inspector:
         """Raise RunFailed for what has failed; a warning, and where it is asked for a failure, is said."""
         if failed and self.config.check.on_failure == "stop":
             raise RunFailed(f"step {step}: {words}")
+        if failed and self.own:
+            if step == self.told:
+                return
+            self.told = step
         self.journal.say(f"warning: step {step}: {words}")
 
     def require_sound(self) -> None:
