@@ -52,8 +52,8 @@ def test_a_run_goes_on_with_the_file_it_began_with(trainer: Trainer) -> None:
     settings = "train.schedule=constant", "log.samples=0"
     assert trainer(*fresh("own", *settings), "--backward", "mine.py")[0] == 0
     assert trainer(*fresh("plain", *settings))[0] == 0
-    assert_one_line(trainer("--resume", "runs/own", "train.steps=30"), 2, "give --backward mine.py")
-    assert_one_line(trainer("--resume", "runs/plain", "--backward", "mine.py"), 2, "leave --backward out")
+    assert_one_line(trainer("--resume", "runs/own", "train.steps=30"), 2, "trained with --backward mine.py, runs/own/")
+    assert_one_line(trainer("--resume", "runs/plain", "--backward", "mine.py"), 2, "trained with no --backward, ")
     assert trainer("--resume", "runs/own", "train.steps=30", "--backward", "mine.py")[0] == 0
     assert load(folder("own") / "checkpoint.npz").step == 30
 

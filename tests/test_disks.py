@@ -19,7 +19,7 @@ from conftest import ROOT, Trainer, assert_one_line, assert_same, folder, fresh,
 
 from trainer import files
 from trainer.errors import UserError
-from trainer.runs import journal
+from trainer.runs import metrics
 from trainer.runs.checkpoint import load
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -109,7 +109,7 @@ def test_a_full_disk_is_one_line_and_room_lets_the_run_go_on(trainer: Trainer) -
 
 def test_a_folder_that_cannot_be_written_is_one_line(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     trained("run")
-    monkeypatch.setattr(journal, "open", refuse, raising=False)
+    monkeypatch.setattr(metrics, "open", refuse, raising=False)
     assert_one_line(trainer("--resume", "runs"), 2, "Read-only", str(Path.cwd()))
     monkeypatch.setattr(Path, "mkdir", refuse)
     assert_one_line(trainer(*fresh("other")), 2, "Read-only", str(Path.cwd()))

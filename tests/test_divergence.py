@@ -18,7 +18,8 @@ def test_divergence_says_what_happened_and_spares_the_checkpoint(settings: str, 
     outcome = trainer(*fresh("wild", f"train.learning_rate={rate}", settings))
     path = folder("wild")
     saved = load(path / "checkpoint.npz")
-    assert_one_line(outcome, 1, "training had diverged by step", "learning rate", str(path / "checkpoint.npz"), "try ")
+    told = "training had diverged by step", "train.learning_rate", str(path / "checkpoint.npz"), "try "
+    assert_one_line(outcome, 1, *told)
     assert any(f"{what} is" in outcome[2] for what in ("loss", "a parameter", "or a gradient"))
     assert saved.step <= int(outcome[2].rpartition("by step ")[2].partition(":")[0])
     assert np.isfinite(saved.parameters.flat).all()
@@ -35,9 +36,9 @@ def test_a_high_loss_that_comes_down_again_is_no_divergence() -> None:
 
 
 ADVICE = {
-    "train.learning_rate=1e30": "train.learning_rate than 1e+30 (usual with sgd is 0.1)",
-    "train.optimizer=adamw train.learning_rate=1e30": "than 1e+30 (usual with adamw is 0.001)",
     "train.optimizer=adamw train.weight_decay=1e6": "try less train.weight_decay",
+    "train.learning_rate=1e30": "try a lower rate: train.learning_rate is 1e+30, usual with sgd is 0.1",
+    "train.optimizer=adamw train.learning_rate=1e30": "train.learning_rate is 1e+30, usual with adamw is 0.001",
 }
 
 

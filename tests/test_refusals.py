@@ -69,7 +69,8 @@ REFUSED = {
     "--resume runs --name=x": "do not go with --resume",
     "--resume runs --from=runs": "do not go with --resume",
     # Sizes that no memory holds, and those of another run
-    CONFIG + "data.path=text.txt model.hidden=1000000000000": "not enough memory",
+    CONFIG + "data.path=text.txt model.hidden=1000000000000": "not enough memory, for train.batch_size and model.*",
+    CONFIG + "data.path=text.txt train.batch_size=1000000000000": "not enough memory, for train.batch_size and model.*",
     CONFIG + "data.path=text.txt model.hidden=5 --from runs": "give model.context=3 model.embedding=3 model.hidden=8",
     # Samples
     "sample --prompt axb": "the prompt has 'x', which is not in the vocabulary of the model; use only abc",

@@ -133,7 +133,6 @@ def test_the_newest_run_with_best_parameters_is_meant_and_told(trainer: Trainer)
     assert trainer("sample", str(third)) == (0, expected, "")
     assert trainer("sample", "--last") == (0, newest, f"{third}/checkpoint.npz, step 24\n")
     assert trainer("sample", str(begun), "--last")[0] == 0
-    assert "--last takes checkpoint.npz" in trainer("sample", str(begun))[2]
     assert trainer("score", "text.txt")[2] == told
 
 

@@ -83,6 +83,6 @@ def test_a_signal_is_answered_even_where_the_log_cannot_be_written() -> None:
     def full(line: str) -> None:
         raise UserError("cannot write")
 
-    with signals.interruptible(full, lambda: False) as asked:
+    with signals.interruptible(full) as asked:
         signal.raise_signal(signal.SIGTERM)
         assert asked

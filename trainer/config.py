@@ -10,8 +10,7 @@ import os
 import reprlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any
 
 import yaml
@@ -85,12 +84,12 @@ class Log:
 
 @dataclass(frozen=True)
 class Config:
+    seed: FromZero = field(default=42, kw_only=True)
     data: Data
     model: Model = Model()
     train: Train = Train()
     check: Check = Check()
     log: Log = Log()
-    seed: FromZero = 42
 
     def __post_init__(self) -> None:
         interval = max(1, self.train.steps // 20)  # a curve has twenty points, however short the run
@@ -116,14 +115,27 @@ def read(
     >>> config.train.steps, config.train.learning_rate
     (20, 0.1)
     """
-    if isinstance(source, Config):
+    where, origin = "in the dictionary", "in the overrides"
+    if isinstance(source, str | os.PathLike):
+        where = str(files.absolute(source))
+        source = from_file(source)
+    elif isinstance(source, Config):
         source = to_dict(source)
-    if isinstance(source, Mapping):
-        return build(source, "in the dictionary", overrides)
-    if not isinstance(source, str | os.PathLike):
+    elif not isinstance(source, Mapping):
         raise UserError(f"the configuration is {reprlib.repr(source)}; give the path of a file, or a dictionary")
-    path = files.absolute(source)
-    return build(from_file(path), str(path), overrides)
+    if not isinstance(overrides, Mapping):
+        overrides, origin = from_command_line(overrides), "on the command line"
+    parts: dict[str, dict[str, Any]] = {section: {} for section in ("", *SECTIONS)}
+    for values, place in ((by_key(source), where), (overrides, origin)):
+        for key, value in values.items():
+            section, _, name = key.rpartition(".")
+            parts[section][name] = convert(key, value, place)
+    if "path" not in parts["data"]:
+        raise UserError(f"data.path is missing, {where}; give the path of a text file")
+    config = Config(**{name: cls(**parts[name]) for name, cls in SECTIONS.items()}, **parts[""])
+    if config.train.patience and config.data.split[1] == 0:
+        raise UserError(f"train.patience needs a validation split, {where}; give data.split a share for it")
+    return config
 
 
 class Loader(yaml.BaseLoader):
@@ -138,10 +150,10 @@ class Loader(yaml.BaseLoader):
         return super().construct_mapping(node, deep)
 
 
-def from_file(path: Path) -> Mapping[str, Any]:
+def from_file(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     """The nested dictionaries in a YAML file."""
     advice = "give a configuration, or a text as data.path=FILE"
-    data = files.read(path, "the configuration", advice)
+    data, where = files.read(path, "the configuration", advice), files.absolute(path)
     try:
         tree = Loader(data).get_single_data() or {}
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -149,34 +161,21 @@ def from_file(path: Path) -> Mapping[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         advice = "write plain YAML in UTF-8, and a path that has \\ in single quotes"
-        raise UserError(f"broken YAML ({what}), {path}{line}; {advice}") from None
+        raise UserError(f"broken YAML ({what}), {where}{line}; {advice}") from None
     if not isinstance(tree, Mapping):
-        raise UserError(f"there is no `section: {{key: value}}`, {path}; {advice}")
+        raise UserError(f"there is no `section: {{key: value}}`, {where}; {advice}")
     return tree
 
 
-def build(tree: Mapping[str, Any], where: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
-    """A Config from nested dictionaries that were found there. Raises UserError as `read` does."""
-    given: dict[str, Any] = {}
+def by_key(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of nested dictionaries by their full names; a section may be empty."""
+    found: dict[str, Any] = {}
     for name, value in tree.items():
         if value and isinstance(value, Mapping):
-            given |= {f"{name}.{last}": convert(f"{name}.{last}", each, where) for last, each in value.items()}
-        elif value or name not in SECTIONS:  # a section may be empty
-            given[name] = convert(str(name), value, where)
-    origin = "in the overrides"
-    if not isinstance(overrides, Mapping):
-        overrides, origin = from_command_line(overrides), "on the command line"
-    given |= {name: convert(name, value, origin) for name, value in overrides.items()}
-    if "data.path" not in given:
-        raise UserError(f"data.path is missing, {where}; give the path of a text file")
-    parts: dict[str, dict[str, Any]] = {section: {} for section in ("", *SECTIONS)}
-    for key, value in given.items():
-        section, _, name = key.rpartition(".")
-        parts[section][name] = value
-    config = Config(**{name: cls(**parts[name]) for name, cls in SECTIONS.items()}, **parts[""])
-    if config.train.patience and config.data.split[1] == 0:
-        raise UserError(f"train.patience needs a validation split, {where}; give data.split a share for it")
-    return config
+            found |= {f"{name}.{key}": each for key, each in value.items()}
+        elif value or name not in SECTIONS:
+            found[str(name)] = value
+    return found
 
 
 def from_command_line(overrides: Sequence[str]) -> dict[str, Any]:
@@ -211,5 +210,11 @@ def convert(name: str, value: Any, where: str) -> Any:
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """Nested dictionaries of plain values, seed first, from which `read` makes the same Config."""
-    return {"seed": config.seed, **json.loads(json.dumps(asdict(config)))}  # JSON turns tuples into lists
+    """Nested dictionaries of plain values, from which `read` makes the same Config."""
+    tree: dict[str, Any] = json.loads(json.dumps(asdict(config)))  # JSON turns tuples into lists
+    return tree
+
+
+def to_yaml(config: Config) -> str:
+    """What config.yaml holds."""
+    return str(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))

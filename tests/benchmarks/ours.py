@@ -18,7 +18,7 @@ from trainer.core.numerical import Point
 from trainer.core.ops import Array
 from trainer.runs import threads
 from trainer.runs.inspection import Inspector
-from trainer.runs.journal import Journal
+from trainer.runs.metrics import Journal
 from trainer.runs.session import Session
 from trainer.runs.signals import interruptible
 from trainer.runs.starting import begin
@@ -48,9 +48,9 @@ def training(config: Config) -> Iterator[Session]:
         with (
             Journal(session.folder, checkpoint, session.quiet) as session.journal,
             interruptible(session.journal.say) as session.asked,
-            threads.workers(threads.cores()) as session.pool,
+            threads.workers() as session.pool,
         ):
-            session.inspector = Inspector(checkpoint, corpus, None, session.journal, session.pool)
+            session.inspector = Inspector(checkpoint, corpus, session.journal, session.pool)
             yield session
 
 

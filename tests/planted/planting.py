@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from trainer.config import Config, build
+from trainer import config as configuration
+from trainer.config import Config
 from trainer.core.model import Sizes
 from trainer.core.verdict import Verdict
 from trainer.errors import RunFailed
@@ -109,7 +110,7 @@ def configured(folder: Path, setting: str) -> Config:
         "log": {"samples": 0, "eval_every": 3},
         "check": {"enabled": True, **chosen.get("check", {})},
     }
-    return build(tree, "here")
+    return configuration.read(tree)
 
 
 def sentence(folder: Path, setting: str, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -85,14 +85,14 @@ def load(path: str | Path) -> Checkpoint:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = dict(archive)
-        return unpack(arrays, json.loads(arrays.pop("meta").tobytes()), str(path))
+        return unpack(arrays, json.loads(arrays.pop("meta").tobytes()))
     except Exception:  # whatever damage makes zipfile, NumPy or json raise, and what does not fit together
         what = f"not a checkpoint of format 1 to {FORMAT}, or a damaged one"
         advice = "give another file of the run: best.npz, or with --last checkpoint.npz"
         raise UserError(f"{what}, {path}; {advice}") from None
 
 
-def unpack(arrays: dict[str, Array], meta: dict[str, Any], where: str) -> Checkpoint:
+def unpack(arrays: dict[str, Array], meta: dict[str, Any]) -> Checkpoint:
     """A Checkpoint from the parts of its file. Raises ValueError and the like if they do not fit each other."""
     tree = meta.pop("config")
     if meta["format"] not in range(1, FORMAT + 1):
@@ -100,14 +100,12 @@ def unpack(arrays: dict[str, Array], meta: dict[str, Any], where: str) -> Checkp
     if meta["format"] < FORMAT:
         del tree["check"]  # it knew other values, and these runs are not resumed
         del arrays["checksum"]
-    config = configuration.build(tree, where)
+    config = configuration.read(tree)
     p = zeros(sizes_of(config, meta["vocabulary"]), config.model.dtype)
     state = optim.initial_state(config.train, p)
     for name, own in arrays_of(p, state).items():
         array = arrays.pop(name)
-        if (array.shape, array.dtype) != (own.shape, own.dtype):
-            raise ValueError
-        if not np.isfinite(array).all():
+        if (array.shape, array.dtype) != (own.shape, own.dtype) or not np.isfinite(array).all():
             raise ValueError
         own[...] = array
     if arrays:

@@ -37,8 +37,7 @@ def all_runs(start: Path, file: str = "checkpoint.npz") -> list[Path]:
     found = sorted(each.parent for each in start.rglob(file))
     if not found:
         what = f"no run with a {file} in this folder" if start.exists() else "no such run"
-        newest = " (--last takes checkpoint.npz)" if file == "best.npz" and [*start.rglob("checkpoint.npz")] else ""
-        raise UserError(f"{what}, {absolute(start)}; train first, or give the path of a run{newest}")
+        raise UserError(f"{what}, {absolute(start)}; train first, or give the path of a run")
     return found
 
 
@@ -50,7 +49,7 @@ def find(run: str | Path | None, file: str = "checkpoint.npz") -> Path:
     return max((each / file for each in all_runs(start, file)), key=lambda path: (path.stat().st_mtime, path))
 
 
-def open_run(run: str | Path | None, last: bool = False) -> tuple[Checkpoint, Path]:
+def open_run(run: str | None, last: bool = False) -> tuple[Checkpoint, Path]:
     """The best checkpoint of the run that is meant, or with `last` its newest, and its file. Raises UserError."""
     path = find(run, "checkpoint.npz" if last and run else "best.npz")
     if last and path.name == "best.npz":
@@ -66,4 +65,4 @@ def say_which(run: str | None, checkpoint: Checkpoint, path: Path) -> None:
 
 def checkpoint_of(given: Checkpoint | str | Path) -> Checkpoint:
     """A checkpoint, or the best one of a run."""
-    return given if isinstance(given, Checkpoint) else open_run(given)[0]
+    return given if isinstance(given, Checkpoint) else load(find(given, "best.npz"))

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,9 +14,7 @@ from tqdm import tqdm
 
 from trainer import config as configuration
 from trainer import referee
-from trainer.config import Check, Config
 from trainer.core import checks, loop, model, ops, tolerances
-from trainer.core.model import Batch, Parameters
 from trainer.core.step import Step
 from trainer.core.verdict import Verdict
 from trainer.errors import RunFailed
@@ -24,11 +22,10 @@ from trainer.referee.gradients import check_sum
 from trainer.referee.spread import Spread
 from trainer.runs import threads
 from trainer.runs.checkpoint import Checkpoint
-from trainer.runs.journal import Journal
-from trainer.runs.starting import OwnBackward, begin
+from trainer.runs.metrics import Journal
+from trainer.runs.starting import begin
 from trainer.text import corpus as text
 from trainer.text.batches import CHECKS, batches
-from trainer.text.corpus import Corpus
 
 WRITTEN = 100  # checked steps whose verdicts are all written
 OF_STEP, OF_BLOCK = range(2)  # random numbers for one purpose each, apart from those of training
@@ -40,15 +37,14 @@ class Inspector:
     """Makes the checks of a run."""
 
     checkpoint: Checkpoint
-    corpus: Corpus
-    own: OwnBackward | None
+    corpus: text.Corpus
     journal: Journal
-    pool: ThreadPoolExecutor
+    pool: Executor
 
     def __post_init__(self) -> None:
         self.config, self.tallies = self.checkpoint.config, self.checkpoint.checks
         self.seen = Spread(self.corpus)  # what earlier steps drew
-        self.mapper = threads.mapper(self.pool, self.checkpoint.threads)
+        self.mapper = self.pool.map if self.checkpoint.threads > 1 else map
         self.told = -1  # the step at which a learner was told of a mistake, by practice or by a check
 
     def due(self, step: int) -> bool:
@@ -62,22 +58,21 @@ class Inspector:
 
     def examine(self, step: Step) -> None:
         """Check a step that is due, of another one that p - y sums to zero, and of the very first its loss."""
-        number, check = step.number, self.config.check
+        number, check, verdicts = step.number, self.config.check, list[Verdict]()
         if number == 0:
-            first = first_loss(check, step.before, step.batch, self.checkpoint.source)
-            self.journal.say(f"first loss  {first.found:.4f} nats; log V = {first.expected:.4f}")
-            self.judge([first], 0)
+            verdicts = [first_loss(check, step.before, step.batch, bool(self.checkpoint.source))]
+            self.journal.say(f"first loss  {verdicts[0].found:.4f} nats; log V = {verdicts[0].expected:.4f}")
         if self.due(number):
             began, rng = time.monotonic(), np.random.default_rng([self.config.seed, CHECKS, OF_STEP, number])
-            verdicts = referee.examine(step, self.corpus, self.config, rng, self.seen, self.mapper)
+            verdicts += referee.examine(step, self.corpus, self.config, rng, self.seen, self.mapper)
             if self.checked() == 1:  # the first is slower: memory and caches are cold
                 seconds = time.monotonic() - began
                 whole = tqdm.format_interval(math.ceil(seconds * self.config.train.steps / check.every))
                 cheaper = "a larger check.every or check.coordinates=directions"
                 self.journal.say(f"checks take about {seconds:.2g} s a step, {whole} for this run; cheaper: {cheaper}")
-            self.judge(verdicts, number)
         elif math.isfinite(step.loss):  # else training diverges
-            self.judge([check_sum(step)], number)
+            verdicts.append(check_sum(step))
+        self.judge(verdicts, number)
 
     def judge(self, verdicts: Sequence[Verdict], step: int) -> None:
         """Count verdicts and log them; the first that failed is a failure, what else has words a warning."""
@@ -87,11 +82,9 @@ class Inspector:
             tally = self.tallies.setdefault(verdict.name, {"run": 0, "failed": 0, "worst": -1.0})
             tally["run"] += 1
             tally["failed"] += not verdict.passed
-            severity = min(1e308, float(verdict.severity))  # JSON has neither infinity nor nan
-            worst_so_far = severity > tally["worst"]
-            if worst_so_far:
-                tally["worst"] = severity
-            if whole or worst_so_far or not verdict.passed:
+            before, severity = tally["worst"], min(1e308, float(verdict.severity))  # JSON has neither infinity nor nan
+            tally["worst"] = max(before, severity)
+            if whole or severity > before or not verdict.passed:
                 self.journal.row("check", step=step, **vars(verdict))
         failed = [each.words or str(each) for each in verdicts if not each.passed and each.name != WARNING]
         warnings = [each.words for each in verdicts if each.words]
@@ -102,7 +95,7 @@ class Inspector:
         """Raise RunFailed for what has failed; a warning, and where it is asked for a failure, is said."""
         if failed and self.config.check.on_failure == "stop":
             raise RunFailed(f"step {step}: {words}")
-        if failed and self.own:
+        if failed and self.checkpoint.backward:
             if step == self.told:
                 return
             self.told = step
@@ -125,20 +118,20 @@ def chosen_step(seed: int, block: int, every: int) -> int:
     return block * every + int(place)
 
 
-def first_loss(check: Check, p: Parameters, batch: Batch, source: str = "") -> Verdict:
-    """The loss of the first batch beside log V; parameters of another run, the source, may know more."""
+def first_loss(check: configuration.Check, p: model.Parameters, batch: model.Batch, known: bool = False) -> Verdict:
+    """The loss of the first batch beside log V; parameters that are known from another run may know more."""
     activations, V, atol = model.forward(p, batch), p.sizes.V, check.initial_loss_atol
     losses = ops.cross_entropy(activations.logits, batch.targets)  # (B,)
     if atol == "auto":
         atol = tolerances.of_initial_loss(activations.h, batch.targets, V)
     verdict = checks.initial_loss(float(losses.mean(dtype=np.float64)), V, float(atol))
-    if source and verdict.found < verdict.expected:
+    if known and verdict.found < verdict.expected:
         return replace(verdict, passed=True, error=0.0)
-    why = f"{source} knows another text" if source else "the output weights are too large at the start"
+    why = "the output weights are too large at the start, or know another text"
     return verdict if verdict.passed else replace(verdict, words=f"the first loss is not close to log V: {why}")
 
 
-def check(config: Config | str | Path | dict[str, Any]) -> list[Verdict]:
+def check(config: configuration.Config | str | Path | dict[str, Any]) -> list[Verdict]:
     """Make all checks of the first step, at random biases, which at zero would hide mistakes; nothing is written.
 
     config: as for `trainer.train`. A verdict for each check has `name`, `of`, `passed` and the numbers compared;
@@ -152,10 +145,10 @@ def check(config: Config | str | Path | dict[str, Any]) -> list[Verdict]:
     corpus = text.load(config.data, config.model.context)
     checkpoint, batch = begin(config, corpus), next(batches(corpus, config, 0))
     p, rng = checkpoint.parameters, np.random.default_rng([config.seed, CHECKS])
-    with np.errstate(all="ignore"), threads.one_thread(), threads.workers(threads.cores()) as pool:
+    with np.errstate(all="ignore"), threads.one_thread(), threads.workers() as pool:
         at_start = first_loss(config.check, p, batch)
         p.b1[...], p.b2[...] = rng.standard_normal(p.b1.shape), rng.standard_normal(p.b2.shape)
         gradients = threads.gradients(p, checkpoint.threads, pool)
         step = next(loop.steps(config.train, p, checkpoint.state, 0, iter([batch]), gradients, lambda _: True))
-        mapper = threads.mapper(pool, checkpoint.threads)
+        mapper = pool.map if checkpoint.threads > 1 else map
         return [at_start, *referee.examine(step, corpus, config, rng, Spread(corpus), mapper)]

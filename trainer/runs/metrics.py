@@ -1,17 +1,25 @@
-"""The log of a run, metrics.jsonl: what a step gives to it, and read again row by row and as columns."""
+"""The log of a run: metrics.jsonl, train.log and the progress bar are written; the rows are read again, as columns."""
 
 import json
 import math
+import os
+import sys
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
+from tqdm import tqdm
 
 from trainer import files
+from trainer.config import to_yaml
 from trainer.core.model import NAMES
 from trainer.core.ops import Array
 from trainer.core.step import Step
+from trainer.errors import UserError, printable
+from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.folder import find
 from trainer.text.corpus import Corpus
 
@@ -21,37 +29,95 @@ Row = dict[str, Any]
 # Writing
 
 
+class Journal:
+    """The files and the bar that tell of a run, held by one process."""
+
+    def __init__(self, folder: Path, checkpoint: Checkpoint, quiet: bool) -> None:
+        self.folder, self.quiet = folder, quiet
+        self.began = time.monotonic() - checkpoint.seconds
+        with files.naming(folder):
+            self.metrics = open(folder / "metrics.jsonl", "ab")  # noqa: SIM115
+            # Rows after the checkpoint are written again.
+            self.metrics.truncate(min(checkpoint.metrics_length, self.metrics.tell()))
+            self.metrics.seek(0, os.SEEK_END)
+            self.log = open(folder / "train.log", "a", buffering=1, encoding="utf-8")  # noqa: SIM115
+        files.write_whole(folder / "config.yaml", to_yaml(checkpoint.config).encode())
+        notebook = type(sys.stderr).__module__.startswith("ipykernel")  # which can draw a bar though it is no terminal
+        self.bar = tqdm(
+            total=checkpoint.config.train.steps, initial=checkpoint.step, unit="step", dynamic_ncols=True, leave=False,
+            miniters=0, disable=quiet or not (sys.stderr.isatty() or notebook),
+        )  # fmt: skip
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.bar.close()
+        with suppress(UserError, OSError):  # a full disk is told by the error that is on its way
+            if error is not None:
+                self.quiet = True  # who catches the error shows it
+                self.say(f"ended: {str(error) or type(error).__name__}")
+        for file in (self.metrics, self.log):
+            with suppress(OSError):
+                file.close()
+
+    def seconds(self) -> float:
+        """Seconds of training so far, those before a resumption included."""
+        return time.monotonic() - self.began
+
+    def row(self, event: str, **values: Any) -> None:
+        """One row, one write."""
+        row = {"event": event, "time": self.seconds(), **values}
+        row = json.loads(json.dumps(row, default=float), parse_constant=lambda _: None)  # JSON has no nan
+        with files.naming(self.folder / "metrics.jsonl"):
+            self.metrics.write(json.dumps(row).encode() + b"\n")
+            self.metrics.flush()
+
+    def sync(self) -> int:
+        """The length of metrics.jsonl; its rows are on the disk before a checkpoint counts on them."""
+        with files.naming(self.folder / "metrics.jsonl"):
+            os.fsync(self.metrics.fileno())
+            return self.metrics.tell()
+
+    def say(self, line: str, file: TextIO | None = None) -> None:
+        """A line of the story, for people, on standard error or on another file."""
+        line = printable(line)
+        with files.naming(self.folder / "train.log"):
+            self.log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + line + "\n")
+        if not self.quiet:
+            tqdm.write(line, file=file or sys.stderr)
+
+    def progress(self, step: int, note: str) -> None:
+        """Move the bar, if one is drawn."""
+        self.bar.set_postfix_str(note, refresh=False)
+        self.bar.update(step - self.bar.n)
+
+
 def step_row(step: Step, corpus: Corpus) -> Row:
     """The numbers of a `step` row. Losses are in nats; ratios are those of norms."""
-    update_ratio, grad_ratio = {}, {}
+    norm, update_ratio, grad_ratio = np.linalg.norm, {}, {}
     for name in NAMES:
         before, after, g = (getattr(each, name) for each in (step.before, step.after, step.g))
-        size = float(np.linalg.norm(before)) or math.nan  # a bias is zero at first
-        update_ratio[name] = float(np.linalg.norm(after - before)) / size
-        grad_ratio[name] = float(np.linalg.norm(g)) / size
+        size = norm(before) or math.nan  # a bias is zero at first
+        update_ratio[name], grad_ratio[name] = norm(after - before) / size, norm(g) / size
     start, end = corpus.splits["train"]
     return {
         "step": step.number,
         "loss": step.loss,
         "epoch": step.number * len(step.batch.targets) / (end - start),
         "learning_rate": step.rate,
-        "grad_norm": float(np.linalg.norm(step.g.flat)),
+        "grad_norm": norm(step.g.flat),
         "update_ratio": update_ratio,
         "grad_ratio": grad_ratio,
-        "saturated": float(np.mean(abs(step.forward["tanh"]) > 0.99)),
+        "saturated": np.mean(abs(step.forward["tanh"]) > 0.99),
     }
 
 
 def histograms(step: Step) -> dict[str, Row]:
     """Of h, dh and dz, for an `eval` row: 32 counts and their range, which holds zero and is never empty."""
-    parts = {
-        "h": [each.activations.h for each in step.passes],
-        "dh": [each.inner.dh for each in step.passes],
-        "dz": [each.inner.dz for each in step.passes],
-    }
-    found = {}
-    for name, arrays in parts.items():
-        values = np.concatenate(arrays).astype(np.float64)  # (B, H)
+    arrays, found = {"h": step.forward["h"], "dh": step.gradients["h"], "dz": step.gradients["z"]}, {}
+    for name, array in arrays.items():
+        values = array.astype(np.float64)  # (B, H)
         counts, edges = np.histogram(values, 32, (values.min(initial=0), values.max(initial=1e-300)))
         found[name] = {"counts": counts.tolist(), "range": [float(edges[0]), float(edges[-1])]}
     return found

@@ -13,7 +13,7 @@ from trainer import config as configuration
 from trainer.core import loop
 from trainer.core.model import Batch, Parameters
 from trainer.core.step import Pass, Step
-from trainer.errors import Diverged, Interrupted, RunFailed
+from trainer.errors import Diverged, Interrupted, RunFailed, quoted
 from trainer.files import held
 from trainer.mistakes import blame
 from trainer.referee.evaluation import check_evaluation
@@ -21,7 +21,6 @@ from trainer.runs import checkpoint as checkpoints
 from trainer.runs import metrics, summary, threads
 from trainer.runs.folder import create, find
 from trainer.runs.inspection import Inspector
-from trainer.runs.journal import Journal
 from trainer.runs.sampling import sample
 from trainer.runs.signals import interruptible
 from trainer.runs.starting import Overrides, OwnBackward, begin, own_backward, reopen, same_text
@@ -47,10 +46,10 @@ def train(
     >>> sorted(path.name for path in run.iterdir())
     ['best.npz', 'checkpoint.npz', 'config.yaml', 'metrics.jsonl', 'samples.txt', 'train.log']
     """
-    config = configuration.read(config)
-    own = own_backward(backward)
+    config, own = configuration.read(config), own_backward(backward)
     corpus = text.load(config.data, config.model.context)
     checkpoint = begin(config, corpus, source, own)
+    next(batches(corpus, config, 0))  # what no memory holds is refused before there is a folder
     folder = create(name)
     with held(folder):
         Session(folder, checkpoint, corpus, own, quiet, on_eval).run()
@@ -91,19 +90,19 @@ class Session:
         self.config = self.checkpoint.config
         self.logged = self.checkpoint.step  # when the last `step` row was written
         self.in_steps = 0.0  # seconds in the steps since then
-        self.stopped = summary.without_progress(self.checkpoint)  # why the run ends before its last step
         self.in_own_lines = False  # of a learner, which may never end
+        self.stopped = summary.without_progress(self.checkpoint)  # why the run ends before its last step
 
     def run(self) -> None:
         """Train to the last step, or to the first signal. Raises UserError, RunFailed, Interrupted."""
         with (
             np.errstate(all="ignore"),
-            Journal(self.folder, self.checkpoint, self.quiet) as self.journal,
+            metrics.Journal(self.folder, self.checkpoint, self.quiet) as self.journal,
             interruptible(self.journal.say, lambda: self.in_own_lines) as self.asked,
             threads.one_thread() as products,
-            threads.workers(threads.cores()) as self.pool,
+            threads.workers() as self.pool,
         ):
-            self.inspector = Inspector(self.checkpoint, self.corpus, self.own, self.journal, self.pool)
+            self.inspector = Inspector(self.checkpoint, self.corpus, self.journal, self.pool)
             steps = self.steps()
             try:
                 self.begin(products)
@@ -119,8 +118,7 @@ class Session:
         checkpoint, say = self.checkpoint, self.journal.say
         checkpoint.blas = products
         if checkpoint.metrics_length:
-            own = f", with {self.own.path} as its backward pass" if self.own else ""
-            say(f"resuming {self.folder} at step {checkpoint.step} of {self.config.train.steps}{own}")
+            say(f"resuming {self.folder} at step {checkpoint.step} of {self.config.train.steps}")
         else:
             summary.introduce(self.journal, checkpoint, self.corpus)
         if self.own and self.config.check.enabled and (words := self.own.complaint()):  # biases of zero hide some
@@ -155,9 +153,7 @@ class Session:
         try:
             return self.own.gradients(p, g, batch)
         except KeyboardInterrupt:
-            self.in_own_lines = False  # the same signal, delivered twice, does not end the saving
-            self.save()
-            raise summary.interrupted(self.checkpoint, self.folder) from None
+            raise self.interrupted() from None
         finally:
             self.in_own_lines = False
 
@@ -171,10 +167,17 @@ class Session:
             self.look(step)
         if last or made % log.eval_every == 0:
             self.validate(step)
-        if last or made % log.checkpoint_every == 0 or self.asked or self.stopped:
+        if last or made % log.checkpoint_every == 0 or self.stopped:
             self.save()
         if self.asked and not last:
-            raise summary.interrupted(checkpoint, self.folder)
+            raise self.interrupted()
+
+    def interrupted(self) -> Interrupted:
+        """What ends a run after a signal, its state saved."""
+        self.save()
+        own = f" --backward {quoted(self.own.path)}" if self.own else ""
+        how = f"go on with: python -m trainer --resume {quoted(self.folder)}{own}"
+        return Interrupted(f"interrupted at step {self.checkpoint.step}, state saved; {how}")
 
     def look(self, step: Step) -> None:
         """Check a step and log it. The checks speak before anything is called divergence."""
@@ -232,7 +235,9 @@ class Session:
     def require(self, sound: bool, what: str) -> None:
         """Raise Diverged if the numbers of a training are not sound."""
         if not sound:
-            raise Diverged(summary.diverged(self.checkpoint, what, self.folder))
+            where = f"the last good state is {self.folder / 'checkpoint.npz'}"
+            advice = summary.against_divergence(self.checkpoint)
+            raise Diverged(f"training had diverged by step {self.checkpoint.step}: {what}; {where}; {advice}")
 
     def finish(self) -> None:
         """The losses of the best parameters, the checks, samples. Raises RunFailed if a check had failed."""

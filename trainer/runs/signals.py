@@ -10,26 +10,26 @@ from typing import Any
 from trainer.errors import UserError
 
 SAME = 0.5  # seconds within which further signals are the first one, delivered again by a wrapper that forwards it
-Times = list[float]  # when signals came, in seconds
 
 
 @contextmanager
-def interruptible(answer: Callable[[str], None], at_once: Callable[[], bool] = lambda: False) -> Iterator[Times]:
-    """Until the block ends SIGINT, SIGTERM and SIGHUP are answered and noted, unless they are ignored, as nohup does.
+def interruptible(answer: Callable[[str], None], at_once: Callable[[], bool] = lambda: False) -> Iterator[list[float]]:
+    """Until the block ends SIGINT, SIGTERM and SIGHUP are answered, unless they are ignored, as nohup does.
 
-    Where `at_once` says so, the first of them is a KeyboardInterrupt already. Only the main thread may handle them.
+    Gives the list of when they came, in seconds. Where `at_once` says so, the first is a KeyboardInterrupt already.
+    Only the main thread may handle them.
     """
-    came: Times = []
+    came: list[float] = []
 
     def handle(number: int, frame: Any) -> None:
         """Called between any two instructions of the run, so it may not fail on a file that is being written."""
         came.append(time.monotonic())
+        if len(came) == 1 and at_once():
+            raise KeyboardInterrupt
         if len(came) == 1:
             with suppress(UserError, OSError, RuntimeError):
-                answer("leaving the step" if at_once() else "finishing the step; again to stop now")
-        if at_once():
-            raise KeyboardInterrupt
-        if came[-1] - came[0] > SAME:
+                answer("finishing the step; again to stop now")
+        elif came[-1] - came[0] > SAME:
             raise KeyboardInterrupt("stopped at once; --resume goes on from the last state that was saved")
 
     previous = {}

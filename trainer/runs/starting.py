@@ -11,7 +11,6 @@ import numpy as np
 
 from trainer import config as configuration
 from trainer import files
-from trainer.config import Config
 from trainer.core import loop, model, optim
 from trainer.errors import UserError, quoted
 from trainer.runs import threads
@@ -19,7 +18,6 @@ from trainer.runs.checkpoint import FORMAT, Checkpoint, load, sizes_of
 from trainer.runs.folder import find
 from trainer.text import corpus as text
 from trainer.text.batches import WEIGHTS
-from trainer.text.corpus import Corpus
 from trainer.text.reading import places
 
 Overrides = Sequence[str] | Mapping[str, Any]
@@ -49,12 +47,9 @@ def own_backward(path: str | Path | None) -> OwnBackward | None:
 
 
 def begin(
-    config: Config, corpus: Corpus, source: str | Path | None = None, own: OwnBackward | None = None
+    config: configuration.Config, corpus: text.Corpus, source: str | Path | None = None, own: OwnBackward | None = None
 ) -> Checkpoint:
-    """The state before the first step, initial or with the parameters of another run.
-
-    Raises UserError if the other run cannot be read or has other sizes, or dropout is to go with a pass of one's own.
-    """
+    """The state before the first step, initial or with the parameters of another run. Raises UserError."""
     if own:
         for key in ("dropout", "embedding_dropout", "context_dropout"):
             if rate := getattr(config.train, key):
@@ -81,10 +76,7 @@ def begin(
 
 
 def take_over(checkpoint: Checkpoint, other: Checkpoint) -> None:
-    """Begin with the parameters of another run: all but the rows and columns of characters that it did not know.
-
-    Raises UserError where the models differ in context, embedding or hidden units.
-    """
+    """Begin with the parameters of another run: all but the rows and columns of characters that it did not know."""
     if checkpoint.sizes[1:] != other.sizes[1:]:
         _, K, D, H = other.sizes
         need = f"model.context={K} model.embedding={D} model.hidden={H}"
@@ -102,42 +94,35 @@ def take_over(checkpoint: Checkpoint, other: Checkpoint) -> None:
 
 
 def reopen(folder: Path, overrides: Overrides, own: OwnBackward | None) -> Checkpoint:
-    """The newest state of a run, with the number of steps and the place of the text that the overrides give.
-
-    Raises UserError for a run of an earlier format, another override, or another backward pass.
-    """
+    """The newest state of a run, with the number of steps and the place of the text that the overrides give."""
     checkpoint = load(folder / "checkpoint.npz")
     before = checkpoint.config
     if checkpoint.format < FORMAT:
         what = f"a run of an earlier version (format {checkpoint.format}) cannot go on"
         raise UserError(f"{what}, {folder}; {ANOTHER}, or use it as it is")
     if bool(checkpoint.backward) != bool(own):
-        advice = f"give --backward {quoted(checkpoint.backward)}" if checkpoint.backward else "leave --backward out"
-        its = checkpoint.backward or "the model's own backward pass"
-        raise UserError(f"this run was trained with {its}, {folder}; {advice}")
+        its = f"--backward {quoted(checkpoint.backward)}" if checkpoint.backward else "no --backward"
+        raise UserError(f"this run was trained with {its}, {folder}; give the same")
     checkpoint.backward = own.path if own else None
     for override in overrides:
         if override.partition("=")[0].strip() not in ("train.steps", "data.path"):
             raise UserError(f"{override!a} cannot change on resuming, {folder}; {ANOTHER}")
     config = checkpoint.config = configuration.read(before, overrides)
+    if config.data != before.data:
+        checkpoint.places = places(config.data)
     if config.train.steps < checkpoint.step:
         what = f"train.steps={config.train.steps} is below the {checkpoint.step} steps done"
         raise UserError(f"{what}, {folder}; give more")
     if config.train != before.train and before.train.schedule != "constant":
         why = f"the {before.train.schedule} schedule depends on it"
         raise UserError(f"train.steps cannot change: {why}, {folder}; {ANOTHER}, which has a schedule of its own")
-    if config.data != before.data:
-        checkpoint.places = places(config.data)
     return checkpoint
 
 
-def same_text(checkpoint: Checkpoint) -> Corpus:
-    """The text of a run: its files from the working directory, or else where they were when the run began.
-
-    Raises UserError if it is gone, or another one.
-    """
+def same_text(checkpoint: Checkpoint) -> text.Corpus:
+    """The text of a run, from the working directory or where it was. Raises UserError if it is gone, or another one."""
     data = checkpoint.config.data
-    found = places(data)  # from the working directory
+    found = places(data)
     if not all(map(os.path.exists, found)):
         found = checkpoint.places or found
     where = ", ".join(found)

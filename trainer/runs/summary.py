@@ -3,23 +3,20 @@
 import math
 import platform
 import sys
-from pathlib import Path
 
 import numpy as np
 
 from trainer import __version__
 from trainer.config import RATES, Train
-from trainer.core import optim
-from trainer.errors import Interrupted, aligned, quoted
+from trainer.errors import aligned, quoted
 from trainer.files import write_whole
 from trainer.runs.checkpoint import Checkpoint
-from trainer.runs.journal import Journal
-from trainer.text.corpus import SPLITS, Corpus, known_lines
+from trainer.runs.metrics import Journal
+from trainer.text.corpus import SPLITS, Corpus
 from trainer.text.oddities import legible, show
 
 MOST = 1_000_000  # examples of a split that the losses at the end look at
 RULE = "-" * 20 + "\n"  # between running texts in a file
-Losses = dict[str, float]  # by split, in nats per character
 
 
 def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus) -> None:
@@ -41,9 +38,12 @@ def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus) -> None:
         backward=checkpoint.backward,
         examples=examples,
     )
-    counts = f", {corpus.line_count:,} lines, {corpus.distinct_lines:,} distinct" if corpus.lines else ""
+    length, counts = len(corpus.ids), ""
+    if corpus.lines:
+        length -= 1  # the boundary before the first line is no part of the text
+        counts = f", {corpus.line_count:,} lines, {corpus.distinct_lines:,} distinct"
     say(f"run         {journal.folder}")
-    say(f"text        {', '.join(checkpoint.places)}: {len(corpus.ids) - corpus.lines:,} characters{counts}")
+    say(f"text        {', '.join(checkpoint.places)}: {length:,} characters{counts}")
     say(f"vocabulary  {sizes.V}: {show(corpus.vocabulary)}")
     say("examples    " + ", ".join(f"{split} {n:,}" for split, n in examples.items()))
     say(f"parameters  {sizes.parameters():,}: {p}; threads: {checkpoint.threads}")
@@ -62,33 +62,25 @@ def without_progress(checkpoint: Checkpoint) -> str:
     return ""
 
 
-def interrupted(checkpoint: Checkpoint, folder: Path) -> Interrupted:
-    """What ends a run after a signal, its state saved."""
-    own = f" --backward {quoted(checkpoint.backward)}" if checkpoint.backward else ""
-    how = f"go on with: python -m trainer --resume {quoted(folder)}{own}"
-    return Interrupted(f"interrupted at step {checkpoint.step}, state saved; {how}")
+def rate_of(train: Train) -> str:
+    """The learning rate beside the usual one, for where it may not fit."""
+    usual = RATES[train.optimizer]
+    return f"train.learning_rate is {train.learning_rate:g}, usual with {train.optimizer} is {usual:g}"
 
 
-def diverged(checkpoint: Checkpoint, what: str, folder: Path) -> str:
-    """That a training diverged, and what may help."""
-    train, step = checkpoint.config.train, checkpoint.step
-    rate = optim.learning_rate(train, step - 1)
-    advice = "try less train.weight_decay" if rate * train.weight_decay > 1 else other_rate(train, "a lower")
-    happened = f"training had diverged by step {step}: {what}, at learning rate {rate:g}"
-    if checkpoint.backward and not checkpoint.config.check.enabled:
-        advice += f"; --check tells whether {checkpoint.backward} is right"
-    return f"{happened}; the last good state is {folder / 'checkpoint.npz'}; {advice}"
-
-
-def other_rate(train: Train, kind: str) -> str:
-    """Advice where the learning rate may not fit."""
-    usual = f"usual with {train.optimizer} is {RATES[train.optimizer]:g}"
-    return f"try {kind} train.learning_rate than {train.learning_rate:g} ({usual})"
+def against_divergence(checkpoint: Checkpoint) -> str:
+    """What may help where a training diverged."""
+    train, own = checkpoint.config.train, checkpoint.backward
+    decays = train.learning_rate * train.weight_decay > 1
+    advice = "try less train.weight_decay" if decays else f"try a lower rate: {rate_of(train)}"
+    checked = checkpoint.config.check.enabled or not own
+    return advice if checked else f"{advice}; --check tells whether {own} is right"
 
 
 def conclude(
-    journal: Journal, checkpoint: Checkpoint, best: Checkpoint, corpus: Corpus, losses: Losses, texts: list[str]
-) -> None:
+    journal: Journal, checkpoint: Checkpoint, best: Checkpoint, corpus: Corpus,
+    losses: dict[str, float], texts: list[str],
+) -> None:  # fmt: skip
     """samples.txt, the `end` row, and for people the losses of the best parameters, the checks and the samples."""
     tallies = checkpoint.checks.items()
     table = [(name, f"{each['run']:,}", f"{each['failed']:,}", f"{each['worst']:.2g}") for name, each in tallies]
@@ -105,7 +97,7 @@ def conclude(
         f"losses of the best step, {best.step}, after {journal.seconds():.1f} s:",
         *(f"  {split:<5} {of_split(split, loss, best, corpus)}" for split, loss in losses.items()),
         *(f"  {words}" for words in (corpus.unseen, remark(best, checkpoint, corpus)) if words),
-        *aligned([("check", "run", "failed", "worst"), *table]),
+        *aligned([("check", "run", "failed", "error/tolerance"), *table]),
         *(["samples:"] if texts else []),
         *sample_lines(texts, corpus),
         f"for more samples: python -m trainer sample {quoted(journal.folder)}",
@@ -127,31 +119,28 @@ def of_split(split: str, loss: float, best: Checkpoint, corpus: Corpus) -> str:
 
 def remark(best: Checkpoint, newest: Checkpoint, corpus: Corpus) -> str:
     """What the losses of the best and of the newest parameters say to someone who has not seen many, if anything."""
-    log_V, lower = math.log(best.sizes.V), other_rate(best.config.train, "a lower")
+    log_V, rate = math.log(best.sizes.V), rate_of(best.config.train)
     start, end = corpus.splits["train"]
     shares = np.unique(corpus.ids[start:end], return_counts=True)[1] / (end - start)
     counting = -float(shares @ np.log(shares))  # the loss of a model that knows how often each character occurs
     train_loss, val_loss = newest.losses["train"], newest.losses.get("val", 0.0)
     if train_loss > 1.05 * log_V:
-        return f"the training loss is above log V = {log_V:.4f}: worse than knowing nothing; {lower}"
+        return f"the training loss is above log V = {log_V:.4f}: worse than knowing nothing; try a lower rate: {rate}"
     if train_loss > 0.98 * counting:
-        usual = best.config.train.learning_rate == RATES[best.config.train.optimizer]
-        other = "" if usual else f", or {other_rate(best.config.train, 'another')}"
-        return f"not clearly better than counting the characters, {counting:.4f} nats: train for longer{other}"
+        return f"not clearly better than counting the characters, {counting:.4f} nats: train for longer; {rate}"
     if best.best_loss is not None and val_loss > 1.02 * best.best_loss:
         rose = f"from step {best.step} on validation rose to {val_loss:.4f} and training"
         if train_loss > best.losses["train"]:
-            return f"{rose} to {train_loss:.4f}; {lower}"
+            return f"{rose} to {train_loss:.4f}; try a lower rate: {rate}"
         return f"{rose} fell to {train_loss:.4f}: little text for so long a training; --last samples the newest state"
     return ""
 
 
 def sample_lines(texts: list[str], corpus: Corpus) -> list[str]:
     """The samples as a terminal shows them; those of a list with a mark where the text has them, too."""
-    if not corpus.lines:
-        return [f"  {legible(line)}" for line in samples_file(texts, False).split("\n")[:-1]]
-    known = known_lines(corpus) - {""}
-    return [f"  {legible(text)}" + "  (in the text)" * (text in known) for text in texts]
+    known = {*corpus.characters.split("\n")} - {""} if corpus.lines else set()
+    lines = samples_file(texts, corpus.lines).split("\n")[:-1]
+    return [f"  {legible(line)}  (in the text)" if line in known else f"  {legible(line)}" for line in lines]
 
 
 def samples_file(texts: list[str], lines: bool) -> str:

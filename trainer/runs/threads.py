@@ -7,9 +7,9 @@ bits of a result depend on how many threads it has.
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import pairwise
 from typing import Any
@@ -22,7 +22,6 @@ from trainer.core.model import Batch, Parameters, Sizes
 from trainer.core.ops import Array
 from trainer.core.step import Pass
 from trainer.text import corpus as text
-from trainer.text.corpus import Corpus
 
 
 def cores() -> int:
@@ -41,18 +40,13 @@ def choose_threads(sizes: Sizes, batch_size: int) -> int:
 
 
 @contextmanager
-def workers(count: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that compute in silence; what they have not begun when the block ends is dropped."""
-    pool = ThreadPoolExecutor(count, initializer=np.seterr, initargs=("ignore",))
+def workers() -> Iterator[Executor]:
+    """A thread for each core, silent on overflow; what they have not begun when the block ends is dropped."""
+    pool = ThreadPoolExecutor(cores(), initializer=np.seterr, initargs=("ignore",))
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def mapper(pool: Executor, threads: int) -> Callable[..., Iterable[Any]]:
-    """`map`, on the threads of the pool where a step is large enough to gain by threads."""
-    return pool.map if threads > 1 else map
 
 
 # A step
@@ -107,8 +101,9 @@ def together(pool: Executor, function: Callable[..., Any], calls: Sequence[tuple
 
 
 def losses(
-    p: Parameters, corpus: Corpus, positions: Array, pool: Executor, tell: Callable[[str], None] = lambda words: None
-) -> Array:
+    p: Parameters, corpus: text.Corpus, positions: Array, pool: Executor,
+    tell: Callable[[str], None] = lambda words: None,
+) -> Array:  # fmt: skip
     """The loss at each position of the text, in nats, without dropout: (n,) -> (n,). `tell` hears how far it is."""
     V, K, D, H = p.sizes
     size = max(1, min(1024, (1 << 22) // (H + V + K * D)))  # their activations stay small
@@ -138,30 +133,25 @@ def one_thread() -> Iterator[str]:
     if library is None:
         yield f"{name}, threads: unknown"
         return
-    get_threads, set_threads, get_core = library
+    get_threads, set_threads = library
     with LOCK:
         BEFORE.append(get_threads())
         set_threads(1)
     try:
-        yield f"{name} {get_core().decode()}, threads: 1"
+        yield f"{name}, threads: 1"
     finally:
         with LOCK:
             set_threads(BEFORE.pop())
 
 
-def openblas() -> tuple[Callable[[], int], Callable[[int], None], Callable[[], bytes]] | None:
-    """Get and set the threads of the OpenBLAS that NumPy is linked with, and the kind of processor it computes for.
+def openblas() -> tuple[Callable[[], int], Callable[[int], object]] | None:
+    """Get and set the threads of the OpenBLAS that NumPy is linked with; None if it is another BLAS.
 
-    None if it is another BLAS. A symbol that is looked up in NumPy's extension module is found in the libraries that it
-    has loaded, on Linux and macOS; builds differ in what they put before and after each name.
+    A symbol that is looked up in NumPy's extension module is found in the libraries that it has loaded, on Linux and
+    macOS; builds differ in what they put before and after each name.
     """
     library = ctypes.CDLL(import_module("numpy._core._multiarray_umath").__file__)
-    names = "get_num_threads", "set_num_threads", "get_corename"
     for build in ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"):
-        try:
-            get_threads, set_threads, get_core = (library[build.format(name)] for name in names)
-        except AttributeError:
-            continue
-        set_threads.argtypes, set_threads.restype, get_core.restype = [ctypes.c_int], None, ctypes.c_char_p
-        return get_threads, set_threads, get_core
+        with suppress(AttributeError):
+            return library[build.format("get_num_threads")], library[build.format("set_num_threads")]
     return None

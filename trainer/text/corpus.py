@@ -27,6 +27,7 @@ class Corpus:
     lines: bool
     splits: dict[str, tuple[int, int]]  # train, val, test: the targets are ids[start:end]; none where the share is 0
     fingerprint: str  # SHA-256 of the characters that are learned, of a list in the order of its lines
+    characters: str = ""  # as the ids stand: a list in random order, a boundary first
     opening: str = ""  # of running text: what stands before a beginning, K characters
     line_count: int | None = None  # of a list, blank ones apart
     distinct_lines: int | None = None
@@ -45,18 +46,18 @@ def load(data: Data, context: int) -> Corpus:
     (16, True)
     """
     text, where, lines = "".join(read_texts(data)), ", ".join(places(data)), data.mode == "lines"
-    warnings = oddities.records(text)
-    listed, parts, characters = list[str](), list[str](), text
-    bounds: Sequence[int] | Array = range(len(text) + 1)
+    looks_like, listed, parts = oddities.records(text), list[str](), list[str]()
     if lines:
         listed = [line for line in map(str.strip, text.split("\n")) if line]
-        text = "\n".join(listed)
-        parts = shuffled(listed, data.split_seed)
-        characters, bounds = "\n" + "".join(parts), np.cumsum([1, *map(len, parts)])  # where each part begins
-    vocabulary = "\n" * lines + "".join(sorted(set(characters) - {"\n" * lines}))
-    if len(vocabulary) < 2 + lines:
+        text, parts = "\n".join(listed), shuffled(listed, data.split_seed)
+        characters, begin = "\n" + "".join(parts), np.cumsum([1, *map(len, parts)])  # where each part does
+        vocabulary, fewest = "\n" + "".join(sorted(set(text) - {"\n"})), 3
+        splits = {name: (int(begin[a]), int(begin[b])) for name, (a, b) in cut(len(parts), data.split).items()}
+    else:
+        characters, vocabulary, fewest = text, "".join(sorted(set(text))), 2
+        splits = {name: (a + context, b) for name, (a, b) in cut(len(text), data.split).items()}  # after a context
+    if len(vocabulary) < fewest:
         raise UserError(f"the text has not two distinct characters, {where}; give one with something to predict")
-    splits = cut(bounds, data.split, 0 if lines else context)  # a stream's first targets need a whole context
     for name, (start, end) in splits.items():
         if start >= end:
             mend = "data.mode=stream, if it is running text" if lines else f"less than model.context={context}"
@@ -68,10 +69,11 @@ def load(data: Data, context: int) -> Corpus:
         lines,
         splits,
         hashlib.sha256(text.encode()).hexdigest(),
+        characters,
         opening="" if lines else opening(text[: splits["train"][1]], context),
         line_count=len(listed) or None,
         distinct_lines=len(parts) or None,
-        warnings=(*warnings, *oddities.unintended(characters, vocabulary)),
+        warnings=tuple(filter(None, (looks_like, oddities.unintended(characters, vocabulary)))),
         unseen=unseen(characters, splits),
     )
 
@@ -84,12 +86,11 @@ def shuffled(listed: Sequence[str], seed: int) -> list[str]:
     return [f"{distinct[k]}\n" * copies[distinct[k]] for k in order]
 
 
-def cut(bounds: Sequence[int] | Array, split: Sequence[float], skipped: int) -> dict[str, tuple[int, int]]:
-    """Start and end of each split that has a share of the n parts between n + 1 bounds, so many places skipped."""
-    n, (train, val, _) = len(bounds) - 1, split
+def cut(n: int, split: Sequence[float]) -> dict[str, tuple[int, int]]:
+    """Start and end of each split that has a share of n parts."""
+    train, val, _ = split
     ends = [0, round(n * train), round(n * (train + val)), n]
-    pieces = zip(SPLITS, split, pairwise(ends), strict=True)
-    return {name: (int(bounds[start]) + skipped, int(bounds[end])) for name, share, (start, end) in pieces if share}
+    return {name: part for name, share, part in zip(SPLITS, split, pairwise(ends), strict=True) if share}
 
 
 def opening(text: str, context: int) -> str:
@@ -112,16 +113,12 @@ def unseen(characters: str, splits: dict[str, tuple[int, int]]) -> str:
     return f"characters that training never saw: {', '.join(found)}" if found else ""
 
 
-def code_points(text: str) -> Array:
-    """The code point of each character: (characters,)."""
-    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
-
-
 def encode(characters: str, vocabulary: str) -> Array:
     """The ids of characters that are all in the vocabulary: (characters,), in the smallest unsigned type."""
-    table = np.zeros(ord(max(vocabulary)) + 1, np.min_scalar_type(len(vocabulary)))
-    table[code_points(vocabulary)] = np.arange(len(vocabulary))
-    return table[code_points(characters)]
+    known, points = (np.frombuffer(each.encode("utf-32-le"), np.uint32) for each in (vocabulary, characters))
+    table = np.zeros(known.max() + 1, np.min_scalar_type(len(vocabulary)))  # an id for each code point
+    table[known] = np.arange(len(vocabulary))
+    return table[points]
 
 
 def windows(corpus: Corpus, positions: Array, context: int) -> tuple[Array, Array]:
@@ -147,13 +144,6 @@ def to_ids(text: str, vocabulary: str, what: str) -> Array:
     """The ids of a short text: (characters,). Raises UserError for a character outside the vocabulary."""
     for character in text:
         if character not in vocabulary:
-            known = oddities.show(vocabulary.removeprefix("\n"))
-            raise UserError(
-                f"the {what} has {character!r}, which is not in the vocabulary of the model; use only {known}"
-            )
+            advice = "use only " + oddities.show(vocabulary.removeprefix("\n"))
+            raise UserError(f"the {what} has {character!r}, which is not in the vocabulary of the model; {advice}")
     return np.array([vocabulary.index(character) for character in text], np.intp)
-
-
-def known_lines(corpus: Corpus) -> set[str]:
-    """The lines of a list."""
-    return set(code_points(corpus.vocabulary)[corpus.ids].tobytes().decode("utf-32-le").split("\n"))

@@ -14,28 +14,28 @@ BLANK = re.compile(
 CUTS = {"\t": "cut -f2", ",": "cut -d, -f2", ";": "cut -d';' -f2"}  # by what parts the columns of a table
 
 
-def records(text: str) -> list[str]:
+def records(text: str) -> str:
     """A sentence on a text whose first lines look like records, with how to take one column of them; else none."""
     head = [line for line in text[:100_000].split("\n")[:-1] if line.strip()]
     if len(head) < 3:
-        return []
+        return ""
     if head[0].startswith(">") and head[1].isalpha():
         join = """awk '/^>/{if (s) print s; s=""; next} {s=s $0} END{print s}' FILE"""
-        return [f"the text looks like FASTA, whose records may take several lines; to have one a line: {join}"]
+        return f"the text looks like FASTA, whose records may take several lines; to have one a line: {join}"
     if all(line.startswith("{") and line.endswith("}") for line in head):
-        return ["the text looks like JSON, an object a line; to learn one field alone: jq -r .FIELD FILE"]
+        return "the text looks like JSON, an object a line; to learn one field alone: jq -r .FIELD FILE"
     for separator, command in CUTS.items():
         widths = {len(row) for row in csv.reader(head, delimiter=separator)}
         if len(widths) == 1 and widths != {1}:
-            return [f"the text looks like a table; to learn one column alone, the second: {command} FILE"]
-    return []
+            return f"the text looks like a table; to learn one column alone, the second: {command} FILE"
+    return ""
 
 
-def unintended(characters: str, vocabulary: str) -> list[str]:
+def unintended(characters: str, vocabulary: str) -> str:
     """A sentence on characters that cannot be seen, with what to do; else none."""
-    found = [f"{characters.count(c):,} × {name(c)}" for c in vocabulary if invisible(c) and c not in PLAIN]
-    what = f"in the text {', '.join(found)} will be learned as characters"
-    return [f"{what}; replace them in the text if that is not meant"] if found else []
+    found = ", ".join(f"{characters.count(c):,} × {name(c)}" for c in vocabulary if invisible(c) and c not in PLAIN)
+    advice = "replace them in the text if that is not meant"
+    return found and f"in the text {found} will be learned as characters; {advice}"
 
 
 def invisible(character: str) -> bool:

@@ -8,7 +8,7 @@ from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.folder import open_run, say_which
 from trainer.runs.sampling import LENGTHS, samples
 from trainer.runs.starting import same_text
-from trainer.text.corpus import Corpus, known_lines
+from trainer.text.corpus import Corpus
 from trainer.text.oddities import legible
 
 TRIES = 100  # samples drawn for each new one that is asked for, before giving up
@@ -49,7 +49,7 @@ def new_lines(corpus: Corpus, drawn: Iterator[str], n: int, most: int) -> Iterat
 
     Those of `most` characters were cut off.
     """
-    known, found = known_lines(corpus), 0
+    known, found = {*corpus.characters.split("\n")}, 0
     for text in drawn:
         if len(text) < most and text not in known:
             known.add(text)

@@ -93,7 +93,7 @@ def scored(checkpoint: Checkpoint, pieces: Sequence[str], where: str) -> tuple[S
         need = "a line" if lines else f"more than the {first} characters of the context"
         raise UserError(f"nothing to score, {where}; give {need}")
     corpus = Corpus(ids, vocabulary, lines, {"train": (first, len(ids))}, "")
-    with np.errstate(all="ignore"), threads.one_thread(), threads.workers(threads.cores()) as pool:
+    with np.errstate(all="ignore"), threads.one_thread(), threads.workers() as pool:
         losses = threads.losses(checkpoint.parameters, corpus, np.arange(first, len(ids)), pool)
     unknown = {character: n for character, n in Counter("".join(pieces)).items() if character not in index}
     return Score(float(losses.mean(dtype=np.float64)), len(losses), unknown), losses

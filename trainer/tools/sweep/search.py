@@ -15,7 +15,6 @@ from trainer import config as configuration
 from trainer.errors import Diverged, RunFailed, UserError, aligned
 from trainer.files import write_whole
 from trainer.runs.folder import RUNS, check_name
-from trainer.runs.journal import as_yaml
 from trainer.runs.metrics import flatten
 from trainer.text import corpus
 from trainer.tools.children import run_together
@@ -174,5 +173,5 @@ def conclude(study: "optuna.Study", plan: ranges.Plan, path: Path) -> None:
 
         for key, share in get_param_importances(study).items():
             print(f"importance  {share:4.0%}  {key}")
-    write_whole(path, as_yaml(plan.config(complete[0].params, plan.seeds[0])).encode())
+    write_whole(path, configuration.to_yaml(plan.config(complete[0].params, plan.seeds[0])).encode())
     print(f"best {complete[0].value:.4f}: {path}")
