@@ -8,23 +8,18 @@ import numpy as np
 
 
 class Forward(NamedTuple):
-    """A tensor of the forward pass."""
+    """How a tensor of the forward pass comes about."""
 
-    tensor: str
-    shape: str
     operation: str
     formula: str
 
 
 FORWARD = {
-    step.tensor: step
-    for step in (
-        Forward("emb", "(B, K*D)", "embedding", "emb = C[contexts], side by side"),
-        Forward("z", "(B, H)", "affine", "z = emb · W1 + b1"),
-        Forward("h", "(B, H)", "tanh", "h = tanh(z)"),
-        Forward("logits", "(B, V)", "affine", "logits = h · W2 + b2"),
-        Forward("loss", "()", "softmax and cross_entropy", "loss = mean of -log softmax(logits)[target]"),
-    )
+    "emb": Forward("embedding", "emb = C[contexts], side by side"),
+    "z": Forward("affine", "z = emb · W1 + b1"),
+    "h": Forward("tanh", "h = tanh(z)"),
+    "logits": Forward("affine", "logits = h · W2 + b2"),
+    "loss": Forward("softmax and cross_entropy", "loss = mean of -log softmax(logits)[target]"),
 }
 
 

@@ -20,15 +20,10 @@ Move = Callable[[slice], None]
 InParts = Callable[[Move], object]
 
 
-def at_once(move: Move) -> None:
-    """The whole vector in one call."""
-    move(slice(None))
-
-
 def steps(
     train: Train, p: Parameters, state: State, first: int,
     batches: Iterator[Batch], gradients: Gradients, looked_at: Callable[[int], bool],
-    in_parts: InParts = at_once,
+    in_parts: InParts = lambda move: move(slice(None)),
 ) -> Iterator[Step]:  # fmt: skip
     """Train from step `first` to the last, moving `p` and `state` in place. Yields each step when it has been made."""
     g = model.zeros(p.sizes, p.flat.dtype)

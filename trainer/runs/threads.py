@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from trainer.core import model, ops
-from trainer.core.loop import Gradients, InParts, at_once
+from trainer.core.loop import Gradients, InParts
 from trainer.core.model import Batch, Parameters, Sizes
 from trainer.core.ops import Array
 from trainer.core.step import Pass
@@ -78,8 +78,6 @@ def forward_and_backward(p: Parameters, g: Parameters, batch: Batch, share: floa
 
 def in_parts(threads: int, pool: Executor, size: int) -> InParts:
     """What moves a flat vector of that size: each thread a part of it."""
-    if threads == 1:
-        return at_once
     parts = [(part,) for part in cut(size, threads)]
     return lambda move: together(pool, move, parts)
 
