@@ -77,9 +77,9 @@ def test_the_formulas_of_the_links_are_right() -> None:
     arrays: dict[str, Any] = {**vars(s.p), **a._asdict(), "X": s.batch.contexts, "B": 7, "V": 9, "D": 4}
     arrays |= {"p": exps / exps.sum(1, keepdims=True), "y": np.eye(9)[s.batch.targets]}
     arrays |= {"d" + name: gradient for name, gradient in right.items()}
-    for link in LINKS.values():
-        found = link.right(**{name: arrays[name] for name in link.takes})
-        np.testing.assert_allclose(found, right[link.tensor], rtol=0, atol=1e-14, err_msg=link.tensor)
+    for name, link in LINKS.items():
+        found = link.right(**{each: arrays[each] for each in link.takes})
+        np.testing.assert_allclose(found, right[name], rtol=0, atol=1e-14, err_msg=name)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -26,7 +26,6 @@ FORWARD = {
 class Link(NamedTuple):
     """A link of the chain rule: the gradient of one tensor."""
 
-    tensor: str
     needs: tuple[str, ...]  # the links that are right before this one can be; the gradient of the last one comes in
     shape: str  # of the tensor and of its gradient
     backward: str  # the operation that makes it
@@ -44,37 +43,34 @@ class Link(NamedTuple):
 PRODUCT = "a product gives each factor the other's value"
 SUM = "a sum passes the gradient through"
 LINKS = {
-    link.tensor: link
-    for link in (
-        Link("logits", (), "(B, V)", "softmax_cross_entropy_backward", "softmax, cross_entropy",
-             "dlogits = (p - y) / B", "a logit is pushed down by its p, and at the target up by 1",
-             lambda p, y, B: (p - y) / B),
-        Link("h", ("logits",), "(B, H)", "affine_backward_input", "affine",
-             "dh = dlogits · W2ᵀ", PRODUCT,
-             lambda dlogits, W2: dlogits @ W2.T),
-        Link("z", ("logits", "h"), "(B, H)", "tanh_backward", "tanh",
-             "dz = dh · (1 - h²)", "the slope of tanh is 1 where h = 0, and nearly 0 where h is close to 1 or -1",
-             lambda dh, h: dh * (1 - h * h), dropout="dz = dh · mask · (1 - tanh²)"),
-        Link("emb", ("h", "z"), "(B, K*D)", "affine_backward_input", "affine",
-             "demb = dz · W1ᵀ", PRODUCT,
-             lambda dz, W1: dz @ W1.T),
-        Link("W2", ("logits",), "(H, V)", "affine_backward_weight", "affine",
-             "dW2 = hᵀ · dlogits", PRODUCT,
-             lambda h, dlogits: h.T @ dlogits),
-        Link("b2", ("logits",), "(V,)", "affine_backward_bias", "affine",
-             "db2 = sum of dlogits over the batch", SUM,
-             lambda dlogits: dlogits.sum(axis=0)),
-        Link("W1", ("z",), "(K*D, H)", "affine_backward_weight", "affine",
-             "dW1 = embᵀ · dz", PRODUCT,
-             lambda emb, dz: emb.T @ dz),
-        Link("b1", ("z",), "(H,)", "affine_backward_bias", "affine",
-             "db1 = sum of dz over the batch", SUM,
-             lambda dz: dz.sum(axis=0)),
-        Link("C", ("z", "emb"), "(V, D)", "embedding_backward", "embedding",
-             "dC[v] = sum of demb where v stands", "a character gathers from all the places where it stands",
-             lambda demb, X, V, D: (X.reshape(-1) == np.arange(V)[:, None]) @ demb.reshape(-1, D),
-             dropout="dC[v] = sum of demb · mask where v stands"),
-    )
+    "logits": Link((), "(B, V)", "softmax_cross_entropy_backward", "softmax, cross_entropy",
+        "dlogits = (p - y) / B", "a logit is pushed down by its p, and at the target up by 1",
+        lambda p, y, B: (p - y) / B),
+    "h": Link(("logits",), "(B, H)", "affine_backward_input", "affine",
+        "dh = dlogits · W2ᵀ", PRODUCT,
+        lambda dlogits, W2: dlogits @ W2.T),
+    "z": Link(("logits", "h"), "(B, H)", "tanh_backward", "tanh",
+        "dz = dh · (1 - h²)", "the slope of tanh is 1 where h = 0, and nearly 0 where h is close to 1 or -1",
+        lambda dh, h: dh * (1 - h * h), dropout="dz = dh · mask · (1 - tanh²)"),
+    "emb": Link(("h", "z"), "(B, K*D)", "affine_backward_input", "affine",
+        "demb = dz · W1ᵀ", PRODUCT,
+        lambda dz, W1: dz @ W1.T),
+    "W2": Link(("logits",), "(H, V)", "affine_backward_weight", "affine",
+        "dW2 = hᵀ · dlogits", PRODUCT,
+        lambda h, dlogits: h.T @ dlogits),
+    "b2": Link(("logits",), "(V,)", "affine_backward_bias", "affine",
+        "db2 = sum of dlogits over the batch", SUM,
+        lambda dlogits: dlogits.sum(axis=0)),
+    "W1": Link(("z",), "(K*D, H)", "affine_backward_weight", "affine",
+        "dW1 = embᵀ · dz", PRODUCT,
+        lambda emb, dz: emb.T @ dz),
+    "b1": Link(("z",), "(H,)", "affine_backward_bias", "affine",
+        "db1 = sum of dz over the batch", SUM,
+        lambda dz: dz.sum(axis=0)),
+    "C": Link(("z", "emb"), "(V, D)", "embedding_backward", "embedding",
+        "dC[v] = sum of demb where v stands", "a character gathers from all the places where it stands",
+        lambda demb, X, V, D: (X.reshape(-1) == np.arange(V)[:, None]) @ demb.reshape(-1, D),
+        dropout="dC[v] = sum of demb · mask where v stands"),
 }  # fmt: skip
 
 # The order of blame, from the loss back: activations, then parameters. The first wrong one is the broken link.

@@ -44,7 +44,7 @@ RIGHT: dict[str, Callable[..., Array]] = {
     "logits": lambda dnorm_logits, dlogit_maxes, logits, logit_maxes:
         dnorm_logits + dlogit_maxes * (logits == logit_maxes),
 }  # fmt: skip
-STEPS = {tensor: Link(tensor, (), "(B, 1) or (B, V)", "", "", "", "", right) for tensor, right in RIGHT.items()}
+STEPS = {tensor: Link((), "(B, 1) or (B, V)", "", "", "", "", right) for tensor, right in RIGHT.items()}
 
 NINE = ("logits", "W2", "b2", "h", "z", "W1", "b1", "emb", "C")  # the file with blanks, in its order
 SEVEN = tuple(reversed(FORWARD))  # the lecture's, in the order in which they come before dlogits
