@@ -102,9 +102,10 @@ def open_model(run: str | None, context: str, target: str) -> tuple[Checkpoint, 
 
 def two_examples(checkpoint: Checkpoint, context: str, target: str) -> Batch:
     """The example that is asked for, and the one that follows it in a text, with the target that the model expects."""
-    K, lines, vocabulary = checkpoint.sizes.K, checkpoint.config.data.mode == "lines", checkpoint.vocabulary
-    y = to_ids(target or "\n" * lines, vocabulary, "target")  # (1,)
-    ids = to_ids("\n" * K * lines + context, vocabulary, "context")  # a line is filled up with boundaries
+    K, vocabulary = checkpoint.sizes.K, checkpoint.vocabulary
+    boundary = "\n" if checkpoint.config.data.mode == "lines" else ""
+    y = to_ids(target or boundary, vocabulary, "target")  # (1,)
+    ids = to_ids(boundary * K + context, vocabulary, "context")  # a line is filled up with boundaries
     if len(y) != 1:
         raise UserError(f"--target has length {len(y)}, on the command line; give 1 (the end of a line is \\n)")
     if len(ids) < K:
@@ -114,7 +115,7 @@ def two_examples(checkpoint: Checkpoint, context: str, target: str) -> Batch:
         say(f"the model reads {K} characters: the last {K} of the context are used")
     first = ids[-K:]  # (K,)
     second = np.append(first[1:], y)  # (K,)
-    if lines and y[0] == 0:
+    if boundary and y[0] == 0:
         second = np.zeros_like(first)  # the next line begins
     likeliest = model.forward(checkpoint.parameters, Batch(second[None], y)).logits.argmax()
     return Batch(np.stack([first, second]), np.append(y, likeliest))

@@ -86,9 +86,10 @@ def cut(checkpoint: Checkpoint, text: str) -> list[str]:
 def scored(checkpoint: Checkpoint, pieces: Sequence[str], where: str) -> tuple[Score, Array]:
     """The score, and the loss of each character that the model knows; of running text from the first context on."""
     lines, vocabulary = checkpoint.config.data.mode == "lines", checkpoint.vocabulary
-    first = 1 if lines else checkpoint.sizes.K  # a list begins with a boundary
+    before = [0] if lines else []  # a list begins with a boundary
+    first = 1 if lines else checkpoint.sizes.K
     index = {character: k for k, character in enumerate(vocabulary)}
-    ids = np.array([0] * lines + [index[c] for piece in pieces for c in piece if c in index], np.int64)
+    ids = np.array(before + [index[c] for piece in pieces for c in piece if c in index], np.int64)
     if len(ids) <= first:
         need = "a line" if lines else f"more than the {first} characters of the context"
         raise UserError(f"nothing to score, {where}; give {need}")
