@@ -233,13 +233,29 @@ def test_a_checked_run_with_failed_checks_or_none_has_failed(trainer: Trainer, m
     assert_one_line(trainer(*TINY, "--check"), 1, says)
 
 
-@pytest.mark.parametrize("words", ["--help", "help", "help sample", "explain --help"])
-def test_help_fits_a_terminal(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "operands"),
+    [
+        ("--help", "[section.key=value ...]"),
+        ("help", "[section.key=value ...]"),
+        ("help sample", "[RUN]"),
+        ("help score", "[RUN] [FILE ...]"),
+        ("help report", "[RUN ...]"),
+        ("explain --help", "[RUN]"),
+        ("help practice", "FILE [FILE ...]"),
+        ("help gallery", "[FILE.html]"),
+        ("help sweep", "section.key=VALUES [section.key=VALUES ...]"),
+    ],
+)
+def test_help_names_the_operands_and_fits_a_terminal(
+    words: str, operands: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words.split())
     out, err = capsys.readouterr()
     assert (ended.value.code, err) == (0, "")
     assert out.startswith("usage: python -m trainer " + words.replace("help", "").strip(" -"))
+    assert " ".join(out.split("\n\n")[0].split()).endswith(f"] {operands}")
     assert max(map(len, out.splitlines())) <= 80
 
 

@@ -37,7 +37,7 @@ class Command(NamedTuple):
     calls: str  # module:function
     about: str
     example: str
-    options: dict[str, str]  # `--option` or `--option VALUE`, or `argument` with how many of them; and what it does
+    options: dict[str, str]  # `--option`, `--option VALUE` or `argument HOW_MANY VALUE`; and what it does
     needs: str = ""  # an option that may not be left out
 
     def run(self, name: str, words: list[str]) -> int:
@@ -51,7 +51,8 @@ class Command(NamedTuple):
             option, _, value = written.partition(" ")
             settings: dict[str, Any] = {"action": "store_true"}
             if not option.startswith("-"):
-                settings = {"nargs": value, "metavar": option.upper()}
+                nargs, metavar = value.split()
+                settings = {"nargs": nargs, "metavar": metavar}
             elif value:
                 settings = {"metavar": value, "type": TYPES.get(value), "required": option == self.needs}
                 settings["choices"] = [0, 1, 2] if value == "0|1|2" else None
@@ -108,7 +109,7 @@ COMMANDS = {
         " practice, gallery, sweep.",
         "--config configs/names.yaml train.steps=5000 --check",
         {
-            "overrides *": "section.key=value, in place of what the configuration says",
+            "overrides * section.key=value": "in place of what the configuration says",
             "--config FILE": "train from this configuration",
             "--resume RUN": "go on with a run; only train.steps (with the constant schedule), data.path and --backward"
             " can change",
@@ -123,7 +124,7 @@ COMMANDS = {
         "Print text that a trained model makes up.",
         "sample -n 5 --prompt ma",
         {
-            "run ?": RUN,
+            "run ? RUN": RUN,
             "-n N": "how many; by default 20 lines, or 1 running text",
             "--prompt TEXT": "how each begins",
             "--temperature T": "below 1 safer, above 1 wilder, 0 the likeliest",
@@ -139,8 +140,8 @@ COMMANDS = {
         "Print how well a model predicts a text, in nats and bits a character: of files, or of standard input.",
         "score runs/names names.txt --each",
         {
-            "run ?": RUN,
-            "files *": "texts; without any, standard input is read",
+            "run ? RUN": RUN,
+            "files * FILE": "texts; without any, standard input is read",
             "--each": "each line after its nats, of several files with its file",
             "--surprising": "of each line, the most surprising first",
         },
@@ -150,7 +151,7 @@ COMMANDS = {
         "Print a table of runs, and draw report.html of one run, or compare.html of several (extra: report).",
         "report runs/names",
         {
-            "runs *": "runs, or folders of them; left out, the newest run",
+            "runs * RUN": "runs, or folders of them; left out, the newest run",
             "--watch": "draw again every few seconds until the runs end, or Ctrl-C",
             "--tensorboard FOLDER": "also write for TensorBoard (extra: tensorboard)",
         },
@@ -160,7 +161,7 @@ COMMANDS = {
         "Walk two examples by hand, forward and backward, each number beside its formula.",
         "explain --context emm --target a",
         {
-            "run ?": RUN,
+            "run ? RUN": RUN,
             "--context TEXT": "the characters before the target, from a line's beginning on",
             "--target CHAR": "the next character ('' is a line's end); with --logits its number",
             "--logits LIST": "numbers, to walk the softmax and its gradient alone",
@@ -174,7 +175,7 @@ COMMANDS = {
         " not exist is written with blanks; several make a table. What stands in a file is run: it is your own code.",
         "practice mine.py",
         {
-            "paths +": "files with a backward pass in Python",
+            "paths + FILE": "files with a backward pass in Python",
             "--hints 0|1|2": "0 the verdict, 1 the place too, 2 also what was done (default)",
         },
     ),
@@ -183,7 +184,7 @@ COMMANDS = {
         "Train with each known mistake in a derivative for 3,000 steps, and draw a page of the losses and of the checks"
         " that see it (minutes; extra: report).",
         "gallery gallery.html",
-        {"path ?": "by default gallery.html"},
+        {"path ? FILE.html": "by default gallery.html"},
     ),
     "sweep": Command(
         "tools.commands:sweep",
@@ -193,8 +194,8 @@ COMMANDS = {
         " it in a browser (extra: sweep).",
         "sweep --config configs/names.yaml train.learning_rate=0.01..1 train.optimizer=sgd,adamw",
         {
-            "overrides +": "section.key=LOW..HIGH to search (on a logarithmic scale, but for shares and from 0) or"
-            " =A,B,C, of which alone each combination is tried once; with seed=1,2,3 every seed",
+            "overrides + section.key=VALUES": "LOW..HIGH to search (on a logarithmic scale, but for shares and from 0)"
+            " or A,B,C, of which alone each combination is tried once; with seed=1,2,3 every seed",
             "--config FILE": "where the trials begin",
             "--trials N": "how many in all, by default 50",
             "--jobs N": "how many at once, one core each; by default all cores",
