@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,6 +48,14 @@ class Killed(BaseException):
     """Stands for a kill inside this process: nothing in the program catches it."""
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Files need not reach it: power failures are the matter of tests/test_disks.py, which says so itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda number: None)
+        yield
+
+
 @pytest.fixture
 def trainer(capsys: pytest.CaptureFixture[str]) -> Trainer:
     """The program in this process: arguments -> exit status, standard output, standard error."""
@@ -74,6 +82,22 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content), isatty=lambda: False))
 
     return give
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with nothing in it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that has ended, two folders below its text."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("finished"))
+        Path("text.txt").write_text("".join(f"{'abcde'[k % 5 :]}{'edcba'[k % 4 :]}\n" for k in range(60)))
+        return trained("run", SETTINGS["adamw"]).absolute()
 
 
 @pytest.fixture

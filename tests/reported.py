@@ -17,13 +17,16 @@ from trainer.tools.report.figures import STYLE
 LINES = ["".join(letters) for letters in itertools.product("ab", repeat=5)]  # 32 of them, all different
 
 
-def make(name: str, lines: list[str] = LINES, **sections: dict[str, Any]) -> Path:
+SMALL = (
+    "data.path=text.txt model.context=2 model.embedding=2 model.hidden=8 train.steps=6 train.batch_size=4"
+    " log.every=1 log.eval_every=2 log.samples=5 check.every=3"
+)
+
+
+def make(name: str, settings: str = "", lines: list[str] = LINES) -> Path:
     """A small run in the working directory."""
     Path("text.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    small = {"train.steps": 6, "train.batch_size": 4, "log.every": 1, "log.eval_every": 2, "log.samples": 5}
-    sizes = {"model.context": 2, "model.embedding": 2, "model.hidden": 8, "data.path": "text.txt", "check.every": 3}
-    given = {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
-    return train(config.read({}, small | sizes | given), name, quiet=True)
+    return train(config.read({}, f"{SMALL} {settings}".split()), name, quiet=True)
 
 
 def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
@@ -31,10 +34,6 @@ def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
-
-
-def rows_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def step_row(step: int, **more: Any) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from trainer import referee
-from trainer.config import Check, Config, Data, Model, Train
+from trainer.config import Config, read
 from trainer.core import loop, model, optim
 from trainer.core.model import Parameters, Sizes
 from trainer.referee.spread import Spread
@@ -59,6 +58,13 @@ def some_corpus(V: int, K: int, lines: bool, kind: str, rng: np.random.Generator
     return Corpus(ids.astype(np.min_scalar_type(V)), "", lines, cuts, "")
 
 
+def configured(sizes: Sizes, *settings: str) -> Config:
+    """A training of such a model, checked, with settings of which one may hold several; of two the later one holds."""
+    shape = f"model.context={sizes.K} model.embedding={sizes.D} model.hidden={sizes.H}"
+    words = " ".join(["data.path=- check.enabled=true", shape, *settings]).split()
+    return read({}, dict(word.split("=") for word in words))
+
+
 def scene(seed: int) -> Scene:
     """A random scene."""
     rng = np.random.default_rng([7, seed])
@@ -73,25 +79,25 @@ def scene(seed: int) -> Scene:
     small = V * (H + B) < 10_000
     lines, dtype = one(True, False), one("float32", "float64")
     rate = 10 ** rng.uniform(-4, 1.5)
-    rule: dict[str, Any] = one(
-        {"learning_rate": rate},
-        {"learning_rate": rate / 10, "momentum": one(0.5, 0.9, 0.999)},
-        {"learning_rate": rate / 30, "optimizer": "adamw", "weight_decay": one(0.0, 0.01, 1.0)},
-        {"learning_rate": rate, "weight_decay": one(0.01, 0.5)},
+    rule = one(
+        f"train.learning_rate={rate}",
+        f"train.learning_rate={rate / 10} train.momentum={one(0.5, 0.9, 0.999)}",
+        f"train.learning_rate={rate / 30} train.optimizer=adamw train.weight_decay={one(0.0, 0.01, 1.0)}",
+        f"train.learning_rate={rate} train.weight_decay={one(0.01, 0.5)}",
     )
-    dropped: dict[str, Any] = one(
-        {}, {}, {"dropout": one(0.1, 0.5, 0.999)}, {"embedding_dropout": 0.2}, {"dropout": 0.2, "context_dropout": 0.7}
-    )
-    steps = one(1, 20, 300, *((2000,) if small else ())) if V < 2000 else one(1, 20)
-    train = Train(
-        steps=steps, batch_size=B, schedule=one("constant", "step", "cosine"), warmup_steps=one(0, 0, 5),
-        **rule, **dropped,
+    dropped = one(
+        "", "", f"train.dropout={one(0.1, 0.5, 0.999)}", "train.embedding_dropout=0.2",
+        "train.dropout=0.2 train.context_dropout=0.7",
     )  # fmt: skip
-    check = Check(enabled=True, method=one("central", "complex-step"), coordinates="directions")
-    if V * (H + B) < 1000:
-        check = replace(check, coordinates=one("all", "directions"))
-    config = Config(Data("-"), Model(K, D, H, dtype), train, check, seed=seed)
+    steps = one(1, 20, 300, *((2000,) if small else ())) if V < 2000 else one(1, 20)
+    scheduled = f"train.schedule={one('constant', 'step', 'cosine')} train.warmup_steps={one(0, 0, 5)}"
+    method = one("central", "complex-step")
+    coordinates = one("all", "directions") if V * (H + B) < 1000 else "directions"
     sizes = Sizes(V, K, D, H)
+    config = configured(
+        sizes, f"seed={seed} model.dtype={dtype} train.steps={steps} train.batch_size={B}", rule, dropped, scheduled,
+        f"check.method={method} check.coordinates={coordinates}",
+    )  # fmt: skip
     p = model.initial(sizes, dtype, rng)
     with np.errstate(all="ignore"):
         distort(p, one("start", "start", "W1", "W2", "C", "biases", "tiny", "both", "subnormal"), rng)
@@ -100,29 +106,32 @@ def scene(seed: int) -> Scene:
     return Scene(config, sizes, corpus, p, one(1, 1, min(2, B)), frozenset(checked))
 
 
+# Trainings that once stopped although nothing was wrong.
+HARD = [
+    # Close to a minimum, where no step is small enough for first order.
+    (Sizes(2, 1, 1, 2), "train.steps=4000 train.batch_size=2 train.learning_rate=0.1 data.mode=stream"),
+    # A single unit close to zero, whose rounding is all there is to dW2.
+    (Sizes(27, 8, 10, 1), "train.steps=3000 train.batch_size=1 train.learning_rate=0.01 check.coordinates=directions"),
+    (Sizes(27, 3, 10, 1), "train.steps=3000 train.batch_size=1 train.learning_rate=0.01"),
+    # A sum over thousands of characters.
+    (Sizes(3000, 1, 1, 2), "train.steps=100 train.batch_size=2 model.dtype=float64 check.coordinates=directions"),
+    # Weights that decay below the smallest normal number.
+    (Sizes(5, 2, 3, 4), "train.steps=3000 train.batch_size=4 train.weight_decay=1 check.method=complex-step"),
+]
+
+
 def hard(which: int, seed: int) -> Scene:
-    """Trainings that once stopped although nothing was wrong, a tenth of their steps checked."""
-    cases: list[tuple[Any, ...]] = [
-        # Close to a minimum, where no step is small enough for first order.
-        (Sizes(2, 1, 1, 2), False, "noise", {"steps": 4000, "batch_size": 2, "learning_rate": 0.1}, "float32", {}),
-        # A single unit close to zero, whose rounding is all there is to dW2.
-        (Sizes(27, 8, 10, 1), True, "noise", {"steps": 3000, "batch_size": 1, "learning_rate": 0.01}, "float32",
-         {"coordinates": "directions"}),
-        (Sizes(27, 3, 10, 1), True, "noise", {"steps": 3000, "batch_size": 1, "learning_rate": 0.01}, "float32", {}),
-        # A sum over thousands of characters.
-        (Sizes(3000, 1, 1, 2), True, "noise", {"steps": 100, "batch_size": 2}, "float64",
-         {"coordinates": "directions"}),
-        # Weights that decay below the smallest normal number.
-        (Sizes(5, 2, 3, 4), True, "noise", {"steps": 3000, "batch_size": 4, "weight_decay": 1.0}, "float32",
-         {"method": "complex-step"}),
-    ]  # fmt: skip
-    sizes, lines, kind, options, given, check = cases[which]
-    rng = np.random.default_rng([8, which, seed])
-    train = Train(schedule="constant", **options)
-    config = Config(Data("-"), Model(sizes.K, sizes.D, sizes.H, given), train, Check(enabled=True, **check), seed=seed)
-    checked = rng.choice(train.steps, train.steps // 10, replace=False)
-    p = model.initial(sizes, given, rng)
-    return Scene(config, sizes, some_corpus(sizes.V, sizes.K, lines, kind, rng), p, 1, frozenset(checked.tolist()))
+    """One of them, a tenth of its steps checked."""
+    sizes, settings = HARD[which]
+    rng, config = (
+        np.random.default_rng([8, which, seed]),
+        configured(sizes, settings, f"train.schedule=constant seed={seed}"),
+    )
+    steps = config.train.steps
+    checked = rng.choice(steps, steps // 10, replace=False)
+    p = model.initial(sizes, config.model.dtype, rng)
+    corpus = some_corpus(sizes.V, sizes.K, config.data.mode == "lines", "noise", rng)
+    return Scene(config, sizes, corpus, p, 1, frozenset(checked.tolist()))
 
 
 def distort(p: Parameters, kind: str, rng: np.random.Generator) -> None:

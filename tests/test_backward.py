@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Trainer, assert_one_line, folder, fresh, rows
-from practice_files import whole
+from practice_files import RIGHT
 
 from trainer.runs.checkpoint import load
 from trainer.tools.report.run import open_run, verdict
@@ -31,7 +31,7 @@ def losses(name: str) -> list[float]:
 
 
 def test_right_derivatives_train_as_the_models_own(trainer: Trainer) -> None:
-    Path("mine.py").write_text(whole.RIGHT)
+    Path("mine.py").write_text(RIGHT)
     assert trainer(*fresh("plain", STEPS))[0] == 0
     assert trainer(*fresh("own", STEPS), "--backward", "mine.py")[0] == 0
     # Two orders of the same sums in float32, over 200 steps of a rate of 0.1.
@@ -41,14 +41,14 @@ def test_right_derivatives_train_as_the_models_own(trainer: Trainer) -> None:
 
 
 def test_a_wrong_link_is_named_in_its_own_line(trainer: Trainer) -> None:
-    Path("mine.py").write_text(whole.RIGHT.replace("(1 - h**2)", "(1 - h)"))
+    Path("mine.py").write_text(RIGHT.replace("(1 - h**2)", "(1 - h)"))
     outcome = trainer(*fresh("own", STEPS), "--backward", "mine.py", "--check")
     words = "step 0: mine.py: dz WRONG, line 5: dz = dh * (1 - h); you wrote dh · (1 - h): the square is missing"
     assert_one_line(outcome, 1, f"{words}; see `python -m trainer practice mine.py`")
 
 
 def test_a_run_goes_on_with_the_file_it_began_with(trainer: Trainer) -> None:
-    Path("mine.py").write_text(whole.RIGHT)
+    Path("mine.py").write_text(RIGHT)
     settings = "train.schedule=constant", "log.samples=0"
     assert trainer(*fresh("own", *settings), "--backward", "mine.py")[0] == 0
     assert trainer(*fresh("plain", *settings))[0] == 0
@@ -56,16 +56,6 @@ def test_a_run_goes_on_with_the_file_it_began_with(trainer: Trainer) -> None:
     assert_one_line(trainer("--resume", "runs/plain", "--backward", "mine.py"), 2, "trained with no --backward, ")
     assert trainer("--resume", "runs/own", "train.steps=30", "--backward", "mine.py")[0] == 0
     assert load(folder("own") / "checkpoint.npz").step == 30
-
-
-@pytest.mark.parametrize("key", ["dropout", "embedding_dropout", "context_dropout"])
-def test_dropout_does_not_go_with_it(key: str, trainer: Trainer) -> None:
-    Path("mine.py").write_text(whole.RIGHT)
-    assert_one_line(
-        trainer(*fresh("own", f"train.{key}=0.1"), "--backward", "mine.py"),
-        2,
-        f"train.{key}=0.1 does not go with --backward",
-    )
 
 
 def test_an_error_in_the_file_is_told_by_log_and_report(trainer: Trainer) -> None:
@@ -77,8 +67,8 @@ with Path("calls").open("a+") as calls:
     if len(calls.read()) > 7:
         raise ValueError("far off")
 """
-    Path("mine.py").write_text(whole.RIGHT + later)
-    words = f"ValueError: far off, line {len(whole.RIGHT.splitlines()) + 7} of mine.py"
+    Path("mine.py").write_text(RIGHT + later)
+    words = f"ValueError: far off, line {len(RIGHT.splitlines()) + 7} of mine.py"
     assert_one_line(trainer(*fresh("own"), "--backward", "mine.py"), 2, words)
     last = (folder("own") / "train.log").read_text().splitlines()[-1]
     assert f"ended: {words}" in last
@@ -86,7 +76,7 @@ with Path("calls").open("a+") as calls:
 
 
 def test_a_mistake_that_leaves_no_trace_at_the_start_is_found_before_the_first_step(trainer: Trainer) -> None:
-    Path("mine.py").write_text(whole.RIGHT.replace("dlogits.sum(0)", "dlogits.sum(0) + b2"))  # b2 is zero at the start
+    Path("mine.py").write_text(RIGHT.replace("dlogits.sum(0)", "dlogits.sum(0) + b2"))  # b2 is zero at the start
     assert trainer(*fresh("unchecked"), "--backward", "mine.py")[0] == 0
     outcome = trainer(*fresh("checked"), "--backward", "mine.py", "--check")
     assert_one_line(outcome, 1, "step 0: mine.py: db2 WRONG, line 3: db2 = dlogits.sum(0) + b2")
@@ -95,7 +85,7 @@ def test_a_mistake_that_leaves_no_trace_at_the_start_is_found_before_the_first_s
 
 
 def test_a_mistake_is_told_once_a_step(trainer: Trainer) -> None:
-    Path("mine.py").write_text(whole.RIGHT.replace("(1 - h**2)", "(1 - h)"))
+    Path("mine.py").write_text(RIGHT.replace("(1 - h**2)", "(1 - h)"))
     err = trainer(*fresh("warned", "train.steps=2 check.on_failure=warn"), "--backward", "mine.py", "--check")[2]
     first, second = [line for line in err.splitlines() if "warning: step" in line]
     assert "warning: step 0: mine.py: dz WRONG, line 5" in first
@@ -106,14 +96,12 @@ def test_a_file_imports_what_lies_beside_it(trainer: Trainer, monkeypatch: pytes
     monkeypatch.setattr(sys, "path", [*sys.path])
     Path("there").mkdir()
     Path("there/slopes_of_mine.py").write_text("def of_tanh(h):\n    return 1 - h**2\n")
-    Path("there/mine.py").write_text(
-        "from slopes_of_mine import of_tanh\n" + whole.RIGHT.replace("(1 - h**2)", "of_tanh(h)")
-    )
+    Path("there/mine.py").write_text("from slopes_of_mine import of_tanh\n" + RIGHT.replace("(1 - h**2)", "of_tanh(h)"))
     assert trainer(*fresh("own"), "--backward", "there/mine.py", "--check")[0] == 0
 
 
 def test_one_signal_ends_a_step_that_never_ends(trainer: Trainer) -> None:
-    Path("mine.py").write_text(whole.RIGHT + AFTER_FOUR_STEPS)
+    Path("mine.py").write_text(RIGHT + AFTER_FOUR_STEPS)
     status, _, err = trainer(*fresh("own", "log.checkpoint_every=100"), "--backward", "mine.py")
     run = folder("own")
     told = f"interrupted at step 4, state saved; go on with: python -m trainer --resume {run} --backward mine.py"

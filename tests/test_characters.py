@@ -14,14 +14,8 @@ from trainer.runs.summary import RULE
 pytestmark = pytest.mark.usefixtures("place")
 
 STRANGE = [
-    "\x1b[31mred",
-    "\u202eright",
-    "\N{WOMAN}\u200d\N{ROCKET}",
-    "\u2028line",
-    "\x85next",
-    "\x07\x08\x7f",
-    "a\tb\rc",
-]
+    "\x1b[31mred", "\u202eright", "\N{WOMAN}\u200d\N{ROCKET}", "\u2028line", "\x85next", "\x07\x08\x7f", "a\tb\rc",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("mode", ["lines", "stream"])

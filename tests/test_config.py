@@ -80,20 +80,8 @@ def test_what_a_key_takes_on_the_command_line_and_in_a_file(file: Path, key: str
 
 def test_paths_are_taken_as_they_stand(file: Path) -> None:
     for path in (
-        "novel #2.txt",
-        "1984",
-        "null",
-        "notes: a",
-        "[a]",
-        "{a}",
-        "@a",
-        "&a b",
-        "!a",
-        "'a'",
-        '"a',
-        " a ",
-        "a\nb",
-    ):
+        "novel #2.txt", "1984", "null", "notes: a", "[a]", "{a}", "@a", "&a b", "!a", "'a'", '"a', " a ", "a\nb",
+    ):  # fmt: skip
         assert read(file, [f"data.path={path}"]).data.path == path
     assert read(file, ["data.path=a, b.txt", "data.path=#c"]).data.path == ("a, b.txt", "#c")
     file.write_text("data: {path: [a.txt, 1984, 'novel #2.txt', yes]}")

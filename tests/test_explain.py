@@ -2,19 +2,18 @@
 
 import itertools
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import plain_model
 import pytest
+from conftest import Trainer, assert_one_line
 
 from trainer import config
 from trainer.core import ops
 from trainer.core.links import LINKS, ORDER
 from trainer.core.model import Batch
-from trainer.errors import UserError
 from trainer.runs.checkpoint import load
 from trainer.runs.session import train
 from trainer.tools.command import main
@@ -111,11 +110,9 @@ def test_two_examples_are_walked_with_the_models_own_numbers(folders: list[str],
     ]
 
 
+@pytest.mark.usefixtures("empty")
 @pytest.mark.parametrize("of_a_run", [True, False])
-def test_a_number_shows_how_it_came_about(
-    folders: list[str], capsys: Capture, of_a_run: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_number_shows_how_it_came_about(folders: list[str], capsys: Capture, of_a_run: bool) -> None:
     out = walked(capsys, folders[0] if of_a_run else None, "ab", "c", None)
     found = re.findall(r"^  (\w+)\[0, 0\] = (.*?) = (.*) = (\S+)$", out, re.MULTILINE)
     assert [name for name, *_ in found] == ["z", "logits", "dh", "demb", "dW2", "dW1"]
@@ -124,10 +121,8 @@ def test_a_number_shows_how_it_came_about(
         assert eval(python) == pytest.approx(float(result), abs=3e-4)  # four digits each
 
 
-def test_without_a_run_everything_can_be_recomputed_on_paper(
-    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("empty")
+def test_without_a_run_everything_can_be_recomputed_on_paper(capsys: Capture) -> None:
     out = walked(capsys, None, "emm", "a", None)
     assert "K = 3, D = 2, H = 3, V = 4" in out
     assert "..." not in out  # every array is whole
@@ -199,33 +194,23 @@ def test_the_picture_is_one_file_with_every_tensor(
         assert f"<b>{loss:.4f}</b>" in html
 
 
-def test_the_picture_asks_for_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UserError, match=r"--html needs matplotlib; pip install 'handmade-char-lm\[report\]'"):
-        explain(None, "emm", "a", None, "walk.html")
-
-
 # One line for bad input.
 
+REFUSED = {
+    **{f"--target 0 --logits={logits}": "give two or more" for logits in ("", "1", "nan,1", "1,-1e9", "1,,2")},
+    **{f"--logits 1,2 --target={target}": "--target is" for target in ("-1", "2", "")},
+    "LINES --target a": "no --context",
+    "LINES --context a --target ab": "--target has length 2",
+    "LINES --context a9 --target b": "the context has '9'",
+    "LINES --logits 1,2 --target 0": "leave RUN, ",
+    "STREAM --context ab --target c": "--context has length 2, on the command line; give at least 3",
+    "STREAM --context bac --target=": "--target has length 0",
+    "--logits 1,2 --target 0 --html walk.html": "--logits goes with --target alone",
+    "LINES --context ab --target c --html nowhere/walk.html": "nowhere/walk.html; make its folder",
+}
 
-@pytest.mark.parametrize(
-    ("run", "context", "target", "logits", "html", "words"),
-    [
-        *((None, None, "0", logits, None, "give two or more") for logits in ("", "1", "nan,1", "1,-1e9", "1,,2")),
-        *((None, None, target, "1,2", None, "--target is") for target in ("-1", "2", "")),
-        (0, None, "a", None, None, "no --context"),
-        (0, "a", "ab", None, None, "--target has length 2"),
-        (0, "a9", "b", None, None, "the context has '9'"),
-        (0, None, "0", "1,2", None, "leave RUN, "),
-        (1, "ab", "c", None, None, "--context has length 2, on the command line; give at least 3"),
-        (1, "bac", "", None, None, "--target has length 0"),
-        (None, None, "0", "1,2", "walk.html", "--logits goes with --target alone"),
-        (0, "ab", "c", None, "nowhere/walk.html", "nowhere/walk.html; make its folder"),
-    ],
-)
-def test_bad_input(
-    folders: list[str], run: int | None, context: str, target: str, logits: str, html: str, words: str
-) -> None:
-    with pytest.raises(UserError, match=re.escape(words)) as caught:
-        explain(None if run is None else folders[run], context, target, logits, html)
-    assert "\n" not in str(caught.value)
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_bad_input(words: str, folders: list[str], trainer: Trainer) -> None:
+    words_of_runs = words.replace("LINES", folders[0]).replace("STREAM", folders[1])
+    assert_one_line(trainer("explain", *words_of_runs.split()), 2, REFUSED[words])

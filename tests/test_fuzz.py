@@ -1,6 +1,5 @@
 """Whatever the configuration, a run ends with status 0, 1 or 2, and unless it is 0 with one line that says why."""
 
-import os
 import shutil
 from itertools import count
 from pathlib import Path
@@ -112,16 +111,13 @@ def attempt(source: bytes, words: list[str], capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.usefixtures("empty")
 @pytest.mark.parametrize("examples", [40, pytest.param(2000, marks=pytest.mark.long)])
-def test_a_random_configuration_ends_with_one_line(
-    examples: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_random_configuration_ends_with_one_line(examples: int, capsys: pytest.CaptureFixture[str]) -> None:
     for name, text in TEXTS.items():
         Path(name).write_text(text, "utf-8", newline="\n")
     Path("binary.bin").write_bytes(bytes(range(256)))
     Path("latin.txt").write_bytes("fran\u00e7ois\nzo\u00eb\n".encode("latin-1"))
-    monkeypatch.setattr(os, "fsync", lambda number: None)  # power failures are not the matter here
 
     @settings(
         max_examples=examples, derandomize=True, deadline=None, database=None, phases=(Phase.generate, Phase.shrink),

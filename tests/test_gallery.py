@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Trainer
 
 from trainer.tools.gallery import STEPS, Outcome, page, train, trials
 
@@ -58,9 +57,3 @@ def test_the_page_begins_with_what_looks_healthy_and_counts_scalings_apart() -> 
     assert f"{STEPS:,} steps" in shown
     assert shown.count("<svg ") == 4
     assert (words, html) == page(found)
-
-
-def test_the_command_asks_for_the_names(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("matplotlib")
-    monkeypatch.chdir(tmp_path)
-    assert trainer("gallery") == (2, "", f"error: no data/names.txt, in {tmp_path}; start the gallery where it lies\n")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import plain_model
 import pytest
-from practice_files.wrong import WRONG
+from practice_files import WRONG
 
 from trainer.core import model
 from trainer.core.ops import Array
@@ -27,7 +27,7 @@ def point() -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def test_every_row_is_written_out() -> None:
-    assert {(link, mistake.written) for link, mistake in ROWS} == {(link, expected) for link, _, expected in WRONG}
+    assert {(link, mistake.written) for link, mistake in ROWS} == {(link, expected) for link, expected, _ in WRONG}
     for mistake in [row for rows in (*MISTAKES.values(), *OF_THE_LECTURE.values()) for row in rows]:
         assert mistake.cause
         assert len(mistake.written + mistake.cause) < 113

@@ -3,18 +3,12 @@
 `pytest -rP tests/test_planted.py` shows every bug with the sentence that it gets.
 """
 
-import os
 from pathlib import Path
 
 import pytest
 from planted.planting import SETTINGS, Bug, drawn_from, over_a_run, plant, read, sentence
 
-
-@pytest.fixture(autouse=True)
-def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs below tmp_path, whose files need not reach the disk."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+pytestmark = pytest.mark.usefixtures("empty")
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

@@ -1,22 +1,19 @@
-"""Practice on the command line: the file with blanks, the answers to the examples, the screens, the table."""
+"""Practice as it is used: the file with blanks, the answers to the examples, the screens, the table; a notebook."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT, Trainer
-from practice_files import whole
+from practice_files import LECTURE, RIGHT, example
 from test_practice_run import of, said
 
 from trainer.errors import UserError
 from trainer.mistakes.point import NINE
 from trainer.tools.practice.command import practice, screen
+from trainer.tools.practice.notebook import Practice
 
 README = (ROOT / "README.md").read_text("utf-8")
-EXAMPLES = ROOT / "tests" / "practice_files" / "examples"
-
-
-def example(name: str) -> str:
-    return (EXAMPLES / f"{name}.txt").read_text()
 
 
 def test_the_examples_that_are_right_and_the_one_with_a_name_that_is_not_there() -> None:
@@ -65,10 +62,8 @@ def test_the_screen_line_for_line() -> None:
     assert [line[4:] for line in shown.splitlines() if line[4:] not in SCREEN.splitlines()] == []
 
 
-def test_a_class_is_a_table_and_what_was_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("empty")
+def test_a_class_is_a_table_and_what_was_written(capsys: pytest.CaptureFixture[str]) -> None:
     files = {"right.py": "right", "several.py": "several", "a_long_name.py": "undefined", "unclosed.py": "unclosed"}
     for path, name in files.items():
         Path(path).write_text(example(name))
@@ -83,11 +78,11 @@ def test_a_class_is_a_table_and_what_was_written(
     assert {"dC: 2 wrote dC[X] = demb; 1 right", "dz: 2 wrote dh · (1 - h); 1 right"} <= {*below}
     assert "dW2: 2 right, from your dlogits; 1 right" in below
     Path("ends.py").write_text("import os\nos._exit(0)\n")
-    assert practice(["right.py", "ends.py"]) == 1
-    ended = " to do 0 of 9; line 2: os._exit(0): ended the process; what stands above it was judged"
-    assert capsys.readouterr().out.splitlines()[2].endswith(ended)
+    assert practice(["ends.py", "unclosed.py"]) == 1
+    ended = capsys.readouterr().out.splitlines()[1]
+    assert ended.endswith(" to do 0 of 9; line 2: os._exit(0): ended the process; what stands above it was judged")
     with pytest.raises(UserError, match="cannot read"):
-        practice(["right.py", "none.py"])
+        practice(["unclosed.py", "none.py"])
 
 
 @pytest.mark.parametrize(
@@ -108,8 +103,8 @@ def test_what_is_no_python_is_one_line(tmp_path: Path, name: str, text: str, exp
     assert expected in str(error.value)
 
 
-def test_the_command(tmp_path: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("empty")
+def test_the_command(trainer: Trainer) -> None:
     wrote = "wrote mine.py: fill in its 9 lines, one or more, and run the same command again\n"
     assert trainer("practice", "mine.py") == (0, wrote, "")
     text = Path("mine.py").read_text()
@@ -117,8 +112,66 @@ def test_the_command(tmp_path: Path, trainer: Trainer, monkeypatch: pytest.Monke
     assert "demb = ...      # (B, K*D), (B, K, D) or (B*K, D)\n" in text
     status, out, err = trainer("practice", "mine.py", "--hints", "0")
     assert (status, out.splitlines()[-1], err, Path("mine.py").read_text()) == (1, "0 of 9 right", "", text)
-    Path("mine.py").write_text(whole.RIGHT)
+    Path("mine.py").write_text(RIGHT)
     assert trainer("practice", "mine.py")[0] == 0
     for bad in ([], ["mine.py", "--hints", "3"], ["new.ipynb"], ["no/x.py"]):
         status, out, err = trainer("practice", *bad)
         assert (status, out, len(err.splitlines()), "--resume" in err) == (2, "", 1, False)
+
+
+# From a notebook: the same judge, cell by cell
+
+
+@pytest.fixture
+def here() -> Practice:
+    return Practice()
+
+
+def test_the_names_pour_into_a_cell_and_each_gradient_is_checked(
+    here: Practice, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = dict(vars(here))
+    assert names.keys() >= {*"BKDHVCXYzhpy", "W1", "b1", "W2", "b2", "emb", "logits", "np", "cmp"}
+    assert not [name for name in names if name.startswith("_")]
+    assert "W1 (30, 64), b1 (64,)" in repr(here)
+    exec(RIGHT, names)
+    values = [(f"d{link}", names[f"d{link}"]) for link in NINE]
+    for name, value in [*values, ("dhpreact", names["dz"].astype(np.float32)), ("dz", names["dz"].tolist())]:
+        here.check(name, value)
+        assert capsys.readouterr().out.split() == [name.replace("hpreact", "z"), "right"]
+    with pytest.raises(UserError, match="dlogits, dW2"):
+        here.check("dx", 1)
+
+
+def test_what_is_wrong_is_said_and_what_follows_from_it_told_apart(
+    here: Practice, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dh = 2 * (here.p - here.y) @ here.W2.T / here.B
+    dz = dh * (1 - here.h**2)
+    for name, value, expected in [
+        ("dh", dh, "dh WRONG it is 2 times too large"),
+        ("dz", dz, "dz right, from your dh"),
+        ("dz", dh * (1 - here.h), "dz WRONG these are the numbers of dh · (1 - h): the square is missing"),
+        ("dW1", (here.emb.T @ dz).T, "transposed"),
+        ("dz", None, "it is None"),
+        ("db1", ..., "db1 to do"),
+    ]:
+        here.check(name, value)
+        assert expected in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_lecture_in_one_cell(here: Practice, capsys: pytest.CaptureFixture[str]) -> None:
+    names = dict(vars(here))
+    names["emb"] = names["emb"].reshape(here.B, here.K, here.D)
+    exec(LECTURE, names)
+    assert capsys.readouterr().out.count("right") == 17
+
+
+@pytest.mark.long  # for the seconds in which PyTorch is imported
+def test_a_tensor_of_pytorch_is_taken(here: Practice, capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch")
+    here.check("dz", torch.tensor(here.z, requires_grad=True) * 0)
+    assert "all zero" in capsys.readouterr().out
+    h = torch.tensor(here.h, dtype=torch.float32)
+    here.check("dW2", h.T @ torch.tensor((here.p - here.y) / here.B, dtype=torch.float32))
+    assert capsys.readouterr().out.split() == ["dW2", "right"]

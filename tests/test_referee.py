@@ -1,15 +1,17 @@
 """The referee: what should be is what the definition says, what is found is measured, and a wrong number is found."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import search
 from conftest import rows, trained
 from search import Inline, some_corpus
 
 from trainer import referee
-from trainer.config import Check, Config, Data, Model, Train
+from trainer.config import Config, Train
 from trainer.core import loop, model, numerical, optim
 from trainer.core.model import Batch, Sizes
 from trainer.core.ops import Array
@@ -28,10 +30,10 @@ from trainer.text.corpus import Corpus
 SIZES = Sizes(9, 3, 4, 6)
 
 
-def configured(dtype: str = "float32", check: dict[str, Any] | None = None, **train: Any) -> Config:
-    given: dict[str, Any] = {"steps": 10, "batch_size": 8, **train}
-    shape = Model(SIZES.K, SIZES.D, SIZES.H, dtype)
-    return Config(Data("-"), shape, Train(**given), Check(enabled=True, **(check or {})))
+def configured(*settings: str, **check: Any) -> Config:
+    """A training with such settings; those of the check are taken as they are, sensible or not."""
+    config = search.configured(SIZES, "train.steps=10 train.batch_size=8", *settings)
+    return replace(config, check=replace(config.check, **check))
 
 
 def witnessed(config: Config, steps: int = 1, lines: bool = True, parts: int = 1) -> tuple[Step, Corpus]:
@@ -74,17 +76,17 @@ def move_verdict(witness: Step, config: Config) -> Verdict:
     return check_update(witness, numerical.point(witness.before, witness.batch), config.train)
 
 
-RULES: list[dict[str, Any]] = [
-    {"learning_rate": 1.0},
-    {"momentum": 0.9, "weight_decay": 0.1},
-    {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1, "warmup_steps": 5},
+RULES = [
+    "train.learning_rate=1",
+    "train.momentum=0.9 train.weight_decay=0.1",
+    "train.optimizer=adamw train.learning_rate=0.01 train.weight_decay=0.1 train.warmup_steps=5",
 ]
 
 
-@pytest.mark.parametrize("train", RULES)
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_entry_of_the_move_is_held_against_the_rule(train: dict[str, Any], dtype: str) -> None:
-    config = configured(dtype, **train)
+def test_every_entry_of_the_move_is_held_against_the_rule(rule: str, dtype: str) -> None:
+    config = configured(rule, f"model.dtype={dtype}")
     witness, _ = witnessed(config, steps=4)
     verdict = move_verdict(witness, config)
     assert (verdict.name, verdict.passed, verdict.count) == ("update", True, SIZES.parameters())
@@ -106,7 +108,7 @@ def test_every_entry_of_the_move_is_held_against_the_rule(train: dict[str, Any],
 
 
 def test_what_underflows_in_storage_is_no_slip() -> None:
-    config = configured(optimizer="adamw")
+    config = configured("train.optimizer=adamw")
     witness, _ = witnessed(config)
     witness.g.flat[...] *= np.float32(1e-24)  # its square is below the smallest number of float32
     state = {name: 0 * vector for name, vector in witness.state_after.items()}
@@ -118,13 +120,14 @@ def test_what_underflows_in_storage_is_no_slip() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_rate_and_a_decay_above_one_round_no_worse_than_they_may(dtype: str) -> None:
-    config = configured(dtype, learning_rate=3.0, weight_decay=3.0, steps=8, schedule="constant")
+    steady = "train.learning_rate=3 train.weight_decay=3 train.steps=8 train.schedule=constant"
+    config = configured(steady, f"model.dtype={dtype}")
     for steps in range(1, 8):
         assert move_verdict(witnessed(config, steps)[0], config).passed
 
 
 def test_a_move_that_raises_the_loss_is_worth_a_warning() -> None:
-    config = configured(learning_rate=30.0, schedule="constant")
+    config = configured("train.learning_rate=30 train.schedule=constant")
     verdict = move_verdict(witnessed(config)[0], config)
     assert verdict.passed
     assert str(verdict.words).startswith("the update went uphill, ")
@@ -175,7 +178,7 @@ def test_the_shares_that_are_kept() -> None:
 
 
 def test_masks_hold_two_values_and_keep_what_chance_allows() -> None:
-    config = configured(dropout=0.25, embedding_dropout=0.5, batch_size=64)
+    config = configured("train.dropout=0.25 train.embedding_dropout=0.5 train.batch_size=64")
     witness, corpus = witnessed(config)
     mask = witness.batch.h_mask
     assert mask is not None
@@ -236,7 +239,8 @@ def test_a_line_that_stands_in_two_splits_is_found() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_each_tensor_of_the_forward_pass_is_held_against_its_definition(dtype: str) -> None:
-    witness, _ = witnessed(configured(dtype, dropout=0.3, embedding_dropout=0.2))
+    dropouts = "train.dropout=0.3 train.embedding_dropout=0.2"
+    witness, _ = witnessed(configured(dropouts, f"model.dtype={dtype}"))
     verdicts = check_forward(witness)
     assert [verdict.of for verdict in verdicts] == ["emb", "z", "h", "logits", "loss"]
     assert all(verdict.passed for verdict in verdicts)
@@ -270,7 +274,7 @@ def gradient_verdicts(witness: Step, config: Config) -> list[Verdict]:
 
 
 def test_the_sum_over_the_threads_is_computed_again() -> None:
-    config = configured(check={"coordinates": "directions"}, learning_rate=1e-6)
+    config = configured("train.learning_rate=1e-6", coordinates="directions")
     witness, _ = witnessed(config, parts=3)
     assert all(verdict.passed for verdict in gradient_verdicts(witness, config))
     place = np.unravel_index(int(abs(witness.g.W1).argmax()), witness.g.W1.shape)
@@ -292,7 +296,7 @@ def test_the_sum_over_the_threads_is_computed_again() -> None:
     ],
 )
 def test_a_check_that_sees_nothing_says_so(given: dict[str, Any], advice: str, coordinates: str) -> None:
-    config = configured("float64", {"coordinates": coordinates, **given})
+    config = configured("model.dtype=float64", coordinates=coordinates, **given)
     verdicts = gradient_verdicts(witnessed(config)[0], config)
     blind = [verdict for verdict in verdicts if not verdict.passed]
     assert all(f"the check of d{verdict.of} sees nothing at {advice}" in str(verdict.words) for verdict in blind)
@@ -300,7 +304,7 @@ def test_a_check_that_sees_nothing_says_so(given: dict[str, Any], advice: str, c
 
 
 def test_tolerances_below_rounding_are_blamed_on_nobody() -> None:
-    config = configured(check={"rtol": 1e-12, "atol": 1e-14})
+    config = configured(rtol=1e-12, atol=1e-14)
     failed = [verdict for verdict in gradient_verdicts(witnessed(config)[0], config) if not verdict.passed]
     assert failed
     for verdict in failed:
@@ -309,7 +313,7 @@ def test_tolerances_below_rounding_are_blamed_on_nobody() -> None:
 
 
 def test_where_its_own_tolerances_see_nothing_either_a_check_is_silent() -> None:
-    config = configured("float32", {"eps": 1e-4})
+    config = configured(eps=1e-4)
     witness, _ = witnessed(config)
     for gradient in witness.gradients.values():
         gradient.setflags(write=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, Trainer, assert_one_line, contents, folder, trained
+from practice_files import RIGHT
 
 from trainer.config import Data
 from trainer.errors import UserError
@@ -26,6 +27,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(here)
         Path("text.txt").write_text("".join(f"{'abc'[k % 3]}{'cab' * (k // 3)}\n" for k in range(30)))
         trained("run", "train.schedule=constant")
+        Path("mine.py").write_text(RIGHT)
         os.mkfifo("pipe")
         Path("device").symlink_to("/dev/zero")
         with socket.socket(socket.AF_UNIX) as each:
@@ -50,6 +52,10 @@ REFUSED = {
     "--config none.yaml": "none.yaml",
     "--config .": "cannot read the configuration, {here}: it is a folder",
     CONFIG + "data.path=none.txt": "cannot read the text, {here}/none.txt",
+    **{
+        f"{CONFIG}data.path=text.txt --backward mine.py train.{key}=0.1": f"train.{key}=0.1 does not go with --backward"
+        for key in ("dropout", "embedding_dropout", "context_dropout")
+    },
     CONFIG + "--from none": "no such run, {here}/none",
     CONFIG + "--backward none.py": "none.py",
     "--resume none": "no such run, {here}/none",
@@ -60,6 +66,7 @@ REFUSED = {
     "another file of the run: best.npz, or with --last checkpoint.npz",
     "score runs none.txt": "{here}/none.txt: No such file or directory; give the path of a text file, or - for stand",
     "report nowhere": "nowhere",
+    "gallery": "no data/names.txt, in {here}; start the gallery where it lies",
     # What cannot change when a run goes on
     "--resume runs train.steps=23": "below the 24 steps",
     "--resume runs train.steps=many": "train.steps is 'many'",
@@ -120,6 +127,20 @@ def test_what_is_no_regular_file_is_neither_read_nor_written_over(odd: str, shar
 def test_a_path_that_no_file_system_holds(path: str) -> None:
     with pytest.raises(UserError, match="cannot read the text"):
         load_text(Data(path), 3)
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "words"),
+    [
+        ("matplotlib", "report", "explain --context ab --target c --html walk.html"),
+        ("optuna", "sweep", f"sweep {CONFIG}data.path=text.txt seed=1,2"),
+    ],
+)
+def test_what_has_to_be_installed_is_told(
+    package: str, extra: str, words: str, shared: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert_one_line(trainer(*words.split()), 2, f"; pip install 'handmade-char-lm[{extra}]'")
 
 
 # A run that something happened to

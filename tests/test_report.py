@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reported import LINES, drawn, eval_row, make, rows_of, step_row, write
+from conftest import rows
+from reported import LINES, drawn, eval_row, make, step_row, write
 
 from trainer import config
 from trainer.core import ops
@@ -22,15 +23,11 @@ from trainer.tools.report import run as runs
 from trainer.tools.report.page import entropies
 from trainer.tools.report.run import open_run
 
+pytestmark = pytest.mark.usefixtures("empty")
 ODD = ["a$b$", "<b>&", "\\frac", "é日", "💡'\"", "z\x1b[31m", "ab ba"]
 LOSSES = ["Loss", "Error over tolerance"]
 LEARNING = ["Update : data", "Gradient : data", "Gradient norm", "Saturated units"]
 OVER_TIME = ["h over time", "dh over time", "dz over time"]
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def titles(html: str, mark: str = "<svg") -> list[str]:
@@ -46,11 +43,8 @@ def html_of(folder: Path) -> str:
 
 @pytest.mark.filterwarnings("error")
 def test_a_page_is_one_file_with_every_figure_for_any_character(capsys: pytest.CaptureFixture[str]) -> None:
-    folder = make(
-        "a$_$ <b>",
-        [word + other for word in ODD for other in ODD],
-        check={"enabled": True, "coordinates": "directions"},
-    )
+    lines = [word + other for word in ODD for other in ODD]
+    folder = make("a$_$ <b>", "check.enabled=true check.coordinates=directions", lines)
     (folder / "samples.txt").write_text("<script>alert(1)</script>\n$a_b$\n", encoding="utf-8")
     html, said = html_of(folder), capsys.readouterr()
     assert (said.out.splitlines()[-1], said.err) == (f"written to {folder.absolute() / 'report.html'}", "")
@@ -76,7 +70,7 @@ def test_what_a_wrong_gradient_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(ops, "tanh_backward", lambda dh, h: dh * (1 - h))
         with pytest.raises(RunFailed):
-            make("wrong", check={"enabled": True})
+            make("wrong", "check.enabled=true")
     (folder,) = Path("runs/wrong").iterdir()
     html = html_of(folder)
     assert re.search(r'<p class="verdict bad">A check failed at step 0: .*dz', html)
@@ -92,7 +86,7 @@ def test_what_a_wrong_gradient_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_samples_tell_where_they_stand_and_characters_that_training_never_saw_are_said() -> None:
-    folder = make("run", [*LINES, "xyz"], data={"split": [0.6, 0.2, 0.2], "split_seed": 4})
+    folder = make("run", "data.split=[0.6,0.2,0.2] data.split_seed=4", [*LINES, "xyz"])
     lines = [LINES[0], "zz"]
     (folder / "samples.txt").write_text("".join(line + "\n" for line in lines))
     html = html_of(folder)
@@ -105,8 +99,8 @@ def test_samples_tell_where_they_stand_and_characters_that_training_never_saw_ar
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_learners_run_names_its_file_and_has_no_chain_of_this_program() -> None:
-    folder = make("run", data={"mode": "stream"})
-    write(folder, [row | {"backward": "mine.py"} if row["event"] == "start" else row for row in rows_of(folder)])
+    folder = make("run", "data.mode=stream")
+    write(folder, [row | {"backward": "mine.py"} if row["event"] == "start" else row for row in rows(folder)])
     (folder / "samples.txt").write_text("ab\n  c<\n")
     html = html_of(folder)
     assert re.search("<h1>run/.* with the backward pass of mine.py</h1>", html)
@@ -122,9 +116,8 @@ def test_a_learners_run_names_its_file_and_has_no_chain_of_this_program() -> Non
         (lambda folder: Path("text.txt").write_text("\n".join(LINES[1:])), "the text has changed since the run"),
         (lambda folder: Path("text.txt").unlink(), "cannot read the text"),
         (lambda folder: (folder / "best.npz").write_bytes(b"PK"), "not a checkpoint"),
-        (lambda folder: (folder / "samples.txt").write_bytes(b"\xff\xfe"), None),
-        (lambda folder: (folder / "train.log").unlink(), None),
-        (lambda folder: (folder / "config.yaml").unlink(), None),
+        (lambda folder: [(folder / file).write_bytes(b"\xff\xfe") for file in ("samples.txt", "train.log")], None),
+        (lambda folder: (folder / "config.yaml").unlink() or (folder / "train.log").unlink(), None),
         (lambda folder: (folder / "metrics.jsonl").write_bytes(b""), None),
     ],
 )  # fmt: skip
@@ -138,13 +131,13 @@ def test_what_cannot_be_read_is_said(damage: Any, words: str | None) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_figure_that_cannot_be_drawn_from_odd_rows_says_so_in_its_place() -> None:
-    folder = make("run", check={"enabled": True})
+    folder = make("run", "check.enabled=true")
     odd: dict[str, dict[str, Any]] = {
         "step": {"loss": "low", "grad_norm": [1], "update_ratio": 3, "saturated": 10**400},
         "eval": {"histograms": {"h": {"counts": 1}, "dh": {"counts": [0] * 32}}},
         "check": {"error": "large", "tolerance": None},
     }
-    write(folder, [row | odd.get(row["event"], {}) for row in rows_of(folder)])
+    write(folder, [row | odd.get(row["event"], {}) for row in rows(folder)])
     html = html_of(folder)
     assert titles(html) == [*LOSSES, "Gradient : data"]  # the losses of evaluations are right
     assert titles(html, "Not drawn") == ["Update : data", "Gradient norm", "Saturated units", *OVER_TIME]

@@ -6,27 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reported import LINES, check_row, drawn, eval_row, make, rows_of, step_row, write
+from conftest import rows
+from reported import LINES, check_row, drawn, eval_row, make, step_row, write
 
 from trainer import config
 from trainer.runs.checkpoint import load, save
 from trainer.tools.report import compare, report
 from trainer.tools.report.run import Run, open_run
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run to be copied."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("finished"))
-        return make("run").absolute()
+pytestmark = pytest.mark.usefixtures("undrawn", "empty")
 
 
 def copy_of(finished: Path, name: str, val_loss: float | None, at: str = "20260101-120000", **settings: Any) -> Path:
@@ -66,7 +54,8 @@ def test_that_runs_are_not_known_to_be_of_one_text_is_said(finished: Path, capsy
     first, second = copy_of(finished, "first", 2.7), copy_of(finished, "second", 2.5)
     report([first, second])
     assert compare.APART not in capsys.readouterr().out
-    other = copy_of(make("of_other", [line.replace("b", "c") for line in LINES]), "other", 1.0)  # one path, other words
+    others = [line.replace("b", "c") for line in LINES]  # one path, other words
+    other = copy_of(make("of_other", lines=others), "other", 1.0)
     report([first, other])
     assert compare.APART in capsys.readouterr().out
     assert compare.APART in Path("runs/compare.html").read_text("utf-8")
@@ -83,8 +72,8 @@ def test_what_failed_stands_last_and_a_backward_pass_of_ones_own_is_named(finish
         for name, loss in (("lost", None), ("good", 2.7), ("own", 2.6), ("bad", 2.5), ("burst", 2.4))
     )
     write(lost, [])
-    write(own, [{"event": "start", "backward": "mine.py"}, *rows_of(own)])
-    write(bad, [*rows_of(bad), check_row("update", passed=False)])
+    write(own, [{"event": "start", "backward": "mine.py"}, *rows(own)])
+    write(bad, [*rows(bad), check_row("update", passed=False)])
     (burst / "train.log").write_text("2026-01-01 12:00:00 ended: training had diverged by step 5: the loss is nan\n")
     html = compare.comparison(compare.ranked([open_run(each) for each in (lost, good, own, bad, burst)])).decode()
     assert [Path(name).parent.name for name in cells(html, "run")] == ["own", "good", "lost", "burst", "bad"]

@@ -1,9 +1,13 @@
-"""Whole sweeps: what they try, how often, and what they leave."""
+"""Whole sweeps: what they try, how often, what they leave, and how they end and go on."""
 
 import math
+import os
+import random
 import re
-import sys
+import signal
+import time
 from collections import Counter
+from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -15,8 +19,15 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 
 from trainer.config import read
+from trainer.tools.sweep import search
 
 QUICK = "train.steps=20 train.batch_size=4 model.embedding=3 model.hidden=5 log.eval_every=5 log.samples=0"
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trials in this process: other processes take seconds to begin."""
+    monkeypatch.setattr(search, "run_together", lambda work, tasks: [work(task) for task in tasks])
 
 
 def words(searched: str, trials: int = 50, jobs: int = 1) -> list[str]:
@@ -58,15 +69,21 @@ def test_a_sweep_from_beginning_to_end(trainer: Trainer, place: Path) -> None:
     assert [lines[1].split()[0], lines[-1]] == [str(best.number), f"best {best.value:.4f}: runs/small/best.yaml"]
     assert "importance" not in out
 
-    # More trials go on from there, and none is left to do at last; another range is another sweep.
-    status, out, _ = trainer(*command, "--trials", "10")
-    assert load().trials[: len(trials)] == trials
+
+@pytest.mark.usefixtures("inline")
+def test_more_trials_go_on_and_another_range_is_another_sweep(trainer: Trainer, place: Path) -> None:
+    command = words("train.learning_rate=0.01..1 train.optimizer=sgd,adamw --no-pruning", 3)
+    trainer(*command)
+    trials = load().trials
+    _, out, _ = trainer(*command, "--trials", "10")
+    assert load().trials[:3] == trials
     assert 99 <= sum(int(share) for share in re.findall(r"^importance +(\d+)%", out, re.MULTILINE)) <= 101
     assert trainer(*command)[:2] == (0, out)
     outcome = trainer(*command, "train.weight_decay=0..0.1", "train.patience=3")
     assert_one_line(outcome, 2, "other settings", "train.patience=0", "train.patience=3", "weight_decay=(0.0, 0.1)")
 
 
+@pytest.mark.usefixtures("inline")
 def test_each_combination_once_with_every_seed(trainer: Trainer, place: Path) -> None:
     for limit, tried in ((1, 1), (50, 2)):
         status, out, _ = trainer(*words("train.learning_rate=0.05,0.1 seed=1,2", limit, min(limit, 2)))
@@ -88,12 +105,14 @@ def test_two_commands_share_a_store(place: Path) -> None:
     assert (len(counts), set(counts.values())) == (8, {1})
 
 
+@pytest.mark.usefixtures("inline")
 def test_values_that_are_drawn_again_are_not_trained_again(trainer: Trainer, place: Path) -> None:
     status, out, _ = trainer(*words("model.hidden=4..5", 12))
     assert (status, len(out.splitlines())) == (0, 4)
     assert trained("model.hidden") == {(4, 42): 1, (5, 42): 1}
 
 
+@pytest.mark.usefixtures("inline")
 @pytest.mark.parametrize(
     "searched", [pytest.param("train.learning_rate=0.05,0.1", marks=pytest.mark.long), "train.learning_rate=0.05..0.1"]
 )
@@ -116,7 +135,7 @@ def test_what_died_is_offered_again(trainer: Trainer, place: Path, searched: str
     assert list(trained("train.learning_rate").values()) == [2]
 
 
-@pytest.mark.long
+@pytest.mark.usefixtures("inline")
 def test_the_loss_of_a_diverged_trial_is_infinite(trainer: Trainer, place: Path) -> None:
     status, out, _ = trainer(*words("train.schedule=constant train.learning_rate=0.1,1e25"))
     assert status == 0
@@ -130,8 +149,64 @@ def test_what_ends_a_trial_with_an_error_ends_the_sweep(trainer: Trainer, place:
     assert_one_line(trainer(*words("model.hidden=5,100000000000")), 2, "smaller")
 
 
-def test_without_optuna_one_line_says_what_to_install(
-    trainer: Trainer, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    assert_one_line(trainer(*words("seed=1,2")), 2, "Optuna", "pip install 'handmade-char-lm[sweep]'")
+# A sweep ends at once, whatever signal comes to it or to one of its processes, and the same command goes on
+
+SETTINGS = "train.steps=100 log.eval_every=25"
+LIST = f"train.learning_rate={','.join(f'0.{k:03}' for k in range(1, 1000))} {SETTINGS}"
+RANGE = f"train.learning_rate=0.001..1 {SETTINGS}"  # need not wait for what was interrupted
+
+
+def processes(marker: str) -> list[int]:
+    """Those that have the marker in their environment and have not ended."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if marker.encode() in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            pass
+    return found
+
+
+def interrupt(searched: str, rng: random.Random, number: signal.Signals) -> None:
+    """Begin or go on, and send a signal to one of the processes: at a random time, or at the end of a trial."""
+    marker = f"sweep-{rng.random()}"
+    command = start_process(*words(searched, 1000, 2), MARKER=marker)
+    ended = set(Path().glob("runs/small/*/samples.txt"))
+    delay = rng.uniform(0.5, 5)  # before that, Python itself is starting
+    if rng.random() < 0.5:
+        while set(Path().glob("runs/small/*/samples.txt")) == ended and command.poll() is None:
+            time.sleep(0.002)
+        delay /= 50
+    time.sleep(delay)
+    target = rng.choice(processes(marker))
+    os.kill(target, number)
+    sent = time.monotonic()
+    while processes(marker):
+        assert time.monotonic() - sent < 2, (number, target == command.pid, delay)
+        time.sleep(0.01)
+    _, err = command.communicate()
+    assert command.returncode in (130, -number), err
+    assert "Traceback" not in err or target != command.pid
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the processes in /proc")
+@pytest.mark.parametrize(
+    ("searched", "numbers"),
+    [
+        (RANGE, [signal.SIGTERM]),
+        pytest.param(LIST, [signal.SIGINT, signal.SIGTERM] * 100, marks=pytest.mark.long),
+        pytest.param(LIST, [signal.SIGKILL] * 20, marks=pytest.mark.long),
+    ],
+    ids=["once", "200", "20 kills"],
+)
+def test_the_same_command_goes_on(place: Path, searched: str, numbers: Sequence[signal.Signals]) -> None:
+    rng = random.Random(2 + len(numbers))
+    for number in numbers:
+        interrupt(searched, rng, number)
+    count = len([*Path().glob("runs/small/*/samples.txt")]) + 2  # more than were done; there may be no study yet
+    command = start_process(*words(searched, count))
+    _, err = command.communicate()
+    assert command.returncode == 0, err
+    tried = [trial.params["train.learning_rate"] for trial in done()]
+    assert len(tried) == len(set(tried)) >= count

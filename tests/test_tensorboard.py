@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reported import check_row, eval_row, rows_of, step_row, write
+from conftest import rows
+from reported import check_row, eval_row, step_row, write
 
 from trainer.errors import UserError
 from trainer.tools import tensorboard
@@ -16,12 +17,11 @@ PLENTY = {"scalars": 0, "histograms": 0, "tensors": 0}
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def folder(empty: Path) -> Path:
     checks = [check_row("gradient", 1, of="W1", error=1.0), check_row("forward", 1, of="h", error=2.0)]
     rows = [{"event": "start", "seed": 1}, step_row(0, loss=None), step_row(1), step_row(2), *checks, eval_row(4, 2.5)]
     rows.append({"event": "end", "time": 9.0, "step": 4, "train_loss": 2.0, "val_loss": 2.1, "test_loss": 2.2})
-    folder = write(tmp_path / "runs" / "names" / "20260101-120000", rows)
+    folder = write(empty / "runs" / "names" / "20260101-120000", rows)
     (folder / "samples.txt").write_text("anna\n*bob*\n")
     (folder / "config.yaml").write_text("seed: 42\n")
     return folder
@@ -38,8 +38,8 @@ def read(folder: str) -> Any:
 def test_the_same_numbers_as_in_the_log(folder: Path) -> None:
     for _ in range(2):  # written again, nothing is doubled
         tensorboard.export([open_run(folder)], Path("board"))
-    found, rows = read("board/names/20260101-120000"), rows_of(folder)
-    losses = [(row["step"], np.float32(row["loss"])) for row in rows if row["event"] == "step" and row["loss"]]
+    found, log = read("board/names/20260101-120000"), rows(folder)
+    losses = [(row["step"], np.float32(row["loss"])) for row in log if row["event"] == "step" and row["loss"]]
     assert [(event.step, event.value) for event in found.Scalars("step/loss")] == losses
     for name, value in (("training", 2.4), ("validation", 2.5)):  # one name in two folders: one chart
         (event,) = read(f"board/names/20260101-120000/{name}").Scalars("loss")
@@ -53,7 +53,7 @@ def test_the_same_numbers_as_in_the_log(folder: Path) -> None:
     times = [event.wall_time for event in found.Scalars("step/epoch")]
     assert np.diff(times).tolist() == pytest.approx([0.5, 0.5])
     (histogram,) = found.Histograms("dz")
-    stored = next(row for row in rows if row["event"] == "eval")["histograms"]["dz"]
+    stored = rows(folder, "eval")[0]["histograms"]["dz"]
     counts, (low, high) = stored["counts"], stored["range"]
     assert [count for count in histogram.histogram_value.bucket if count] == [count for count in counts if count]
     assert low < histogram.histogram_value.min < histogram.histogram_value.max < high

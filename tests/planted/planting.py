@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from trainer import config as configuration
 from trainer.config import Config
+from trainer.config import read as read_config
 from trainer.core.model import Sizes
 from trainer.core.verdict import Verdict
 from trainer.errors import RunFailed
@@ -29,24 +29,25 @@ from trainer.runs import session, threads
 from trainer.text import batches
 from trainer.text.corpus import Corpus, load
 
-DROPOUT = {"train": {"dropout": 0.3, "embedding_dropout": 0.2}}
-SETTINGS: dict[str, dict[str, Any]] = {
-    "plain": {"train": {"learning_rate": 1.0}},
+DROPOUT = "train.dropout=0.3 train.embedding_dropout=0.2"
+SETTINGS = {
+    "plain": "train.learning_rate=1",
     "dropout": DROPOUT,
-    "distance": {"train": {"context_dropout": 0.6, "dropout": 0.3}},
-    "widths": {"V": 12, "model": {"embedding": 4, "hidden": 12}, **DROPOUT},
-    "large V": {"V": 40, **DROPOUT},
-    "threads": {"parts": 2, "train": {"batch_size": 128, **DROPOUT["train"]}},
-    "float64": {"model": {"dtype": "float64"}, "check": {"method": "complex-step"}, **DROPOUT},
-    "momentum": {"train": {"momentum": 0.9, "weight_decay": 0.1, "learning_rate": 0.5}},
-    "adamw": {"train": {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1}},
-    "warmup": {"train": {"warmup_steps": 3, "learning_rate": 1.0}},
-    "steps": {"train": {"schedule": "step", "learning_rate": 1.0}},
-    "stream": {"data": {"mode": "stream"}},
-    "directions": {"check": {"coordinates": "directions"}, **DROPOUT},
-    "every": {"check": {"every": 2}, "train": {"learning_rate": 1.0}},
+    "distance": "train.context_dropout=0.6 train.dropout=0.3",
+    "widths": f"{DROPOUT} model.embedding=4 model.hidden=12",
+    "large V": DROPOUT,
+    "threads": f"{DROPOUT} train.batch_size=128",
+    "float64": f"{DROPOUT} model.dtype=float64 check.method=complex-step",
+    "momentum": "train.momentum=0.9 train.weight_decay=0.1 train.learning_rate=0.5",
+    "adamw": "train.optimizer=adamw train.learning_rate=0.01 train.weight_decay=0.1",
+    "warmup": "train.warmup_steps=3 train.learning_rate=1",
+    "steps": "train.schedule=step train.learning_rate=1",
+    "stream": "data.mode=stream",
+    "directions": f"{DROPOUT} check.coordinates=directions",
+    "every": "check.every=2 train.learning_rate=1",
 }
-STEPS = 6
+CHARACTERS = {"widths": 12, "large V": 40}  # else 9, the boundary among them
+SMALL = "model.embedding=3 model.hidden=5 train.steps=6 train.batch_size=16 log.samples=0 log.eval_every=3"
 
 
 class Bug(NamedTuple):
@@ -98,24 +99,17 @@ def plant(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def configured(folder: Path, setting: str) -> Config:
     """A small training on random lines."""
-    chosen = SETTINGS[setting]
     rng = np.random.default_rng(0)
-    letters = [chr(ord("a") + k) if k < 26 else chr(0x4E00 + k) for k in range(chosen.get("V", 13) - 1)]
+    letters = [chr(ord("a") + k) if k < 26 else chr(0x4E00 + k) for k in range(CHARACTERS.get(setting, 9) - 1)]
     lines = ["".join(rng.choice(letters, rng.integers(2, 7))) for _ in range(60)]
     (folder / "text").write_text("\n".join([*lines, *letters]), encoding="utf-8")
-    tree = {
-        "data": {"path": str(folder / "text"), **chosen.get("data", {})},
-        "model": {"embedding": 3, "hidden": 7, **chosen.get("model", {})},
-        "train": {"steps": STEPS, "batch_size": 16, **chosen.get("train", {})},
-        "log": {"samples": 0, "eval_every": 3},
-        "check": {"enabled": True, **chosen.get("check", {})},
-    }
-    return configuration.read(tree)
+    words = f"{SMALL} check.enabled=true {SETTINGS[setting]}".split()
+    return read_config({"data.path": folder / "text"}, dict(word.split("=") for word in words))
 
 
 def sentence(folder: Path, setting: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """What stops a checked training; empty if nothing does."""
-    parts = SETTINGS[setting].get("parts", 1)
+    parts = 2 if setting == "threads" else 1
     monkeypatch.setattr(threads, "choose_threads", lambda *_: parts)
     try:
         session.train(configured(folder, setting), quiet=True)
