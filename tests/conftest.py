@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from trainer.core import optim
-from trainer.runs import metrics
+from trainer.runs import metrics, threads
 from trainer.runs.checkpoint import load
 from trainer.tools.command import main
 
@@ -26,6 +26,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell has it for w
 Outcome = tuple[int, str, str]  # exit status, standard output, standard error
 Trainer = Callable[..., Outcome]
 Feed = Callable[[bytes], None]
+Capture = pytest.CaptureFixture[str]
 Rows = list[dict[str, Any]]
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +58,7 @@ def no_waiting_for_the_disk() -> Iterator[None]:
 
 
 @pytest.fixture
-def trainer(capsys: pytest.CaptureFixture[str]) -> Trainer:
+def trainer(capsys: Capture) -> Trainer:
     """The program in this process: arguments -> exit status, standard output, standard error."""
 
     def run(*arguments: str) -> Outcome:
@@ -72,6 +73,18 @@ def trainer(capsys: pytest.CaptureFixture[str]) -> Trainer:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """No SVG is written by matplotlib, which takes most of a report's time; the figures keep title and caption."""
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, out, **options: out.write("<svg></svg>"))
+
+
+@pytest.fixture
+def three_threads() -> Iterator[Callable[[], int]]:
+    """The BLAS has three threads, whatever the machine has; how many there are at a moment is asked."""
+    library = threads.openblas()
+    assert library, "these tests need a NumPy with OpenBLAS"
+    get_threads, set_threads = library
+    before = get_threads()
+    set_threads(3)
+    yield get_threads
+    set_threads(before)
 
 
 @pytest.fixture

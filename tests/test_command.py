@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Rows, Trainer, assert_one_line, folder, rows, start_process, values
+from conftest import ROOT, Capture, Rows, Trainer, assert_one_line, folder, rows, start_process, values
 from plain_model import loss_of_split
 
 from trainer.config import read
@@ -239,9 +239,7 @@ def test_a_checked_run_with_failed_checks_or_none_has_failed(trainer: Trainer, m
         ("help sweep", "section.key=VALUES [section.key=VALUES ...]"),
     ],
 )
-def test_help_names_the_operands_and_fits_a_terminal(
-    words: str, operands: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_help_names_the_operands_and_fits_a_terminal(words: str, operands: str, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words.split())
     out, err = capsys.readouterr()
@@ -249,9 +247,6 @@ def test_help_names_the_operands_and_fits_a_terminal(
     assert out.startswith("usage: python -m trainer " + words.replace("help", "").strip(" -"))
     assert " ".join(out.split("\n\n")[0].split()).endswith(f"] {operands}")
     assert max(map(len, out.splitlines())) <= 80
-
-
-# Real processes
 
 
 def imported(err: str) -> set[str]:

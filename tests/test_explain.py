@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plain_model
 import pytest
-from conftest import Trainer, assert_one_line
+from conftest import Capture, Trainer, assert_one_line
 
 from trainer import config
 from trainer.core import ops
@@ -19,8 +19,6 @@ from trainer.runs.session import train
 from trainer.tools.command import main
 from trainer.tools.explain import explain
 from trainer.tools.report import chain
-
-Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +161,6 @@ def test_a_context_is_filled_up_or_cut_and_a_line_ends_with_a_boundary(folders: 
     assert "example 1: bac → ↵\n" in walked(capsys, stream, "bac", "\n", None)
 
 
-# The picture.
-
-
 def picture(folder: str, tmp_path: Path) -> str:
     explain(folder, "ab", "c", None, str(tmp_path / "walk.html"))
     return (tmp_path / "walk.html").read_text("utf-8")
@@ -193,8 +188,6 @@ def test_the_picture_is_one_file_with_every_tensor(
     for loss in (*own.loss, own.loss.mean()):
         assert f"<b>{loss:.4f}</b>" in html
 
-
-# One line for bad input.
 
 REFUSED = {
     **{f"--target 0 --logits={logits}": "give two or more" for logits in ("", "1", "nan,1", "1,-1e9", "1,,2")},

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import obeyed, rows
+from conftest import Capture, obeyed, rows
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
@@ -91,7 +91,7 @@ def commands(draw: st.DrawFn) -> tuple[bytes, list[str]]:
 numbers = count()
 
 
-def attempt(source: bytes, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def attempt(source: bytes, words: list[str], capsys: Capture) -> None:
     """Train, and look at what is said and left behind."""
     Path("fuzz.yaml").write_bytes(source)
     name = f"run{next(numbers)}"
@@ -113,7 +113,7 @@ def attempt(source: bytes, words: list[str], capsys: pytest.CaptureFixture[str])
 @pytest.mark.filterwarnings("error")
 @pytest.mark.usefixtures("empty")
 @pytest.mark.parametrize("examples", [40, pytest.param(2000, marks=pytest.mark.long)])
-def test_a_random_configuration_ends_with_one_line(examples: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_random_configuration_ends_with_one_line(examples: int, capsys: Capture) -> None:
     for name, text in TEXTS.items():
         Path(name).write_text(text, "utf-8", newline="\n")
     Path("binary.bin").write_bytes(bytes(range(256)))

@@ -89,20 +89,3 @@ def test_the_first_weights_have_their_sizes() -> None:
         assert values.std() == pytest.approx(deviation, rel=0.05 if values is z else 0.025)
         assert abs(values.mean()) < 0.05 * deviation
     assert not p.flat[len(p.matrices) :].any()  # the biases
-
-
-@pytest.mark.parametrize("sizes", [Sizes(27, 3, 10, 200), Sizes(3, 1, 1, 1), Sizes(16, 4, 4, 16)])
-def test_views_fill_one_flat_vector(sizes: Sizes) -> None:
-    V, K, D, H = sizes
-    p = model.zeros(sizes, np.float32)
-    for number, (name, shape) in enumerate(
-        {"C": (V, D), "W1": (K * D, H), "W2": (H, V), "b1": (H,), "b2": (V,)}.items()
-    ):
-        view = getattr(p, name)
-        assert (view.shape, view.dtype) == (shape, np.float32)
-        view[...] = number + 1
-    counts = [V * D, K * D * H, H * V, H, V]
-    np.testing.assert_array_equal(p.flat, np.repeat([1, 2, 3, 4, 5], counts))
-    assert sizes.parameters() == len(p.flat) == sum(counts)
-    p.matrices[...] = 0
-    np.testing.assert_array_equal(p.flat, np.repeat([0, 4, 5], [sum(counts[:3]), H, V]))

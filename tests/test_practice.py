@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Trainer
+from conftest import ROOT, Capture, Trainer
 from practice_files import LECTURE, RIGHT, example
 from test_practice_run import of, said
 
@@ -63,7 +63,7 @@ def test_the_screen_line_for_line() -> None:
 
 
 @pytest.mark.usefixtures("empty")
-def test_a_class_is_a_table_and_what_was_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_class_is_a_table_and_what_was_written(capsys: Capture) -> None:
     files = {"right.py": "right", "several.py": "several", "a_long_name.py": "undefined", "unclosed.py": "unclosed"}
     for path, name in files.items():
         Path(path).write_text(example(name))
@@ -127,9 +127,7 @@ def here() -> Practice:
     return Practice()
 
 
-def test_the_names_pour_into_a_cell_and_each_gradient_is_checked(
-    here: Practice, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_names_pour_into_a_cell_and_each_gradient_is_checked(here: Practice, capsys: Capture) -> None:
     names = dict(vars(here))
     assert names.keys() >= {*"BKDHVCXYzhpy", "W1", "b1", "W2", "b2", "emb", "logits", "np", "cmp"}
     assert not [name for name in names if name.startswith("_")]
@@ -143,9 +141,7 @@ def test_the_names_pour_into_a_cell_and_each_gradient_is_checked(
         here.check("dx", 1)
 
 
-def test_what_is_wrong_is_said_and_what_follows_from_it_told_apart(
-    here: Practice, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_wrong_is_said_and_what_follows_from_it_told_apart(here: Practice, capsys: Capture) -> None:
     dh = 2 * (here.p - here.y) @ here.W2.T / here.B
     dz = dh * (1 - here.h**2)
     for name, value, expected in [
@@ -160,7 +156,7 @@ def test_what_is_wrong_is_said_and_what_follows_from_it_told_apart(
         assert expected in " ".join(capsys.readouterr().out.split())
 
 
-def test_the_lecture_in_one_cell(here: Practice, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_lecture_in_one_cell(here: Practice, capsys: Capture) -> None:
     names = dict(vars(here))
     names["emb"] = names["emb"].reshape(here.B, here.K, here.D)
     exec(LECTURE, names)
@@ -168,7 +164,7 @@ def test_the_lecture_in_one_cell(here: Practice, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.long  # for the seconds in which PyTorch is imported
-def test_a_tensor_of_pytorch_is_taken(here: Practice, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tensor_of_pytorch_is_taken(here: Practice, capsys: Capture) -> None:
     torch = pytest.importorskip("torch")
     here.check("dz", torch.tensor(here.z, requires_grad=True) * 0)
     assert "all zero" in capsys.readouterr().out

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Capture
 from practice_files import FAULTS, FULL_MARKS, FUNCTION, LECTURE, PAIRS, RIGHT, SLIPS, SPELLINGS, WRONG, in_torch
 
 from trainer.core import model
@@ -210,7 +211,7 @@ def test_what_stood_above_an_end_is_judged(tmp_path: Path, lines: str, seconds: 
 
 
 def test_a_process_that_cannot_begin_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
 ) -> None:
     (tmp_path / "mine.py").write_text(RIGHT)
     (tmp_path / "numpy.py").write_text("raise MemoryError('no room')")
@@ -220,9 +221,7 @@ def test_a_process_that_cannot_begin_is_one_line(
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_process_gives_what_is_judged_here_and_keeps_prints_apart(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_process_gives_what_is_judged_here_and_keeps_prints_apart(tmp_path: Path, capfd: Capture) -> None:
     path = tmp_path / "mine.py"
     text = "import os\nprint('seen')\nos.write(1, b'{}')\n" + RIGHT.replace("1 - h**2", "1 - h") + "raise SystemExit\n"
     path.write_text(text)

@@ -8,7 +8,7 @@ import re
 import signal
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, SMALL, rows
+from conftest import ROOT, SMALL, Capture, rows
 
 import trainer
 from trainer.config import Config
 from trainer.core import ops
 from trainer.errors import UserError
-from trainer.runs import threads
 
 LINES = ["anna", "bo", "elias", "greta", "henry", "ivo", "lara", "maria", "noah", "olivia", "sarah", "tom"]
 
@@ -45,9 +44,6 @@ def small(place: Path) -> Config:
     return trainer.read_config({"data": {"path": "text.txt"}}, SMALL.split())
 
 
-# Names
-
-
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", trainer.__all__)
 def test_the_example_of_each_name_runs(name: str, given: dict[str, Any]) -> None:
@@ -59,7 +55,7 @@ def test_the_example_of_each_name_runs(name: str, given: dict[str, Any]) -> None
 
 
 @pytest.mark.usefixtures("place", "undrawn")
-def test_the_lines_of_the_readme_run_as_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_lines_of_the_readme_run_as_they_stand(capsys: Capture) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (found,) = re.findall(r"\n    import trainer\n(?:\n|    .*\n)*", readme)
     for name in ("configs", "data"):
@@ -77,9 +73,6 @@ def test_no_module_hides_a_name() -> None:
     assert not {path.stem for path in (ROOT / "trainer").iterdir()} & set(trainer.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         trainer.nothing  # noqa: B018
-
-
-# What goes in and comes back
 
 
 def test_paths_and_dictionaries_are_taken_where_a_checkpoint_or_a_configuration_is_meant(small: Config) -> None:
@@ -113,12 +106,7 @@ def test_pandas_takes_verdicts_and_the_columns_of_the_log(small: Config) -> None
     assert list(pandas.DataFrame(columns["eval"]).step) == [7, 14, 21, 24]
 
 
-# A run
-
-
-def test_on_eval_hears_each_evaluation_and_may_stop_a_run_that_is_quiet(
-    small: Config, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_on_eval_hears_each_evaluation_and_may_stop_a_run_that_is_quiet(small: Config, capsys: Capture) -> None:
     heard: list[tuple[int, float, float]] = []
     run = trainer.train(small, quiet=True, on_eval=lambda *told: heard.append(told) or len(heard) < 2)  # type: ignore[func-returns-value]
     assert [(row["step"], row["train_loss"], row["val_loss"]) for row in rows(run, "eval")] == heard
@@ -129,23 +117,16 @@ def test_on_eval_hears_each_evaluation_and_may_stop_a_run_that_is_quiet(
     assert capsys.readouterr() == ("", "")
 
 
-def test_whatever_multiplies_matrices_has_one_thread_meanwhile(small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    library, affine, met = threads.openblas(), ops.affine, set[int]()
-    assert library
-    monkeypatch.setattr(ops, "affine", lambda *given: met.add(library[0]()) or affine(*given))  # type: ignore[func-returns-value]
-    before = library[0]()
-    library[1](3)
-    try:
-        run = trainer.train(small, quiet=True)
-        for use in (trainer.resume, trainer.sample, lambda run: trainer.score(run, "abc")):
-            use(run)
-        trainer.check(small)
-        assert (library[0](), met) == (3, {1})
-    finally:
-        library[1](before)
-
-
-# Many runs
+def test_whatever_multiplies_matrices_has_one_thread_meanwhile(
+    small: Config, three_threads: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    affine, met = ops.affine, set[int]()
+    monkeypatch.setattr(ops, "affine", lambda *given: met.add(three_threads()) or affine(*given))  # type: ignore[func-returns-value]
+    run = trainer.train(small, quiet=True)
+    for use in (trainer.resume, trainer.sample, lambda run: trainer.score(run, "abc")):
+        use(run)
+    trainer.check(small)
+    assert (three_threads(), met) == (3, {1})
 
 
 def losses(seed: int) -> list[float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import rows
+from conftest import Capture, rows
 from reported import LINES, drawn, eval_row, make, step_row, write
 
 from trainer import config
@@ -42,7 +42,7 @@ def html_of(folder: Path) -> str:
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_page_is_one_file_with_every_figure_for_any_character(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_page_is_one_file_with_every_figure_for_any_character(capsys: Capture) -> None:
     lines = [word + other for word in ODD for other in ODD]
     folder = make("a$_$ <b>", "check.enabled=true check.coordinates=directions", lines)
     (folder / "samples.txt").write_text("<script>alert(1)</script>\n$a_b$\n", encoding="utf-8")
@@ -143,7 +143,7 @@ def test_a_figure_that_cannot_be_drawn_from_odd_rows_says_so_in_its_place() -> N
     assert titles(html, "Not drawn") == ["Update : data", "Gradient norm", "Saturated units", *OVER_TIME]
 
 
-def test_the_table_needs_no_matplotlib(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_needs_no_matplotlib(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make("run")
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
@@ -169,9 +169,7 @@ def test_a_reader_who_leaves_takes_no_page_away(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_where_no_run_is_named_the_newest_is_meant_and_its_page_shows_itself_in_a_notebook(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_where_no_run_is_named_the_newest_is_meant_and_its_page_shows_itself_in_a_notebook(capsys: Capture) -> None:
     older, newer = make("older"), make("newer")
     os.utime(older / "best.npz", (0, 0))
     page = report()
@@ -196,9 +194,6 @@ def test_the_page_reloads_itself_until_the_run_has_ended(monkeypatch: pytest.Mon
     assert ['http-equiv="refresh"' in html for html in pages] == [True, True, False]
     assert "The run goes on" in pages[0]
     assert [pause > 1 for pause in pauses] == [True, True, False]
-
-
-# Numbers behind the figures.
 
 
 def test_entropies_are_those_of_counting() -> None:

@@ -14,7 +14,6 @@ from trainer.text import corpus as text
 from trainer.tools.score import score
 
 pytestmark = pytest.mark.usefixtures("place")
-POEM = "a bad cab,\nfed a cad; \n\nabc\n" * 12
 
 
 def plain_losses(checkpoint: Checkpoint, kept: str, first: int) -> list[float]:
@@ -47,7 +46,7 @@ def test_the_text_of_a_split_scores_the_loss_at_the_end(trainer: Trainer, mode: 
 
 @pytest.mark.parametrize("mode", ["lines", "stream"])
 def test_texts_and_lines_score_as_a_plain_loop_has_it(trainer: Trainer, mode: str) -> None:
-    Path("text.txt").write_text(POEM)
+    Path("text.txt").write_text("a bad cab,\nfed a cad; \n\nabc\n" * 12)
     checkpoint = load(trained("run", f"data.mode={mode} model.dtype=float64 data.split=[0.4,0.3,0.3]") / "best.npz")
     contents = {"a.txt": "abc é\n\ncab\n", "none.txt": "", "b.txt": "Ä\u00a0Äfed\n12\n"}
     for name, content in contents.items():

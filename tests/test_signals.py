@@ -30,8 +30,6 @@ from trainer.runs.checkpoint import load
 from trainer.tools.command import main
 
 pytestmark = pytest.mark.usefixtures("place")
-
-
 ODD = "o'd d $x `y` é🚀"  # a name that a shell makes difficult
 
 
@@ -59,14 +57,11 @@ def test_a_signal_in_the_last_step_lets_the_run_end(monkeypatch: pytest.MonkeyPa
     assert rows(folder("last"))[-1]["event"] == "end"
 
 
-AT_ONCE = "stopped at once; --resume goes on from the last state that was saved"
-
-
 @pytest.mark.parametrize(
     ("apart", "step", "says"),
     [
         (0.001, 10, "interrupted at step 10, state saved"),  # a wrapper delivers the terminal's own once more
-        (0.6, 8, AT_ONCE),
+        (0.6, 8, "stopped at once; --resume goes on from the last state that was saved"),
     ],
 )
 def test_a_later_signal_stops_at_once(

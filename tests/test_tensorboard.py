@@ -13,8 +13,6 @@ from trainer.errors import UserError
 from trainer.tools import tensorboard
 from trainer.tools.report.run import open_run
 
-PLENTY = {"scalars": 0, "histograms": 0, "tensors": 0}
-
 
 @pytest.fixture
 def folder(empty: Path) -> Path:
@@ -30,7 +28,7 @@ def folder(empty: Path) -> Path:
 def read(folder: str) -> Any:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    found = EventAccumulator(folder, size_guidance=PLENTY)
+    found = EventAccumulator(folder, size_guidance={"scalars": 0, "histograms": 0, "tensors": 0})
     found.Reload()
     return found
 

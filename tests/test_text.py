@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trainer.config import Data, read
 from trainer.errors import UserError
 from trainer.text import oddities
-from trainer.text.corpus import Corpus, load, sample_positions, to_ids, windows
+from trainer.text.corpus import Corpus, load, sample_positions, windows
 
 HALVES = (0.5, 0.25, 0.25)
 LETTERS = "abcé я漢🚀\U0010ffff\u0301 \t\u00a0\u3000\u2028\x0b\x85"
@@ -184,9 +184,6 @@ def test_a_path_with_a_backslash_and_one_from_home(tmp_path: Path, monkeypatch: 
     assert load(Data("~/home.txt", split=HALVES), 3).line_count == 4
 
 
-# Several files, standard input
-
-
 @pytest.mark.parametrize("stdin", [None, SimpleNamespace(isatty=lambda: True)])
 def test_standard_input_that_holds_no_text(stdin: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", stdin)
@@ -249,15 +246,3 @@ def test_what_cannot_be_seen_is_shown_by_its_name() -> None:
     assert oddities.legible("\u3164\ufe0f") == "(hangul filler, variation selector-16)"
     assert oddities.legible("a\ufe0f\x1b") == "a\ufe0f\\x1b"
     assert oddities.legible("") == ""
-
-
-@pytest.mark.parametrize(
-    ("prompt", "vocabulary", "says"),
-    [
-        ("aéb", "\nabc ", "the prompt has 'é', which is not in the vocabulary of the model; use only abc, space"),
-        ("\u00e9t", "\nte\u0301\t", "use only te\u0301, tab"),
-    ],
-)
-def test_to_ids_names_the_character_it_does_not_know(prompt: str, vocabulary: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
-        to_ids(prompt, vocabulary, "prompt")

@@ -112,9 +112,6 @@ def test_plain_compressed_and_piped_texts_are_one_run(trainer: Trainer, feed: Fe
     assert trainer("--resume", "runs/piped")[0] == 0
 
 
-# Beginning with another run's parameters
-
-
 def test_characters_that_both_know_are_taken_over(trainer: Trainer) -> None:
     trained("first")
     Path("other.txt").write_text("".join(f"{c}éa\n{c}z\n" for c in "bcdfgh"))

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -97,12 +98,17 @@ def plant(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(other, name, planted)
 
 
+@cache
+def text(characters: int) -> str:
+    """Random lines of so many characters, and each of them, but for the boundary, once more alone."""
+    rng = np.random.default_rng(0)
+    letters = [chr(ord("a") + k) if k < 26 else chr(0x4E00 + k) for k in range(characters - 1)]
+    return "\n".join(["".join(rng.choice(letters, rng.integers(2, 7))) for _ in range(60)] + letters)
+
+
 def configured(folder: Path, setting: str) -> Config:
     """A small training on random lines."""
-    rng = np.random.default_rng(0)
-    letters = [chr(ord("a") + k) if k < 26 else chr(0x4E00 + k) for k in range(CHARACTERS.get(setting, 9) - 1)]
-    lines = ["".join(rng.choice(letters, rng.integers(2, 7))) for _ in range(60)]
-    (folder / "text").write_text("\n".join([*lines, *letters]), encoding="utf-8")
+    (folder / "text").write_text(text(CHARACTERS.get(setting, 9)), encoding="utf-8")
     words = f"{SMALL} check.enabled=true {SETTINGS[setting]}".split()
     return read_config({"data.path": folder / "text"}, dict(word.split("=") for word in words))
 
