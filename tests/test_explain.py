@@ -144,7 +144,7 @@ def test_the_numerical_derivative_is_no_copy_of_the_one_by_hand(
     monkeypatch.setattr(ops, "tanh_backward", lambda dh, h: dh * 1.0)
     assert [d > 1e-4 for d in differences()] == [name in ("z", "emb", "W1", "b1", "C") for name in ORDER]
     html = picture(folders[0], tmp_path)
-    wrong = re.findall(r'class="box (\S+)">(?:(?!class="box).)*?✗ wrong: off by', html, re.DOTALL)
+    wrong = re.findall(r'class="box (\S+) broken">(?:(?!class="box).)*?✗ wrong: off by', html, re.DOTALL)
     assert wrong == ["dz", "demb", "dC", "dW1", "db1"]
 
 
@@ -169,8 +169,8 @@ def picture(folder: str, tmp_path: Path) -> str:
 def test_the_picture_is_one_file_with_every_tensor(
     folders: list[str], tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, colours = list[Any](), chain.colours  # the matrices that are drawn as cells
-    monkeypatch.setattr(chain, "colours", lambda values, scale: seen.append(values) or colours(values, scale))
+    seen, shrunk = list[Any](), chain.shrunk  # the matrices that are drawn as cells
+    monkeypatch.setattr(chain, "shrunk", lambda values: seen.append(values) or shrunk(values))
     html, own = picture(folders[0], tmp_path), Own(folders[0])
     assert capsys.readouterr().out == f"written to {tmp_path / 'walk.html'}\n"
     rows = [own.emb, own.z, own.h, own.logits, own.q, *(own.d[name] for name in ("logits", "h", "z", "emb"))]

@@ -6,40 +6,39 @@ from pathlib import Path
 
 import pytest
 
-from trainer.tools.gallery import STEPS, Outcome, page, train, trials
+from trainer.tools.gallery import STEPS, page, train, trials
 
 NAMES = str(Path(__file__).parents[1] / "data" / "names.txt")
-PLACES = {(link, mistake.written): number for number, (link, mistake, _) in enumerate(trials())}
+TRIALS = {(each.link, each.mistake.written): each for each in trials()}
+RIGHT, *WRONG = TRIALS.values()
 
 
 def test_the_right_one_passes_all_checks_and_learns() -> None:
-    outcome = train(0, NAMES, 120)
-    assert outcome.seen == {}
-    assert outcome.losses[0] > 3.1
-    assert outcome.losses[-1] < 2.9
+    losses, seen = train(RIGHT, NAMES, 120)
+    assert seen == {}
+    assert losses[0] > 3.1
+    assert losses[-1] < 2.9
 
 
 def test_a_mistake_is_seen_and_its_link_is_named() -> None:
-    assert train(PLACES["z", "1 - h**2"], NAMES, 60).seen == {"gradient": "z", "descent": None}
+    assert train(TRIALS["z", "1 - h**2"], NAMES, 60)[1] == {"gradient": "z", "descent": None}
 
 
 @pytest.mark.long
 def test_every_mistake_is_seen_and_its_link_is_named() -> None:
-    many = trials()
-    assert len(PLACES) == len(many) > 80
-    for number, each in enumerate(many[1:], 1):
-        assert train(number, NAMES, 60).seen["gradient"] == each.link, each
+    assert len(TRIALS) == len(trials()) > 80
+    for each in WRONG:
+        assert train(each, NAMES, 60)[1]["gradient"] == each.link, each
 
 
 def test_the_page_begins_with_what_looks_healthy_and_counts_scalings_apart() -> None:
     pytest.importorskip("matplotlib")
-    many = trials()
     found = [
-        (many[0], Outcome([3.0, 2.5, 2.3], {})),
-        (many[PLACES["logits", "p / B"]], Outcome([3.3, 3.3, 3.3], {"sum_to_zero": None, "gradient": "logits"})),
-        (many[PLACES["z", "dh · (1 - h)"]], Outcome([3.0, 2.6, 2.34], {"gradient": "z", "descent": None})),
-        (many[PLACES["C", "emb for demb"]], Outcome([3.3, 99.0, math.nan], {"gradient": "C"})),
-        (many[PLACES["logits", "-1 · the right one"]], Outcome([3.3, 9.0, 99.0], {"gradient": "logits"})),
+        (RIGHT, ([3.0, 2.5, 2.3], {})),
+        (TRIALS["logits", "p / B"], ([3.3, 3.3, 3.3], {"sum_to_zero": None, "gradient": "logits"})),
+        (TRIALS["z", "dh · (1 - h)"], ([3.0, 2.6, 2.34], {"gradient": "z", "descent": None})),
+        (TRIALS["C", "emb for demb"], ([3.3, 99.0, math.nan], {"gradient": "C"})),
+        (TRIALS["logits", "-1 · the right one"], ([3.3, 9.0, 99.0], {"gradient": "logits"})),
     ]
     words, html = page(found)
     assert words == (

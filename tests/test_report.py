@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import xml.etree.ElementTree as ET
+from contextlib import ExitStack
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from trainer import config
 from trainer.core import ops
 from trainer.core.links import ORDER
 from trainer.errors import RunFailed
+from trainer.files import held
+from trainer.runs.checkpoint import load, save
 from trainer.text import corpus as text
 from trainer.tools.report import curves, figures, report
-from trainer.tools.report import run as runs
-from trainer.tools.report.page import entropies
-from trainer.tools.report.run import open_run
+from trainer.tools.report.run import Run, looked_at
 
 pytestmark = pytest.mark.usefixtures("empty")
 ODD = ["a$b$", "<b>&", "\\frac", "é日", "💡'\"", "z\x1b[31m", "ab ba"]
@@ -47,6 +48,7 @@ def test_a_page_is_one_file_with_every_figure_for_any_character(capsys: Capture)
     folder = make("a$_$ <b>", "check.enabled=true check.coordinates=directions", lines)
     (folder / "samples.txt").write_text("<script>alert(1)</script>\n$a_b$\n", encoding="utf-8")
     html, said = html_of(folder), capsys.readouterr()
+    assert {looked_at(row) for row in rows(folder, "check")} < set(curves.ROWS)
     assert (said.out.splitlines()[-1], said.err) == (f"written to {folder.absolute() / 'report.html'}", "")
     assert titles(html) == [*LOSSES, *LEARNING, *OVER_TIME]
     assert 'class="chain"' in html
@@ -67,10 +69,9 @@ def test_a_page_is_one_file_with_every_figure_for_any_character(capsys: Capture)
 
 @pytest.mark.usefixtures("undrawn")
 def test_what_a_wrong_gradient_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(ops, "tanh_backward", lambda dh, h: dh * (1 - h))
-        with pytest.raises(RunFailed):
-            make("wrong", "check.enabled=true")
+    monkeypatch.setattr(ops, "tanh_backward", lambda dh, h: dh * (1 - h))
+    with pytest.raises(RunFailed):
+        make("wrong", "check.enabled=true")
     (folder,) = Path("runs/wrong").iterdir()
     html = html_of(folder)
     assert re.search(r'<p class="verdict bad">A check failed at step 0: .*dz', html)
@@ -100,14 +101,19 @@ def test_samples_tell_where_they_stand_and_characters_that_training_never_saw_ar
 @pytest.mark.usefixtures("undrawn")
 def test_a_learners_run_names_its_file_and_has_no_chain_of_this_program() -> None:
     folder = make("run", "data.mode=stream")
-    write(folder, [row | {"backward": "mine.py"} if row["event"] == "start" else row for row in rows(folder)])
+    resumed = [{"event": "start", "backward": name} for name in ("first.py", "mine.py")]
+    write(folder, [*resumed, *rows(folder)[1:]])
     (folder / "samples.txt").write_text("ab\n  c<\n")
     html = html_of(folder)
     assert re.search("<h1>run/.* with the backward pass of mine.py</h1>", html)
     assert '<td data-head="backward">mine.py</td>' in html
     assert "Not drawn: this run was trained with mine.py" in html
     assert 'class="chain"' not in html
-    assert ">ab\n  c&lt;</pre>" in html
+    assert ">ab\n  c&lt;\n</pre>" in html
+    checkpoint = load(folder / "best.npz")
+    checkpoint.backward = "its.py"
+    save(folder / "best.npz", checkpoint)
+    assert "with the backward pass of its.py</h1>" in html_of(folder)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +141,7 @@ def test_a_figure_that_cannot_be_drawn_from_odd_rows_says_so_in_its_place() -> N
     odd: dict[str, dict[str, Any]] = {
         "step": {"loss": "low", "grad_norm": [1], "update_ratio": 3, "saturated": 10**400},
         "eval": {"histograms": {"h": {"counts": 1}, "dh": {"counts": [0] * 32}}},
-        "check": {"error": "large", "tolerance": None},
+        "check": {"error": None, "tolerance": None},
     }
     write(folder, [row | odd.get(row["event"], {}) for row in rows(folder)])
     html = html_of(folder)
@@ -180,20 +186,21 @@ def test_where_no_run_is_named_the_newest_is_meant_and_its_page_shows_itself_in_
 
 @pytest.mark.usefixtures("undrawn")
 def test_the_page_reloads_itself_until_the_run_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, pages, answers, pauses = make("run"), list[str](), iter([True, True, False]), list[float]()
+    pytest.importorskip("fcntl")
+    folder, pages, lock = make("run"), list[str](), ExitStack()
 
-    def is_running(path: Path) -> bool:
-        if (folder / "report.html").exists():
-            pages.append((folder / "report.html").read_text("utf-8"))
-        return next(answers)
+    def pause(seconds: float) -> None:
+        assert seconds > 1
+        pages.append((folder / "report.html").read_text("utf-8"))
+        if len(pages) == 2:
+            lock.close()
 
-    monkeypatch.setattr(runs, "is_running", is_running)
-    monkeypatch.setattr("time.sleep", pauses.append)
+    monkeypatch.setattr("time.sleep", pause)
+    lock.enter_context(held(folder))
     report([folder], watch=True)
     pages.append((folder / "report.html").read_text("utf-8"))
     assert ['http-equiv="refresh"' in html for html in pages] == [True, True, False]
-    assert "The run goes on" in pages[0]
-    assert [pause > 1 for pause in pauses] == [True, True, False]
+    assert ["The run goes on" in html for html in pages] == [True, True, False]
 
 
 def test_entropies_are_those_of_counting() -> None:
@@ -201,11 +208,12 @@ def test_entropies_are_those_of_counting() -> None:
     corpus = text.load(config.Data("text.txt", mode="stream"), context=3)
     a, two = 2 / 3, math.log(2)  # after a comes a or b, after b always a
     want = {"unigram": -a * math.log(a) - (1 - a) * math.log(1 - a), "bigram": a * two}
-    assert entropies(corpus) == pytest.approx(want, rel=1e-3)  # the split ends within a period
+    assert curves.entropies(corpus) == pytest.approx(want, rel=1e-3)  # the split ends within a period
 
 
-def test_a_loss_far_above_what_matters_is_cut_off(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", [*(step_row(k) for k in range(9)), step_row(9, loss=77.0), eval_row(10)])
-    axes = drawn(curves.losses, open_run(folder), {"log V": 3.0}).axes[0]
+def test_a_loss_far_above_what_matters_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Run, "log_V", 3.0)
+    run = Run(Path(), [*(step_row(k) for k in range(9)), step_row(9, loss=77.0), eval_row(10)])
+    axes = drawn(curves.losses, run).axes[0]
     assert axes.get_ylim() == pytest.approx((0.97 * 2.4, 3.75))
-    assert [line.get_label() for line in axes.get_lines()] == ["train 2.4", "val 2.5", "batch 77", "log V 3"]
+    assert [line.get_label() for line in axes.get_lines()] == ["train 2.4", "val 2.5", "batch 77"]

@@ -5,7 +5,6 @@ the model is so small that all of it is there, in numbers that can be recomputed
 """
 
 import re
-from collections.abc import Collection
 from html import escape
 from pathlib import Path
 from textwrap import indent
@@ -37,7 +36,6 @@ class Walk(NamedTuple):
     batch: Batch
     arrays: dict[str, Array]  # parameters; emb, z, h, logits, p (B, width); loss (B,); dlogits and the other gradients
     numerical: dict[str, Array]  # the gradients by complex steps; empty if that was not asked for
-    broken: Collection[str] = ()  # the gradients that were found wrong in the run that is shown
 
 
 def walk(p: Parameters, vocabulary: str, batch: Batch, cross_check: bool = True) -> Walk:
@@ -129,9 +127,9 @@ def draw(numbers: Walk, which: str, path: Path) -> None:
     require_matplotlib("--html")
     first, second = example(numbers, 0), example(numbers, 1)
     follows = f"The second example, {second}, is the one that follows, with the target that the model expects most."
-    body = f"<h1>{escape(first)}, forward and back</h1><p>{escape(f'With {which}. {follows}')}</p>"
+    body = f"<p>{escape(f'With {which}. {follows}')}</p>"
     body += f"<p>{chain.CAPTION}</p>{chain.picture(numbers)}"
-    write_whole(path, fill(f"{first}, explained", body))
+    write_whole(path, fill(f"{first}, forward and back", body))
     print(f"written to {printable(str(path))}")
 
 

@@ -12,11 +12,10 @@ import numpy as np
 from tqdm import tqdm
 
 from trainer import config
-from trainer.core import checks, loop, model, numerical, ops
+from trainer.core import checks, loop, model, numerical
 from trainer.core.links import LINKS
 from trainer.core.model import INNER, NAMES, Batch, InnerGradients, Parameters
 from trainer.core.step import Pass
-from trainer.core.verdict import Verdict
 from trainer.errors import UserError, printable
 from trainer.files import refuse_what_is_in_the_way, write_whole
 from trainer.mistakes.point import given
@@ -46,11 +45,9 @@ class Trial(NamedTuple):
     scaled: bool = False  # the right one times a number
 
 
-class Outcome(NamedTuple):
-    """What became of a training."""
-
-    losses: list[float]  # nats, means over equal stretches of the training
-    seen: dict[str, str | None]  # the checks that fail; of gradients the first link
+# What became of a training: its losses in nats, means over equal stretches of it; and the checks that fail, with the
+# tensor that is looked at, of gradients the first.
+Outcome = tuple[list[float], dict[str, str | None]]
 
 
 def gallery(path: str = "gallery.html") -> None:
@@ -62,7 +59,7 @@ def gallery(path: str = "gallery.html") -> None:
     many = trials()
     # Ctrl-C, which a terminal sends to all, is left to this process; the others end with the block.
     with multiprocessing.get_context("spawn").Pool(cores(), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-        outcomes = list(tqdm(pool.imap(partial(train, path=DATA), range(len(many))), "trainings", len(many)))
+        outcomes = list(tqdm(pool.imap(partial(train, path=DATA), many), "trainings", len(many)))
     words, html = page(list(zip(many, outcomes, strict=True)))
     write_whole(Path(path), html)
     print(f"{words}\nwritten to {printable(path)}")
@@ -79,19 +76,18 @@ def trials() -> list[Trial]:
     return found
 
 
-def train(number: int, path: str, steps: int = STEPS) -> Outcome:
-    """Train with a mistake, by its place in `trials`, at the ordinary sizes on a list. Raises UserError."""
-    trial, losses, verdicts = trials()[number], list[float](), list[Verdict]()
+def train(trial: Trial, path: str, steps: int = STEPS) -> Outcome:
+    """Train with a mistake at the ordinary sizes on a list. Raises UserError."""
     settings = config.read({"data": {"path": path}, "train": {"steps": steps}})
     corpus = text.load(settings.data, settings.model.context)
-    start = begin(settings, corpus)
-    p, rng = start.parameters, np.random.default_rng(0)
+    start, rng = begin(settings, corpus), np.random.default_rng(0)
+    losses, seen = list[float](), dict[str, str | None]()
 
     def gradients(p: Parameters, g: Parameters, batch: Batch) -> list[Pass]:
         a = model.forward(p, batch)
         arrays = given(p, batch, a)
-        for link in MISTAKES:  # each after what it takes
-            found = LINKS[link].right(**{name: arrays[name] for name in LINKS[link].takes})
+        for link in MISTAKES:  # each after what it takes, and after what is mistaken for that
+            found = LINKS[link].right(*(arrays[name] for name in LINKS[link].takes))
             if link == trial.link:
                 wrong = trial.mistake.faces(arrays)[0]
                 found = found + ADDED * wrong if trial.mistake.added else wrong
@@ -100,63 +96,55 @@ def train(number: int, path: str, steps: int = STEPS) -> Outcome:
             getattr(g, name)[...] = arrays[f"d{name}"]
         return [Pass(a, InnerGradients(*(arrays[f"d{name}"] for name in INNER)))]
 
+    run = settings.train, start.parameters, start.state, 0, batches(corpus, settings, 0), gradients
     with np.errstate(all="ignore"):
-        drawn = batches(corpus, settings, 0)
-        for step in loop.steps(settings.train, p, start.state, 0, drawn, gradients, CHECKED.__contains__):
-            logits = step.passes[0].activations.logits
-            losses.append(ops.cross_entropy(logits, step.batch.targets).mean(dtype=np.float64))
-            if step.looked_at and np.isfinite(losses[-1]):
+        for step in loop.steps(*run, CHECKED.__contains__):
+            losses.append(step.loss)
+            if step.looked_at and np.isfinite(step.loss):
                 at, by_hand = numerical.point(step.before, step.batch), step.gradients
-                verdicts.append(checks.sum_to_zero(by_hand["logits"]))
-                verdicts += checks.check_gradients(at, by_hand, settings.check, settings.model.dtype, rng)
-    seen: dict[str, str | None] = {}
-    for verdict in verdicts:
-        if not verdict.passed:
-            seen.setdefault(verdict.name, verdict.of)
-    return Outcome([float(each.mean()) for each in np.array_split(np.array(losses), BINS)], seen)
+                verdicts = checks.check_gradients(at, by_hand, settings.check, settings.model.dtype, rng)
+                for verdict in (checks.sum_to_zero(by_hand["logits"]), *verdicts):
+                    if not verdict.passed:
+                        seen.setdefault(verdict.name, verdict.of)
+    return [float(each.mean()) for each in np.array_split(losses, BINS)], seen
 
 
 def page(found: Sequence[tuple[Trial, Outcome]]) -> tuple[str, bytes]:
     """What comes of it in a sentence, and the page. The first trial is the right one."""
-    (_, right), *mistakes = found
+    (_, (right, _)), *mistakes = found
     healthy, sick, scaled, scaled_healthy = list[str](), list[str](), list[str](), 0
-    for trial, outcome in mistakes:
-        looks_healthy = outcome.losses[-1] <= right.losses[-1] + CLOSE  # nan does not
+    for trial, (losses, seen) in mistakes:
+        looks_healthy = losses[-1] <= right[-1] + CLOSE  # nan does not
         scaled_healthy += trial.scaled and looks_healthy
         cards = scaled if trial.scaled else healthy if looks_healthy else sick
-        cards.append(card(trial, outcome, right, looks_healthy))
+        by = ", ".join(f"{name} (d{of})" if of else name for name, of in seen.items()) or "no check"
+        cards.append(
+            f'<figure class="{"healthy" if looks_healthy else "sick"}">'
+            f"<h4>d{trial.link}: {escape(trial.mistake.written)}</h4>\n{svg(curve, losses, right, size=(2.6, 1.3))}\n"
+            f'<figcaption>{escape(trial.mistake.cause)}<br><b class="loss">ends at {losses[-1]:.4g}</b><br>'
+            f"seen by {by}</figcaption></figure>\n"
+        )
     words = (
         f"{len(healthy)} of {len(healthy + sick)} wrong derivatives train as if nothing were wrong, and"
         f" {scaled_healthy} of {len(scaled)} that are only scaled; the gradient check sees"
-        f" {sum('gradient' in outcome.seen for _, outcome in mistakes)} of {len(mistakes)}."
+        f" {sum('gradient' in seen for _, (_, seen) in mistakes)} of {len(mistakes)}."
     )
-    title = "What wrong derivatives do to training"
     body = (
-        f'<h1>{title}</h1><p class="verdict bad">{words}</p><p>Each picture is a training of {STEPS:,} steps from the'
-        " same weights on the same batches, with one derivative as people write it instead: the loss, orange, over that"
-        f" of the right one, dashed; from {LOW} to {HIGH} nats, what lies above is cut off. A green edge: the last"
-        f" {STEPS // BINS} steps lie at most {CLOSE} nats above those of the right one, {right.losses[-1]:.3f}. Below"
-        " stand the checks that fail at two early steps, and the first link that the gradient check names.</p>"
+        f'<p class="verdict bad">{words}</p><p>Each picture is a training of {STEPS:,} steps from the same weights on'
+        " the same batches, with one derivative as people write it instead: the loss, orange, over that of the right"
+        f" one, dashed; from {LOW} to {HIGH} nats, what lies above is cut off. A green edge: the last {STEPS // BINS}"
+        f" steps lie at most {CLOSE} nats above those of the right one, {right[-1]:.3f}. Below stand the checks"
+        " that fail at two early steps, and the first link that the gradient check names.</p>"
     )
     for head, made in ("Looks healthy, and is wrong", healthy), ("Shows in the loss", sick), ("Only scaled", scaled):
         body += f'<h2>{head} <small>{len(made)}</small></h2>\n<section class="gallery">\n{"".join(made)}</section>'
-    return words, fill(title, body)
-
-
-def card(trial: Trial, outcome: Outcome, right: Outcome, looks_healthy: bool) -> str:
-    """A mistake: its formula, its curve, its loss, the checks that see it."""
-    seen = ", ".join(f"{name} (d{of})" if of else name for name, of in outcome.seen.items()) or "no check"
-    loss = f'<b class="loss">ends at {outcome.losses[-1]:.4g}</b>'
-    about = f"<figcaption>{escape(trial.mistake.cause)}<br>{loss}<br>seen by {seen}</figcaption>"
-    picture = svg(curve, outcome.losses, right.losses, size=(2.6, 1.3))
-    head = f"<h4>d{trial.link}: {escape(trial.mistake.written)}</h4>"
-    return f'<figure class="{"healthy" if looks_healthy else "sick"}">{head}\n{picture}\n{about}</figure>\n'
+    return words, fill("What wrong derivatives do to training", body)
 
 
 def curve(picture: Any, losses: Sequence[float], right: Sequence[float]) -> None:
     """The losses over those of the right one."""
-    axes, steps = picture.subplots(), STEPS * (np.arange(len(right)) + 0.5) / len(right)
+    axes, steps = picture.subplots(), np.linspace(0, STEPS, len(right))
     axes.plot(steps, losses, color="C1", linewidth=1.6)
     axes.plot(steps, right, "--", color=INK, alpha=0.5, linewidth=1)
-    axes.set(xlim=(0, STEPS), ylim=(LOW, HIGH), xticks=[0, STEPS // 2, STEPS], yticks=[2.5, 3, 3.5])
+    axes.set(xlim=(0, STEPS), ylim=(LOW, HIGH))
     axes.tick_params(length=0, labelsize=7)

@@ -10,7 +10,7 @@ import numpy as np
 from trainer import files
 from trainer.errors import UserError, printable, quoted
 from trainer.runs.metrics import flatten
-from trainer.tools.report.run import Run, is_finite, looked_at, severity
+from trainer.tools.report.run import Run, looked_at, severity
 
 EVENTS = "events.out.tfevents.*"
 LOSSES = {"training": "train_loss", "validation": "val_loss"}
@@ -35,26 +35,24 @@ def export(runs: Sequence[Run], folder: Path) -> None:
 
 
 def write(run: Run, writers: dict[str, Any]) -> None:
-    """Losses to the writers of their splits, everything else to the run's own; what is no number is left out."""
-    own, log = writers[""], run.folder / "metrics.jsonl"
-    began = log.stat().st_mtime - max((row.get("time") or 0 for row in run.rows), default=0)  # seconds since 1970
+    """Losses to the writers of their splits, all else to the run's own, in seconds since the run began."""
+    own = writers[""]
     for row in run.rows:
-        step, when, scalars = row.get("step"), began + (row.get("time") or 0), []
+        at, scalars = {"global_step": row.get("step"), "walltime": row["time"]}, []
         match row["event"]:
             case "step":
-                values = {key: value for key, value in flatten(row).items() if key not in ("event", "time", "step")}
+                values = flatten({key: row[key] for key in row if key != "step"})
                 scalars = [(own, f"step/{key.replace('.', '/')}", value) for key, value in values.items()]
             case "check":
                 scalars = [(own, f"error_over_tolerance/{looked_at(row).replace(' ', '_')}", severity(row))]
             case "eval":
                 scalars = [(writers[name], "loss", row.get(key)) for name, key in LOSSES.items()]
-                for name, stored in (row.get("histograms") or {}).items():
+                for name, stored in row["histograms"].items():
                     counts, (low, high) = stored["counts"], stored["range"]
                     edges = np.linspace(low, high, len(counts) + 1)
-                    own.add_histogram(name, np.repeat(edges[:-1] / 2 + edges[1:] / 2, counts), step, edges, when)
+                    own.add_histogram(name, np.repeat(edges[:-1] / 2 + edges[1:] / 2, counts), bins=edges, **at)
         for writer, tag, value in scalars:
-            if is_finite(value):
-                writer.add_scalar(tag, value, step, when)
-    for name in ("config.yaml", "samples.txt"):
-        kept = "\n".join("    " + line for line in files.text(run.folder / name).splitlines())  # as it is, in Markdown
-        own.add_text(name, kept, run.steps_done, began)
+            if isinstance(value, int | float):
+                writer.add_scalar(tag, value, **at)
+    config = files.text(run.folder / "config.yaml")
+    own.add_text("config.yaml", "    " + config.replace("\n", "\n    "), run.steps_done, 0.0)  # as it is, in Markdown

@@ -1,12 +1,13 @@
 """Look at runs: a table in the terminal, report.html for one run, compare.html for several."""
 
+import os
 import time
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from trainer.errors import UserError, aligned, printable, say
-from trainer.files import absolute, refuse_what_is_in_the_way, write_whole
+from trainer.files import refuse_what_is_in_the_way, write_whole
 from trainer.runs.folder import all_runs, find
 from trainer.tools.report import compare
 from trainer.tools.report.figures import require_matplotlib
@@ -42,12 +43,13 @@ def report(
     if not named:
         found = [find(None, "metrics.jsonl" if watch else "best.npz").parent]
         say(f"the report is of {found[0]}, at step {open_run(found[0]).steps_done:,}")
-    going_on = True
-    while going_on:
-        opened = compare.ranked([open_run(folder) for folder in {absolute(each): each for each in found}.values()])
+    while True:
+        opened = compare.ranked([open_run(folder) for folder in dict.fromkeys(found)])
         going_on = watch and any(run.running for run in opened)
         path = show(opened, going_on)
-        time.sleep(PAUSE * going_on)
+        if not going_on:
+            break
+        time.sleep(PAUSE)
     if tensorboard is not None:
         from trainer.tools.tensorboard import export
 
@@ -60,14 +62,14 @@ def show(runs: Sequence[Run], going_on: bool) -> Path | None:
     try:
         page = draw(runs, going_on)
     finally:
-        print("\n".join(aligned(compare.rows_of(runs)) + [compare.APART] * compare.of_several_texts(runs)))
+        print("\n".join(aligned(compare.rows_of(runs))))
     if page:
         print(f"written to {printable(str(page))}", flush=True)
     return page
 
 
 def draw(runs: Sequence[Run], going_on: bool) -> Path | None:
-    """Write the page; nothing without matplotlib."""
+    """Write the page where all runs meet; nothing without matplotlib."""
     from trainer.tools.report.page import page
 
     try:
@@ -75,8 +77,8 @@ def draw(runs: Sequence[Run], going_on: bool) -> Path | None:
     except UserError as error:
         say(str(error))
         return None
-    alone = len(runs) == 1
-    path = absolute(runs[0].folder) / "report.html" if alone else compare.common_folder(runs) / "compare.html"
+    place = Path(os.path.commonpath([run.folder.absolute() for run in runs]))
+    path = Page(place / ("compare.html" if runs[1:] else "report.html"))
     refuse_what_is_in_the_way(path)  # before the drawing, which takes seconds
-    write_whole(path, page(runs[0], going_on) if alone else compare.comparison(runs, going_on))
-    return Page(path)
+    write_whole(path, compare.comparison(runs, place.name, going_on) if runs[1:] else page(runs[0], going_on))
+    return path

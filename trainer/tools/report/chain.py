@@ -17,7 +17,7 @@ from trainer.tools.explain import Walk, example, symbol
 
 LETTERS = 400  # in a box, at most
 MOST = 200  # rows or columns of an image
-BLUE, ORANGE = (47 / 255, 128 / 255, 237 / 255), (233 / 255, 119 / 255, 38 / 255)
+COLOURS = ((0, "#2f80ed"), (0.5, "#2f80ed00"), (0.5, "#e9772600"), (1, "#e97726"))  # blue, clear, orange
 CAPTION = (
     "Orange is above zero, blue below, pale is near zero; each box has its own scale, and the target is outlined. Every"
     " gradient is of the mean loss of the examples. Off by: the largest difference from the numerical gradient. Where"
@@ -25,7 +25,6 @@ CAPTION = (
     " dh is, because the slope 1 - h² is close to 0; the row of a character in dC gathers a gradient from each place"
     " where it is read, and the other rows are zero."
 )
-WIDTHS = {"z": 20, "h": 20, "logits": 9, "p": 9}  # cells in a row of a box
 # The boxes, and what stands on the arrow to each; the last of FORWARD's formulas is p and loss.
 FORMULAS = {
     "emb": "", **{name: FORWARD[name].formula for name in ("z", "h", "logits")}, "p": "p = softmax",
@@ -45,14 +44,13 @@ def picture(walk: Walk) -> str:
 
 
 def box(walk: Walk, name: str, inside: str) -> str:
-    """A tensor; a gradient with how far it is from the numerical one, and whether the run's own was wrong."""
+    """A tensor; a gradient with how far it is from the numerical one."""
     kind = f"box {name}"
-    if name in walk.broken:
-        kind, inside = f"{kind} broken", f'{inside}<small class="bad-ink">✗ wrong in this run</small>'
     if name in walk.numerical:
         difference = float(abs(walk.arrays[name] - walk.numerical[name]).max())
         good = np.allclose(walk.arrays[name], walk.numerical[name], 1e-9, 1e-12)  # both round in float64, nothing else
         ink, mark = ("good", "✓") if good else ("bad", "✗ wrong:")
+        kind += "" if good else " broken"
         inside += f'<small class="{ink}-ink">{mark} off by {difference:.0e}</small>'
     return f'<div class="{kind}">{inside}</div>'
 
@@ -67,12 +65,12 @@ def examples(walk: Walk, name: str) -> str:
     """A title with shape and scale, and for each example its numbers as cells, folded into rows."""
     values, tensor = walk.arrays[name], name.removeprefix("d")
     B, n = values.shape
-    width = WIDTHS.get(tensor) or walk.arrays["C"].shape[1]
+    width = walk.arrays["C"].shape[1]
+    if tensor != "emb" or width > 40:
+        width = int(np.ceil(np.sqrt(2 * n)))
     lettered = tensor in ("logits", "p") and n <= LETTERS
-    if n < 9:  # room for the numbers
-        width = 2 if lettered else min(n, width)
-    if n > LETTERS or width > 40:
-        width = int(np.ceil(np.sqrt(n)))
+    if lettered and n < 9:
+        width = 2  # room for letter and number
     words = [symbol(each) for each in walk.vocabulary] if lettered else [""] * n
     scale, parts = float(abs(values).max()), []
     for b, row in enumerate(values):
@@ -80,8 +78,7 @@ def examples(walk: Walk, name: str) -> str:
             parts.append(f"<small>{escape(example(walk, b))}</small>")
         said = [f"{word} {value:.2f}".strip() for word, value in zip(words, row, strict=True)] if n < 9 else words
         folded = np.pad(row, (0, -n % width)).reshape(-1, width)
-        outlined = int(walk.batch.targets[b]) if lettered else None
-        parts.append(cells(folded, scale, f"{name} of example {b + 1}", said, outlined))
+        parts.append(cells(folded, scale, said, int(walk.batch.targets[b]) if lettered else None))
     return f"<h4>{name} <small>{B} × {n}</small></h4>{''.join(parts)}<small>up to ±{scale:.2g}</small>"
 
 
@@ -92,29 +89,24 @@ def parameter(walk: Walk, name: str) -> str:
         values = walk.arrays[title]
         scale = float(abs(values).max())
         words = [f"{value:.2f}" for value in values.flat] if values.size < 27 else []
-        image = cells(np.atleast_2d(values), scale, title, words)
+        image = cells(np.atleast_2d(values), scale, words)
         parts.append(f"<figure>{image}<small>{title}, up to ±{scale:.2g}</small></figure>")
     why = escape(f"{LINKS[name].formula}: {LINKS[name].words}")
     return f"<h4>{name} <small>{shape}</small></h4>{''.join(parts)}<p>{why}</p>"
 
 
-def cells(values: Array, scale: float, title: str, words: Sequence[str] = (), outlined: int | None = None) -> str:
-    """A matrix as cells, with a word in each if given; one may be outlined, by its place in the flat matrix."""
+def cells(values: Array, scale: float, words: Sequence[str], outlined: int | None = None) -> str:
+    """A matrix as cells, in full colour at `scale`, with words in them; one is outlined, by its place in the matrix."""
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.image import imsave
 
-    (rows, columns), out = values.shape, io.BytesIO()
-    imsave(out, colours(shrunk(values), scale), format="png")
+    (rows, columns), out, image = values.shape, io.BytesIO(), shrunk(values) / (scale or 1)
+    seen = np.sign(image) * abs(image) ** 0.6  # the power lets small numbers be seen
+    imsave(out, seen, vmin=-1, vmax=1, cmap=LinearSegmentedColormap.from_list("", COLOURS), format="png")
     address = f"data:image/png;base64,{b64encode(out.getvalue()).decode()}"
     inside = "".join(f"<i{' class=outlined' * (k == outlined)}>{escape(word)}</i>" for k, word in enumerate(words))
     kind = "cells lines" if max(rows, columns) <= 40 else "cells"
-    style = f"--rows:{rows};--columns:{columns};--image:url({address})"
-    return f'<div class="{kind}" role="img" aria-label="{escape(title)}" style="{style}">{inside}</div>'
-
-
-def colours(values: Array, scale: float) -> Array:
-    """Red, green, blue and opacity, from 0 to 1; full colour at `scale`: (rows, columns) -> (rows, columns, 4)."""
-    strength = np.minimum(abs(values) / (scale or 1), 1) ** 0.6  # the power lets small numbers be seen
-    return np.concatenate([np.where(values[..., None] < 0, BLUE, ORANGE), strength[..., None]], axis=-1)
+    return f'<div class="{kind}" style="--rows:{rows};--columns:{columns};--image:url({address})">{inside}</div>'
 
 
 def shrunk(values: Array) -> Array:

@@ -1,61 +1,74 @@
-"""The figures that the log of a run can draw: losses, errors of checks, ratios, distributions."""
+"""The figures that the log of a run can draw: losses, errors of checks, ratios, distributions; and what they say."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from trainer.core.model import NAMES
-from trainer.tools.report.figures import INK, along_steps
+from trainer.core.ops import Array
+from trainer.text.corpus import Corpus
+from trainer.tools.report.figures import along_steps
 from trainer.tools.report.run import Run, looked_at, severity
 
 HIGH = 1.25  # of log V; no loss that matters lies above
 LOWEST = 1e-5  # of ratios; smaller ones are not drawn
-FAR = 1e-4  # of the tolerance; below it the colour stays the same
-GREENS, RED = ("#9fd8b9", "#1f7a4c"), "#d02f2f"
+GREEN, RED = "#1f7a4c", "#d02f2f"
 OUTLINES = 6  # histograms over each other
+# What the checks look at, from top to bottom; gradients in the order of the backward pass.
+ROWS = (  # noqa: SIM905
+    "initial loss, sum to zero, batch, dropout emb, dropout h, forward emb, forward z, forward h, forward logits,"
+    " forward loss, dlogits, dh, dz, demb, dW2, db2, dW1, db1, dC, descent, update, update learning_rate,"
+    " update velocity, update m, update v, update C, update W1, update b1, update W2, update b2, evaluation train,"
+    " evaluation val, evaluation test, spread positions, spread masks"
+).split(", ")
 
 
-def losses(picture: Any, run: Run, levels: Mapping[str, float]) -> None:
-    """Training and validation, the batch loss in grey, and losses to compare with as dotted lines."""
+def losses(picture: Any, run: Run) -> None:
+    """Training, validation and batches, and losses to compare with."""
     curves = [(name, run.column("eval", f"{name}_loss")) for name in ("train", "val")]
     curves.append(("batch", run.column("step", "loss")))
-    if not run.steps_done:
-        raise ValueError("the log has no loss yet")
-    curves += [(name, np.array([[0, run.steps_done], [level, level]])) for name, level in levels.items()]
-    thin: dict[str, Any] = {"color": INK, "linewidth": 0.8, "marker": None}
-    looks = {name: {**thin, "linestyle": ":"} for name in levels} | {"batch": {**thin, "alpha": 0.3, "zorder": 1}}
-    axes, drawn = along_steps(picture, curves, looks)
+    levels = {"log V": run.log_V} if run.checkpoint else {}
+    levels |= entropies(run.corpus) if run.corpus else {}
+    axes, most = along_steps(picture, curves, levels), HIGH * run.log_V
+    low, high = axes.dataLim.intervaly
     axes.set_ylabel("nats")
-    values, top = np.concatenate(drawn, axis=1)[1], HIGH * levels.get("log V", np.inf)
-    if values.max() > top:
-        axes.set_ylim(0.97 * min(values.min(), top), top)
+    if high > most:
+        axes.set_ylim(0.97 * low, most)
+
+
+def entropies(corpus: Corpus) -> dict[str, float]:
+    """What counting reaches on the training text: H(next), and H(next | previous) = H(both) - H(previous), in nats."""
+
+    def entropy(ids: Array) -> float:
+        counts = np.unique(ids, return_counts=True)[1]
+        return float(np.log(len(ids)) - counts @ np.log(counts) / len(ids))
+
+    start, end = corpus.splits["train"]
+    after, before = (corpus.ids[start - k : end - k].astype(np.int64) for k in (0, 1))
+    both = before * len(corpus.vocabulary) + after
+    return {"unigram": entropy(after), "bigram": entropy(both) - entropy(before)}
 
 
 def errors(picture: Any, run: Run) -> None:
     """A row for each check, and in it a line at each step that the log has of it; the worst is drawn last."""
-    from matplotlib.colors import LinearSegmentedColormap, LogNorm
-
-    rows = sorted(run.of("check"), key=severity)
-    worst = {looked_at(row): severity(row) for row in rows}
-    names = list(dict.fromkeys(map(looked_at, run.of("check"))))
+    marks = sorted((severity(row), looked_at(row), row["step"]) for row in run.of("check"))
+    ratios, places, steps = zip(*marks, strict=True)
+    worst = dict(zip(places, ratios, strict=True))
+    names = sorted(worst, key=lambda name: [*ROWS, name].index(name))  # a check of another version comes last
     picture.set_figheight(0.7 + 0.19 * len(names))
-    axes = picture.subplots()
+    axes, end = picture.subplots(), run.steps_done
     axes.scatter(
-        [row["step"] for row in rows], [names.index(looked_at(row)) for row in rows], 70, marker="|", linewidths=2,
-        rasterized=True, c=[max(severity(row), FAR) for row in rows], norm=LogNorm(FAR, 1),
-        cmap=LinearSegmentedColormap.from_list("", GREENS).with_extremes(over=RED),
+        steps, [names.index(name) for name in places], 70, [RED if ratio > 1 else GREEN for ratio in ratios],
+        alpha=np.clip(np.power(ratios, 0.25), 0.4, 1), marker="|", linewidths=2, rasterized=True,
     )  # fmt: skip
     labels = [f"{name}  {'✗' if worst[name] > 1 else '✓'} {worst[name]:<5.1g}" for name in names]
     axes.set_yticks(range(len(names)), labels, family="monospace")
-    end = run.steps_done
     axes.set(xlabel="step", xlim=(-1 - 0.02 * end, 1 + 1.02 * end), ylim=(len(names) - 0.5, -0.5))
-    axes.locator_params(axis="x", nbins=5, integer=True)
 
 
 def ratios(picture: Any, run: Run, key: str) -> None:
     """A curve for each parameter, by powers of ten."""
-    axes, _ = along_steps(picture, [(name, run.column("step", f"{key}.{name}")) for name in NAMES])
+    axes = along_steps(picture, [(name, run.column("step", f"{key}.{name}")) for name in NAMES])
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylim(bottom=max(LOWEST, axes.get_ylim()[0]))
@@ -63,18 +76,60 @@ def ratios(picture: Any, run: Run, key: str) -> None:
 
 def level(picture: Any, run: Run, key: str) -> None:
     """One number along the steps, from zero on."""
-    along_steps(picture, [("last", run.column("step", key))])[0].set_ylim(0)
+    along_steps(picture, [("last", run.column("step", key))]).set_ylim(0)
 
 
 def distribution(picture: Any, run: Run, name: str) -> None:
-    """Histograms of h, dh or dz at some evaluations, the first pale and the last dark."""
-    rows, axes = run.of("eval"), picture.subplots()
-    for k in np.unique(np.linspace(0, len(rows) - 1, OUTLINES).astype(int)):
-        counts, (low, high) = (rows[k]["histograms"][name][key] for key in ("counts", "range"))
+    """Histograms of h, dh or dz at some evaluations, the newest dark, older ones paler."""
+    axes, rows = picture.subplots(), run.of("eval")
+    shown = rows[:: -1 - len(rows) // OUTLINES]
+    for row, strength in zip(shown, np.linspace(1, 0.2, len(shown)), strict=True):
+        counts, (low, high) = (row["histograms"][name][key] for key in ("counts", "range"))
         edges = np.linspace(low, high, len(counts) + 1)
-        density, strength = np.array(counts) / sum(counts) / np.diff(edges), (1 + 4 * (k + 1) / len(rows)) / 5
-        axes.stairs(density, edges, color="C0", alpha=strength, label=f"step {rows[k]['step']:,}")
+        axes.hist(
+            edges[:-1], edges, weights=counts, density=True, histtype="step", color="C0", alpha=strength,
+            label=f"step {row['step']:,}",
+        )  # fmt: skip
     axes.set(yscale="log", xlabel=name)
     axes.yaxis.set_visible(False)
-    axes.locator_params(axis="x", nbins=5)
     picture.legend(loc="outside right upper")
+
+
+# By event of the log that they need: a section, and its figures: by title the function, its arguments, and the caption.
+SECTIONS: dict[str, tuple[str, dict[str, tuple[Any, ...]]]] = {
+    "start": ("Losses and checks", {
+        "Loss": (losses,
+            "In nats; evaluations are of a sample of each split. Look for validation below the bigram line, which"
+            " counting pairs of characters reaches; where it rises while training falls, the text is learned by"
+            " heart. Many a wrong gradient only makes training a little worse. What lies above 1.25 log V is cut off."),
+        "Error over tolerance": (errors,
+            "The largest error of each check over its tolerance, step by step, and beside its name the worst. Green"
+            " is within, the darker the closer; red is outside. A wrong link and all that is made from it are red."
+            " The log has the first hundred checked steps, the first in each log.every steps, and all that failed or"
+            " were the worst so far."),
+    }),
+    "step": ("How it learns", {
+        "Update : data": (ratios, "update_ratio",
+            "How far a step moves a tensor, relative to its size; nothing below 1e-5 is drawn. Look for curves"
+            " within a factor of a hundred of 1e-3. They fall with the learning rate, at the end of some schedules"
+            " to nothing; the output weights W2 begin small, and biases at zero, so theirs begin high."),
+        "Gradient : data": (ratios, "grad_ratio",
+            "How large a gradient is, relative to its tensor; W2 and the biases, which are small, stand above the"
+            " others. Look for one that drifts away from them: a factor that is missing shifts its curve by it."),
+        "Gradient norm": (level, "grad_norm",
+            "Of all gradients together. Look for a level that changes slowly; single peaks are hard batches."),
+        "Saturated units": (level, "saturated",
+            "The share of hidden units with |h| > 0.99, through which almost no gradient passes. In a sound training"
+            " it climbs slowly to a quarter or a third. Look for a level below a half."),
+    }),
+    "eval": ("Distributions over time", {
+        "h over time": (distribution, "h",
+            "The hidden units; here and below the height is by powers of ten. Piles at -1 and 1 are saturated"
+            " units, of which a trained model has some. Look for a floor between them that stays."),
+        "dh over time": (distribution, "dh",
+            "The gradient that reaches the hidden units. Look for a width that changes slowly over the steps."),
+        "dz over time": (distribution, "dz",
+            "The same after the slope of tanh, 1 - h². Look for a shape narrower than dh: saturated units add to"
+            " the peak at zero."),
+    }),
+}  # fmt: skip

@@ -2,19 +2,18 @@
 
 import math
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
 
 import numpy as np
 
-from trainer import config, files
-from trainer.config import Config
+from trainer import files
 from trainer.core.ops import Array
 from trainer.errors import UserError
 from trainer.runs import metrics
 from trainer.runs.checkpoint import Checkpoint, load
 from trainer.runs.metrics import Row
+from trainer.text.corpus import Corpus
 
 DATE = len("2026-01-01 12:00:00 ")  # at the beginning of a line of train.log
 
@@ -26,10 +25,10 @@ class Run:
     folder: Path
     rows: list[Row]
     last_words: str = ""  # the last line of train.log
-    running: bool = False
+    running: bool = False  # another process writes it
     checkpoint: Checkpoint | None = None  # the best one, or the newest; None if it cannot be read
-    config: Config | None = None
-    problems: list[str] = field(default_factory=list)  # what could not be read, a sentence each
+    corpus: Corpus | None = None  # its text, for a page about this run alone
+    problem: str = ""  # what could not be read
 
     @property
     def name(self) -> str:
@@ -38,11 +37,13 @@ class Run:
 
     @property
     def backward(self) -> str:
-        """The file of the learner's own backward pass, if it was trained with one."""
-        return next((row["backward"] for row in self.of("start") if row.get("backward")), "")
+        """The file of the learner's own backward pass: that of the checkpoint, or else of the newest start."""
+        newest = [{}, *self.of("start")][-1].get("backward")
+        return (self.checkpoint and self.checkpoint.backward) or newest or ""
 
     def of(self, event: str) -> list[Row]:
-        return [row for row in self.rows if row["event"] == event]
+        """The rows of an event; `gradient`, as the name of a check, is one of its own."""
+        return [row for row in self.rows if event in (row["event"], row.get("name"))]
 
     def column(self, event: str, key: str) -> Array:
         """Steps, and the numbers there: (2, rows), without rows that have no number."""
@@ -50,14 +51,9 @@ class Run:
         return points[:, np.isfinite(points[1])]
 
     @property
-    def gradients(self) -> list[Row]:
-        """The rows of the gradient check."""
-        return [row for row in self.of("check") if row.get("name") == "gradient"]
-
-    @property
     def best(self) -> Row:
         """The `end` row, or else the evaluation with the lowest validation loss; empty if there is none."""
-        evaluated = [row for row in self.of("eval") if is_finite(row.get("val_loss"))]
+        evaluated = [row for row in self.of("eval") if row.get("val_loss") is not None]
         lowest = min(evaluated, key=lambda row: float(row["val_loss"]), default={})
         return [lowest, *self.of("end")][-1]
 
@@ -66,33 +62,23 @@ class Run:
         """As far as the log tells."""
         return max((row.get("step", 0) for row in self.rows), default=0)
 
+    @property
+    def log_V(self) -> float:
+        """The loss where nothing is known, in nats; infinite where V is not known."""
+        return math.log(self.checkpoint.sizes.V) if self.checkpoint else math.inf
+
 
 def open_run(folder: Path) -> Run:
-    """Read a run. Raises UserError if it has no log; what else is missing is a problem that the page states."""
-    lines = files.text(folder / "train.log").splitlines()
-    run = Run(folder, metrics.read(folder), lines[-1][DATE:] if lines else "", is_running(folder))
-    best = folder / "best.npz"
+    """Read a run. Raises UserError if it has no log; a checkpoint that cannot be read is a problem of the run."""
+    last_line = files.text(folder / "train.log").strip().rpartition("\n")[2]
+    run, best = Run(folder, metrics.read(folder), last_line[DATE:], running=True), folder / "best.npz"
+    with suppress(UserError), files.held(folder):
+        run.running = False
     try:
         run.checkpoint = load(best if best.exists() else folder / "checkpoint.npz")
-        run.config = run.checkpoint.config
     except UserError as error:
-        run.problems.append(str(error))
-        with suppress(UserError):
-            run.config = config.read(folder / "config.yaml")
+        run.problem = str(error)
     return run
-
-
-def is_running(folder: Path) -> bool:
-    """Whether another process writes the run."""
-    try:
-        with files.held(folder):
-            return False
-    except UserError:
-        return True
-
-
-def is_finite(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def looked_at(row: Row) -> str:
@@ -104,8 +90,8 @@ def looked_at(row: Row) -> str:
 def severity(row: Row) -> float:
     """The error over its tolerance, above 1 if the check failed; at the extremes where the row has not both."""
     error, tolerance = row.get("error"), row.get("tolerance")
-    if is_finite(error) and is_finite(tolerance) and tolerance:
-        return error / tolerance
+    if error is not None and tolerance:
+        return float(error / tolerance)
     return 0.0 if row.get("passed") else math.inf
 
 
@@ -113,27 +99,26 @@ def verdict(run: Run) -> tuple[str, str, str]:
     """good, bad or unknown; a word for a table; and what can be said of the run in one sentence."""
     failed = [row for row in run.of("check") if not row.get("passed") and row.get("name") != "initial_loss"]
     if failed:
-        words = failed[0].get("words") or f"{looked_at(failed[0])} is out of tolerance"
-        return "bad", "✗ wrong", f"A check failed at step {failed[0]['step']:,}: {words}"
+        return "bad", "✗ wrong", f"A check failed at step {failed[0]['step']:,}: {failed[0]['words']}"
     ended, _, words = run.last_words.partition("ended: ")
     if words and not ended and not words.startswith("interrupted"):
         return "bad", "✗ diverged" if "diverged" in words else "✗ failed", f"The run failed: {words}"
-    if not run.gradients:
+    gradients = run.of("gradient")
+    if not gradients:
         advice = "with --check each is held against a numerical one"
         return "unknown", "-", f"The nine gradients of this run were not checked; {advice}."
-    steps = len({row["step"] for row in run.gradients})
+    steps = len({row["step"] for row in gradients})
     agree = f"All nine gradients agree with numerical ones at every checked step, of which the log keeps {steps:,}"
-    return "good", "✓ right", f"{agree}; the largest error is {max(map(severity, run.gradients)):.2g} of its tolerance."
+    return "good", "✓ right", f"{agree}; the largest error is {max(map(severity, gradients)):.2g} of its tolerance."
 
 
 def progress(run: Run) -> str:
     """How far the run is, and where its validation loss was lowest."""
     state = "goes on" if run.running else "has ended" if run.of("end") else "stopped before its end"
-    said = f"The run {state}; its log goes to step {run.steps_done:,}"
-    said += f" of {run.config.train.steps:,}." if run.config else "."
-    if state.startswith("stopped") and verdict(run)[0] != "bad":
+    said, best = f"The run {state}; its log goes to step {run.steps_done:,}", run.checkpoint
+    said += f" of {best.config.train.steps:,}." if best else "."
+    if run.last_words.startswith("ended: interrupted"):
         said += f" Its log ends with: {run.last_words}"
-    best = run.checkpoint
     if best and best.best_loss is not None:
         said += f" Validation was lowest at step {best.best_step:,}, {best.best_loss:.4f} nats."
     return said
