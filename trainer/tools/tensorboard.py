@@ -41,8 +41,7 @@ def write(run: Run, writers: dict[str, Any]) -> None:
         at, scalars = {"global_step": row.get("step"), "walltime": row["time"]}, []
         match row["event"]:
             case "step":
-                values = flatten({key: row[key] for key in row if key != "step"})
-                scalars = [(own, f"step/{key.replace('.', '/')}", value) for key, value in values.items()]
+                scalars = [(own, f"step/{key.replace('.', '/')}", value) for key, value in flatten(row).items()]
             case "check":
                 scalars = [(own, f"error_over_tolerance/{looked_at(row).replace(' ', '_')}", severity(row))]
             case "eval":
@@ -52,7 +51,7 @@ def write(run: Run, writers: dict[str, Any]) -> None:
                     edges = np.linspace(low, high, len(counts) + 1)
                     own.add_histogram(name, np.repeat(edges[:-1] / 2 + edges[1:] / 2, counts), bins=edges, **at)
         for writer, tag, value in scalars:
-            if isinstance(value, int | float):
+            if isinstance(value, int | float) and tag != "step/step":
                 writer.add_scalar(tag, value, **at)
     config = files.text(run.folder / "config.yaml")
     own.add_text("config.yaml", "    " + config.replace("\n", "\n    "), run.steps_done, 0.0)  # as it is, in Markdown

@@ -31,7 +31,6 @@ def losses(picture: Any, run: Run) -> None:
     levels |= entropies(run.corpus) if run.corpus else {}
     axes, most = along_steps(picture, curves, levels), HIGH * run.log_V
     low, high = axes.dataLim.intervaly
-    axes.set_ylabel("nats")
     if high > most:
         axes.set_ylim(0.97 * low, most)
 

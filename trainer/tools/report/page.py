@@ -28,6 +28,7 @@ def page(run: Run, reload: bool = False) -> bytes:
     """The page of a run; what cannot be drawn is said, in words."""
     try:
         run.corpus = same_text(run.checkpoint) if run.checkpoint else None
+        run.problem += run.corpus.unseen if run.corpus else ""
     except UserError as error:
         run.problem = str(error)
     sections = {}
@@ -37,19 +38,18 @@ def page(run: Run, reload: bool = False) -> bytes:
             sections[section] = "".join(drawn)
     if run.checkpoint and run.corpus:
         about = f"At step {run.checkpoint.step:,}, by the derivatives of this program"
-        inside = figure(about, chain.CAPTION, the_chain, run, run.checkpoint, run.corpus)
-        sections["The chain, forward and back"] = inside
+        picture = figure(about, chain.CAPTION, the_chain, run, run.checkpoint, run.corpus)
+        sections["The chain, forward and back"] = picture
     sections["Configuration"] = f"<pre>{escape(files.text(run.folder / 'config.yaml', TEXT))}</pre>"
     title = run.name + f" with the backward pass of {run.backward}" * bool(run.backward)
     kind, _, sentence = verdict(run)
-    notes = (run.problem, run.corpus.unseen if run.corpus else "")
     body = [
         f'<p class="verdict {kind}">{escape(printable(sentence))}</p>',
         links(run),
         f"<p>{escape(printable(progress(run)))}</p>",
         table(*rows_of([run])),
         samples(run),
-        *(f'<p class="undrawn">{escape(printable(note))}</p>' for note in notes if note),
+        f'<p class="undrawn">{escape(printable(run.problem))}</p>' * bool(run.problem),
         "<nav>" + "".join(f'<a href="#{name}">{name}</a>' for name in sections) + "</nav>",
         *(f'<h2 id="{name}">{name}</h2><section>{inside}</section>' for name, inside in sections.items()),
     ]

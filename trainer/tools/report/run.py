@@ -28,7 +28,7 @@ class Run:
     running: bool = False  # another process writes it
     checkpoint: Checkpoint | None = None  # the best one, or the newest; None if it cannot be read
     corpus: Corpus | None = None  # its text, for a page about this run alone
-    problem: str = ""  # what could not be read
+    problem: str = ""  # what could not be read, or is odd about its text
 
     @property
     def name(self) -> str:
