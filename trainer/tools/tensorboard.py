@@ -35,10 +35,11 @@ def export(runs: Sequence[Run], folder: Path) -> None:
 
 
 def write(run: Run, writers: dict[str, Any]) -> None:
-    """Losses to the writers of their splits, all else to the run's own, in seconds since the run began."""
-    own = writers[""]
+    """Losses to the writers of their splits, all else to the run's own."""
+    own, log = writers[""], run.folder / "metrics.jsonl"
+    began = log.stat().st_mtime - max((row["time"] for row in run.rows), default=0.0)  # seconds since 1970
     for row in run.rows:
-        at, scalars = {"global_step": row.get("step"), "walltime": row["time"]}, []
+        at, scalars = {"global_step": row.get("step"), "walltime": began + row["time"]}, []
         match row["event"]:
             case "step":
                 scalars = [(own, f"step/{key.replace('.', '/')}", value) for key, value in flatten(row).items()]
@@ -46,7 +47,7 @@ def write(run: Run, writers: dict[str, Any]) -> None:
                 scalars = [(own, f"error_over_tolerance/{looked_at(row).replace(' ', '_')}", severity(row))]
             case "eval":
                 scalars = [(writers[name], "loss", row.get(key)) for name, key in LOSSES.items()]
-                for name, stored in row["histograms"].items():
+                for name, stored in row.get("histograms", {}).items():
                     counts, (low, high) = stored["counts"], stored["range"]
                     edges = np.linspace(low, high, len(counts) + 1)
                     own.add_histogram(name, np.repeat(edges[:-1] / 2 + edges[1:] / 2, counts), bins=edges, **at)
@@ -54,4 +55,4 @@ def write(run: Run, writers: dict[str, Any]) -> None:
             if isinstance(value, int | float) and tag != "step/step":
                 writer.add_scalar(tag, value, **at)
     config = files.text(run.folder / "config.yaml")
-    own.add_text("config.yaml", "    " + config.replace("\n", "\n    "), run.steps_done, 0.0)  # as it is, in Markdown
+    own.add_text("config.yaml", "    " + config.replace("\n", "\n    "), run.steps_done, began)  # as it is, in Markdown

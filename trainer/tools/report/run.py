@@ -99,7 +99,8 @@ def verdict(run: Run) -> tuple[str, str, str]:
     """good, bad or unknown; a word for a table; and what can be said of the run in one sentence."""
     failed = [row for row in run.of("check") if not row.get("passed") and row.get("name") != "initial_loss"]
     if failed:
-        return "bad", "✗ wrong", f"A check failed at step {failed[0]['step']:,}: {failed[0]['words']}"
+        words = failed[0].get("words") or f"{looked_at(failed[0])} is out of tolerance"
+        return "bad", "✗ wrong", f"A check failed at step {failed[0]['step']:,}: {words}"
     ended, _, words = run.last_words.partition("ended: ")
     if words and not ended and not words.startswith("interrupted"):
         return "bad", "✗ diverged" if "diverged" in words else "✗ failed", f"The run failed: {words}"
