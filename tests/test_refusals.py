@@ -82,13 +82,13 @@ REFUSED = {
     # Samples
     "sample --prompt axb": "the prompt has 'x', which is not in the vocabulary of the model; use only abc",
     "sample --prompt a\\nb": "the prompt has a line break",
-    "sample --temperature -1": "--temperature is -1.0, on the command line; it must be a finite number, 0 or more",
-    "sample --temperature inf": "--temperature is inf",
-    "sample --temperature nan": "--temperature is nan",
-    "sample -n -2": "-n is -2",
-    "sample --top-k -1": "--top-k is -1",
-    "sample --length -1": "--length is -1, on the command line; it must be a finite number, 0 or more",
-    "sample --seed -1": "--seed is -1",
+    "sample --temperature -1": "temperature is -1.0, for a sample; it must be a finite number, 0 or more",
+    "sample --temperature inf": "temperature is inf",
+    "sample --temperature nan": "temperature is nan",
+    "sample -n -2": "n is -2",
+    "sample --top-k -1": "top-k is -1",
+    "sample --length -1": "length is -1, for a sample; it must be a finite number, 0 or more",
+    "sample --seed -1": "seed is -1",
 }
 
 

@@ -56,6 +56,7 @@ def test_the_same_numbers_as_in_the_log(folder: Path) -> None:
     assert not [tag for tag in tags if tag.startswith("end")]
     times = [event.wall_time for event in found.Scalars("step/epoch")]
     assert np.diff(times).tolist() == pytest.approx([0.5, 0.5])
+    assert times[0] > 1e9  # seconds since 1970
     (histogram,) = found.Histograms("dz")
     stored = rows(folder, "eval")[0]["histograms"]["dz"]
     counts, (low, high) = stored["counts"], stored["range"]

@@ -18,8 +18,8 @@ Letters and names, the same in every file:
     g  gradients of the parameters  dx  the derivative of the loss by x
     u  from 1 to the next float     at  where a step stands, in float64
 
-In `p - y`, as everyone writes the gradient of the loss by the logits, p is the softmax, and so it is in the table of
-mistakes; elsewhere the code calls it probs.
+`h` is meant after dropout, where there is any; in 1 - h², the slope of tanh, before it. In `p - y`, as everyone writes
+the gradient of the loss by the logits, and in the table of mistakes p is the softmax; elsewhere it is called probs.
 """
 
 from importlib import import_module

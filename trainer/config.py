@@ -109,7 +109,8 @@ def read(
     """The configuration in a YAML file or in nested dictionaries, each key an attribute: `config.train.steps`.
 
     overrides: `section.key=value` each, as on the command line, or values by their full names. Raises UserError for a
-    file that cannot be read or is not YAML, an unknown or repeated key, an impossible value.
+    file that cannot be read or is not YAML, an unknown or repeated key, an impossible value. In a Config what was auto
+    is settled: give another optimizer its own train.learning_rate.
 
     >>> config = trainer.read_config({"data": {"path": "names.txt"}}, ["train.steps=20"])
     >>> config.train.steps, config.train.learning_rate

@@ -56,9 +56,11 @@ def held(folder: Path) -> Iterator[None]:
     number = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
     except BlockingIOError:
+        os.close(number)
         raise UserError(f"another process is writing this run, {folder.absolute()}; wait for it or stop it") from None
+    try:
+        yield
     finally:
         os.close(number)
 

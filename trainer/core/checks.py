@@ -4,6 +4,7 @@ How close two gradients have to be is worked out in tolerances.py; what a failur
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -101,7 +102,7 @@ def descent(at: Point, g: Array, tol: Tolerances) -> Verdict:
                 found, predicted, bound = loss - lower, fall, (0.05 + doubt) * fall
                 if abs(found - predicted) <= bound:
                     break
-    return compare("descent", found, predicted, bound)
+    return replace(compare("descent", found, predicted, bound), count=int(predicted > 0))
 
 
 def sum_to_zero(dlogits: Array) -> Verdict:

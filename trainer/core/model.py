@@ -59,7 +59,7 @@ class Parameters:
             end = start + math.prod(shape)
             setattr(self, name, flat[start:end].reshape(shape))
             start = end
-        self.W2 = self.W2.reshape(sizes.V, sizes.H).T  # the weights of a logit lie side by side, as products like it
+        self.W2 = self.W2.reshape(sizes.V, sizes.H).T  # stored transposed, for its products are faster so
 
     def __repr__(self) -> str:
         return ", ".join(f"{name} {getattr(self, name).shape}" for name in NAMES) + f", {self.flat.dtype}"

@@ -32,7 +32,7 @@ class Step:
     after: Parameters
     state_after: State
     looked_at: bool
-    before: Parameters  # the update has moved these and the state on, too, unless the step is looked at
+    before: Parameters  # a copy if the step is looked at, else the same as after
     state_before: State
     own: Mapping[str, str] = field(default_factory=dict)  # for each link, where a user's own backward pass has it
 
@@ -61,6 +61,6 @@ def by_name(inner: Sequence[InnerGradients], g: Parameters) -> dict[str, Array]:
 
 
 def masks(batch: Batch) -> dict[str, Array]:
-    """The masks of dropout, where there are any, by what they are taken times."""
+    """The masks of dropout, where there are any, by the tensor that each multiplies."""
     given = {"emb": batch.emb_mask, "h": batch.h_mask}
     return {name: mask for name, mask in given.items() if mask is not None}

@@ -25,7 +25,7 @@ class Verdict:
     @property
     def severity(self) -> float:
         """The error as a multiple of the tolerance."""
-        return self.error / self.tolerance if self.tolerance else self.error and np.inf
+        return self.error / self.tolerance if self.tolerance else np.inf if self.error else 0.0
 
     def __repr__(self) -> str:
         what = self.name if self.of is None else f"{self.name} of {self.of}"

@@ -123,7 +123,9 @@ def what_was_done(
     if done or near(hand, right, rtol):
         return done
     scaled = [(words, multiple(hand, made, rtol)) for words, made in candidates]
-    pair = only(f"{words}; and {times(ratio, rtol, arrays)}" for words, ratio in scaled if ratio not in (None, 1))
+    pair = only(
+        f"{words}; and {times(ratio, rtol, arrays)}" for words, ratio in scaled if ratio and f"{ratio:.6g}" != "1"
+    )
     return f"two mistakes: {pair}" if pair else in_part(hand, right, rtol)
 
 

@@ -1,4 +1,4 @@
-"""The checks on gradients in words; whether they can see anything at all; and the sum over the threads, once more."""
+"""The checks on gradients in words; whether a given eps, rtol or atol lets them see; the sum over threads once more."""
 
 from dataclasses import replace
 

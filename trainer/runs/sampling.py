@@ -45,12 +45,12 @@ def samples(
     """The same, group by group as they are asked for. What is impossible is refused at once."""
     mode, K = checkpoint.config.data.mode, checkpoint.sizes.K
     length = LENGTHS[mode] if length is None else length
-    given = {"-n": n, "--temperature": temperature, "--top-k": top_k, "--length": length, "--seed": seed}
+    given = {"n": n, "temperature": temperature, "top-k": top_k, "length": length, "seed": seed}
     for name, value in given.items():
         if not 0 <= value < math.inf:
-            raise UserError(f"{name} is {value}, on the command line; it must be a finite number, 0 or more")
+            raise UserError(f"{name} is {value}, for a sample; it must be a finite number, 0 or more")
     if mode == "lines" and "\n" in prompt:
-        raise UserError("the prompt has a line break, on the command line; give the beginning of one line")
+        raise UserError("the prompt has a line break, and the model learned lines; give the beginning of one line")
     before = "\n" * K if mode == "lines" else checkpoint.opening  # fills up what the prompt leaves of the context
     context = to_ids(before + prompt, checkpoint.vocabulary, "prompt")[-K:]  # (K,)
 
@@ -71,7 +71,7 @@ def written_after(
     written = np.full((len(contexts), length), "")  # (n, length); "" where a text has ended
     alive = np.arange(len(contexts))  # (n',) the rows that have not
     for k in range(length):
-        logits = model.forward(checkpoint.parameters, Batch(contexts, alive)).logits  # (n', V)
+        logits = model.forward(checkpoint.parameters, Batch(contexts, alive)).logits  # (n', V); no target is read
         ids = choose(logits, rng, temperature, top_k)  # (n',)
         if checkpoint.config.data.mode == "lines":
             going = ids != 0

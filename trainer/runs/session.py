@@ -226,7 +226,8 @@ class Session:
     def save(self, file: str = "checkpoint.npz") -> None:
         """Write the state into a file of the run, and where none is the best by validation, as the best, too."""
         checkpoint = self.checkpoint
-        self.require(bool(np.isfinite(checkpoint.parameters.flat).all()), "a parameter is not finite")
+        sound = all(np.isfinite(each).all() for each in (checkpoint.parameters.flat, *checkpoint.state.values()))
+        self.require(sound, "a parameter, or what the rule remembers, is not finite")
         checkpoint.metrics_length, checkpoint.seconds = self.journal.sync(), self.journal.seconds()
         if "val" not in self.corpus.splits:
             checkpoints.save(self.folder / "best.npz", checkpoint)
@@ -235,9 +236,8 @@ class Session:
     def require(self, sound: bool, what: str) -> None:
         """Raise Diverged if the numbers of a training are not sound."""
         if not sound:
-            where = f"the last good state is {self.folder / 'checkpoint.npz'}"
-            advice = summary.against_divergence(self.checkpoint)
-            raise Diverged(f"training had diverged by step {self.checkpoint.step}: {what}; {where}; {advice}")
+            words = f"training had diverged by step {self.checkpoint.step}: {what}; the last good state is"
+            raise Diverged(f"{words} {self.folder / 'checkpoint.npz'}; {summary.against_divergence(self.checkpoint)}")
 
     def finish(self) -> None:
         """The losses of the best parameters, the checks, samples. Raises RunFailed if a check had failed."""

@@ -52,11 +52,11 @@ def workers() -> Iterator[Executor]:
 # A step
 
 
-def gradients(p: Parameters, threads: int, pool: Executor) -> Gradients:
-    """What computes the gradients of a batch: each thread those of a part, which are added up."""
+def gradients(like: Parameters, threads: int, pool: Executor) -> Gradients:
+    """What computes the gradients of a batch: each thread those of a part, which are added up; of sizes like these."""
     if threads == 1:
         return lambda p, g, batch: [forward_and_backward(p, g, batch, 1 / len(batch.targets))]
-    others = [model.zeros(p.sizes, p.flat.dtype) for _ in range(threads - 1)]
+    others = [model.zeros(like.sizes, like.flat.dtype) for _ in range(threads - 1)]
 
     def compute(p: Parameters, g: Parameters, batch: Batch) -> list[Pass]:
         parts = cut(len(batch.targets), threads)

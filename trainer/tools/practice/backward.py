@@ -41,7 +41,7 @@ def own_backward(path: str) -> OwnBackward:
         answer = process.judged(path)
         wrong = [finding for finding in answer.findings if not finding.follows and finding.word != "to do"]
         said = [f"{each.name} {each.word}, line {each.line[0]}: {each.line[1]}; {each.said}" for each in wrong]
-        first = printable(" ".join([*said, *answer.notes, ""][0].split()))
+        first = printable(" ".join(next(iter([*said, *answer.notes]), "").split()))
         return f"{shown}: {first}{see}" if first else ""
 
     written = program.gradients(program.tree).items()
