@@ -18,7 +18,7 @@ from trainer.runs import threads
 SHAPES = list(product((0.0, 0.3), (0.0, 0.5), (1, 2, 3), range(4)))
 
 
-def witness(p: Parameters, batch: Batch, parts: int) -> Step:
+def second_step(p: Parameters, batch: Batch, parts: int) -> Step:
     """The second step of a training that stands still, on so many threads."""
     with ThreadPoolExecutor(3) as pool:
         compute = threads.gradients(p, parts, pool)
@@ -48,7 +48,7 @@ def test_every_gradient_equals_autograds(emb_rate: float, rate: float, parts: in
     batch = Batch(contexts, targets, mask(rng, (B, K * D), emb_rate), mask(rng, (B, H), rate))
 
     expected = plain_model.gradients(p, batch)
-    seen = witness(p, batch, parts)
+    seen = second_step(p, batch, parts)
     assert seen.loss == pytest.approx(plain_model.loss(plain_model.inputs(p, batch), batch), rel=1e-13)
     hand = seen.gradients
     assert set(hand) == set(expected) == {*NAMES, *INNER}

@@ -36,7 +36,7 @@ def configured(*settings: str, **check: Any) -> Config:
     return replace(config, check=replace(config.check, **check))
 
 
-def witnessed(config: Config, steps: int = 1, lines: bool = True, parts: int = 1) -> tuple[Step, Corpus]:
+def last_step(config: Config, steps: int = 1, lines: bool = True, parts: int = 1) -> tuple[Step, Corpus]:
     """The last of so many steps, from a model with random biases."""
     rng = np.random.default_rng(3)
     corpus = some_corpus(SIZES.V, SIZES.K, lines, "noise", rng)
@@ -44,11 +44,8 @@ def witnessed(config: Config, steps: int = 1, lines: bool = True, parts: int = 1
     p.b1[...], p.b2[...] = rng.standard_normal(SIZES.H), rng.standard_normal(SIZES.V)
     gradients = threads.gradients(p, parts, Inline())
     state, drawn = optim.initial_state(config.train, p), batches(corpus, config, 0)
-    step: Step
-    for step in loop.steps(config.train, p, state, 0, drawn, gradients, lambda number: number == steps - 1):
-        if step.looked_at:
-            return step, corpus
-    raise AssertionError
+    made = loop.steps(config.train, p, state, 0, drawn, gradients, lambda number: number == steps - 1)
+    return next(step for step in made if step.looked_at), corpus
 
 
 # The update.
@@ -72,8 +69,8 @@ def test_the_learning_rate_follows_its_definition(schedule: str, warmup: int) ->
         assert scheduled_rate(train, step) == pytest.approx(optim.learning_rate(train, step), rel=1e-12, abs=1e-16)
 
 
-def move_verdict(witness: Step, config: Config) -> Verdict:
-    return check_update(witness, numerical.point(witness.before, witness.batch), config.train)
+def move_verdict(step: Step, config: Config) -> Verdict:
+    return check_update(step, numerical.point(step.before, step.batch), config.train)
 
 
 RULES = [
@@ -87,35 +84,35 @@ RULES = [
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_entry_of_the_move_is_held_against_the_rule(rule: str, dtype: str) -> None:
     config = configured(rule, f"model.dtype={dtype}")
-    witness, _ = witnessed(config, steps=4)
-    verdict = move_verdict(witness, config)
+    step, _ = last_step(config, steps=4)
+    verdict = move_verdict(step, config)
     assert (verdict.name, verdict.passed, verdict.count) == ("update", True, SIZES.parameters())
     for name in model.NAMES:  # ten units in the last place of one entry are ten times what rounding may do
-        value = getattr(witness.after, name)
+        value = getattr(step.after, name)
         place = tuple(range(1, 1 + value.ndim))
         right = value[place].copy()
-        value[place] += 40 * np.spacing(max(abs(right), abs(getattr(witness.before, name)[place])))
-        verdict = move_verdict(witness, config)
+        value[place] += 40 * np.spacing(max(abs(right), abs(getattr(step.before, name)[place])))
+        verdict = move_verdict(step, config)
         assert (verdict.passed, verdict.of, verdict.worst) == (False, name, list(place))
         assert verdict.error > verdict.tolerance
         value[place] = right
-    for name, vector in witness.state_after.items():
+    for name, vector in step.state_after.items():
         vector[7] *= 1 + 40 * np.finfo(dtype).eps
-        assert move_verdict(witness, config).of == name
+        assert move_verdict(step, config).of == name
         vector[7] /= 1 + 40 * np.finfo(dtype).eps
-    witness.rate *= 1 + 1e-14
-    assert move_verdict(witness, config).of == "learning_rate"
+    step.rate *= 1 + 1e-14
+    assert move_verdict(step, config).of == "learning_rate"
 
 
 def test_what_underflows_in_storage_is_no_slip() -> None:
     config = configured("train.optimizer=adamw")
-    witness, _ = witnessed(config)
-    witness.g.flat[...] *= np.float32(1e-24)  # its square is below the smallest number of float32
-    state = {name: 0 * vector for name, vector in witness.state_after.items()}
-    witness.after.flat[...], witness.state_after = witness.before.flat, state
-    optim.update(config.train, witness.after, witness.g, state, witness.rate, 0)
+    step, _ = last_step(config)
+    step.g.flat[...] *= np.float32(1e-24)  # its square is below the smallest number of float32
+    state = {name: 0 * vector for name, vector in step.state_after.items()}
+    step.after.flat[...], step.state_after = step.before.flat, state
+    optim.update(config.train, step.after, step.g, state, step.rate, 0)
     assert not state["v"].any()
-    assert move_verdict(witness, config).passed
+    assert move_verdict(step, config).passed
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -123,12 +120,12 @@ def test_a_rate_and_a_decay_above_one_round_no_worse_than_they_may(dtype: str) -
     steady = "train.learning_rate=3 train.weight_decay=3 train.steps=8 train.schedule=constant"
     config = configured(steady, f"model.dtype={dtype}")
     for steps in range(1, 8):
-        assert move_verdict(witnessed(config, steps)[0], config).passed
+        assert move_verdict(last_step(config, steps)[0], config).passed
 
 
 def test_a_move_that_raises_the_loss_is_worth_a_warning() -> None:
     config = configured("train.learning_rate=30 train.schedule=constant")
-    verdict = move_verdict(witnessed(config)[0], config)
+    verdict = move_verdict(last_step(config)[0], config)
     assert verdict.passed
     assert str(verdict.words).startswith("the update went uphill, ")
 
@@ -146,8 +143,8 @@ def test_contexts_are_looked_up_character_by_character(lines: bool) -> None:
 
 def test_a_batch_that_is_not_of_the_text_is_found_and_stops_nothing() -> None:
     config = configured()
-    witness, corpus = witnessed(config)
-    right = witness.batch
+    step, corpus = last_step(config)
+    right = step.batch
     assert right.positions is not None
     changes: list[tuple[Batch, str]] = [
         (right, ""),
@@ -161,8 +158,8 @@ def test_a_batch_that_is_not_of_the_text_is_found_and_stops_nothing() -> None:
         found = feeding.check_batch(batch, corpus, Spread(corpus), 0)
         assert (found.name, found.passed) == ("batch", not words)
         assert words in (found.words or "")
-    witness.batch = right._replace(contexts=right.contexts - 100)
-    verdicts = referee.examine(witness, corpus, config, np.random.default_rng(0), Spread(corpus))
+    step.batch = right._replace(contexts=right.contexts - 100)
+    verdicts = referee.examine(step, corpus, config, np.random.default_rng(0), Spread(corpus))
     assert [verdict.name for verdict in verdicts if not verdict.passed] == ["batch"]
 
 
@@ -179,12 +176,12 @@ def test_the_shares_that_are_kept() -> None:
 
 def test_masks_hold_two_values_and_keep_what_chance_allows() -> None:
     config = configured("train.dropout=0.25 train.embedding_dropout=0.5 train.batch_size=64")
-    witness, corpus = witnessed(config)
-    mask = witness.batch.h_mask
+    step, corpus = last_step(config)
+    mask = step.batch.h_mask
     assert mask is not None
 
     def masked(h_mask: Array) -> Verdict:
-        batch = witness.batch._replace(h_mask=h_mask.astype(np.float32))
+        batch = step.batch._replace(h_mask=h_mask.astype(np.float32))
         return feeding.check_masks(batch, SIZES, config.train, Spread(corpus))[1]
 
     right = masked(mask)
@@ -240,16 +237,16 @@ def test_a_line_that_stands_in_two_splits_is_found() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_each_tensor_of_the_forward_pass_is_held_against_its_definition(dtype: str) -> None:
     dropouts = "train.dropout=0.3 train.embedding_dropout=0.2"
-    witness, _ = witnessed(configured(dropouts, f"model.dtype={dtype}"))
-    verdicts = check_forward(witness)
+    step, _ = last_step(configured(dropouts, f"model.dtype={dtype}"))
+    verdicts = check_forward(step)
     assert [verdict.of for verdict in verdicts] == ["emb", "z", "h", "logits", "loss"]
     assert all(verdict.passed for verdict in verdicts)
     for name in ("emb", "z", "h", "logits"):
-        value = witness.forward[name]
+        value = step.forward[name]
         place = np.unravel_index(int(abs(value).argmax()), value.shape)
         kept = value[place]
         value[place] *= 1 + 200 * np.finfo(dtype).eps  # z and logits are off by 13 roundings of a sum of magnitudes
-        first = next(verdict for verdict in check_forward(witness) if not verdict.passed)
+        first = next(verdict for verdict in check_forward(step) if not verdict.passed)
         assert (first.of, first.worst) == (name, [int(i) for i in place])
         assert f"{name} is wrong" in str(first.words)
         value[place] = kept
@@ -257,29 +254,29 @@ def test_each_tensor_of_the_forward_pass_is_held_against_its_definition(dtype: s
 
 def test_nothing_is_judged_where_the_type_cannot_hold_the_numbers() -> None:
     config = configured()
-    witness, corpus = witnessed(config)
-    witness.before.b2[...] = 3.4e38
-    witness.forward["logits"][...] = np.inf
+    step, corpus = last_step(config)
+    step.before.b2[...] = 3.4e38
+    step.forward["logits"][...] = np.inf
     with np.errstate(all="ignore"):
-        verdicts = referee.examine(witness, corpus, config, np.random.default_rng(0), Spread(corpus))
+        verdicts = referee.examine(step, corpus, config, np.random.default_rng(0), Spread(corpus))
     assert {(verdict.name, verdict.passed) for verdict in verdicts} == {("forward", True), ("batch", True)}
 
 
 # Gradients.
 
 
-def gradient_verdicts(witness: Step, config: Config) -> list[Verdict]:
-    at = numerical.point(witness.before, witness.batch)
-    return check_derivatives(witness, at, config, np.random.default_rng(0), map)
+def gradient_verdicts(step: Step, config: Config) -> list[Verdict]:
+    at = numerical.point(step.before, step.batch)
+    return check_derivatives(step, at, config, np.random.default_rng(0), map)
 
 
 def test_the_sum_over_the_threads_is_computed_again() -> None:
     config = configured("train.learning_rate=1e-6", coordinates="directions")
-    witness, _ = witnessed(config, parts=3)
-    assert all(verdict.passed for verdict in gradient_verdicts(witness, config))
-    place = np.unravel_index(int(abs(witness.g.W1).argmax()), witness.g.W1.shape)
-    witness.g.W1[place] *= 1 + 4e-5  # which a slope along a random direction does not see
-    (wrong,) = [verdict for verdict in gradient_verdicts(witness, config) if not verdict.passed]
+    step, _ = last_step(config, parts=3)
+    assert all(verdict.passed for verdict in gradient_verdicts(step, config))
+    place = np.unravel_index(int(abs(step.g.W1).argmax()), step.g.W1.shape)
+    step.g.W1[place] *= 1 + 4e-5  # which a slope along a random direction does not see
+    (wrong,) = [verdict for verdict in gradient_verdicts(step, config) if not verdict.passed]
     assert (wrong.of, wrong.worst) == ("W1", [int(i) for i in place])
     assert "dz is right, dW1 is wrong: look at gradients in threads.py" in str(wrong.words)
 
@@ -297,7 +294,7 @@ def test_the_sum_over_the_threads_is_computed_again() -> None:
 )
 def test_a_check_that_sees_nothing_says_so(given: dict[str, Any], advice: str, coordinates: str) -> None:
     config = configured("model.dtype=float64", coordinates=coordinates, **given)
-    verdicts = gradient_verdicts(witnessed(config)[0], config)
+    verdicts = gradient_verdicts(last_step(config)[0], config)
     blind = [verdict for verdict in verdicts if not verdict.passed]
     assert all(f"the check of d{verdict.of} sees nothing at {advice}" in str(verdict.words) for verdict in blind)
     assert bool(blind) == bool(advice)
@@ -305,7 +302,7 @@ def test_a_check_that_sees_nothing_says_so(given: dict[str, Any], advice: str, c
 
 def test_tolerances_below_rounding_are_blamed_on_nobody() -> None:
     config = configured(rtol=1e-12, atol=1e-14)
-    failed = [verdict for verdict in gradient_verdicts(witnessed(config)[0], config) if not verdict.passed]
+    failed = [verdict for verdict in gradient_verdicts(last_step(config)[0], config) if not verdict.passed]
     assert failed
     for verdict in failed:
         assert f"d{verdict.of} is right to rounding" in str(verdict.words)
@@ -314,24 +311,24 @@ def test_tolerances_below_rounding_are_blamed_on_nobody() -> None:
 
 def test_where_its_own_tolerances_see_nothing_either_a_check_is_silent() -> None:
     config = configured(eps=1e-4)
-    witness, _ = witnessed(config)
-    for gradient in witness.gradients.values():
+    step, _ = last_step(config)
+    for gradient in step.gradients.values():
         gradient.setflags(write=True)
         gradient[...] = 0
-    assert not any("sees nothing" in str(verdict.words) for verdict in gradient_verdicts(witness, config))
+    assert not any("sees nothing" in str(verdict.words) for verdict in gradient_verdicts(step, config))
 
 
 def test_a_wrong_link_of_ones_own_is_named_in_its_own_line() -> None:
     config = configured()
-    witness, corpus = witnessed(config)
-    own = witness.own = {link: f"line {k} of mine.py: {link}" for k, link in enumerate(witness.gradients)}
+    step, corpus = last_step(config)
+    own = step.own = {link: f"line {k} of mine.py: {link}" for k, link in enumerate(step.gradients)}
     for name, words in (("logits", "p - y does not sum to zero"), ("W2", "dlogits is right, dW2 is wrong")):
-        gradient = witness.gradients[name]
+        gradient = step.gradients[name]
         kept = gradient.copy()
         gradient.setflags(write=True)
         gradient[1, 1] += 1
         rng = np.random.default_rng(0)
-        verdicts = referee.examine(witness, corpus, config, rng, Spread(corpus))
+        verdicts = referee.examine(step, corpus, config, rng, Spread(corpus))
         first = next(verdict for verdict in verdicts if not verdict.passed)
         assert str(first.words).startswith(f"{words}: look at {own[name]}")
         assert not any("threads.py" in str(each.words) or "_backward" in str(each.words) for each in verdicts[:7])
@@ -342,14 +339,14 @@ def test_a_wrong_link_of_ones_own_is_named_in_its_own_line() -> None:
 
 
 def test_evaluation_is_held_against_the_plain_pass() -> None:
-    witness, corpus = witnessed(configured())
+    step, corpus = last_step(configured())
     start, end = corpus.splits["val"]
     places = np.arange(start, end)
-    right = threads.losses(witness.before, corpus, places, Inline())
+    right = threads.losses(step.before, corpus, places, Inline())
 
     def judged(positions: Array, losses: Array, shown: float) -> Verdict:
         rng = np.random.default_rng(0)
-        return check_evaluation(witness.before, corpus, "val", positions, losses, shown, rng)
+        return check_evaluation(step.before, corpus, "val", positions, losses, shown, rng)
 
     mean = float(right.mean(dtype=np.float64))
     verdict = judged(places, right, mean)
