@@ -124,7 +124,7 @@ def nudged_hidden_unit(at: Point, unit: int, rows: Array, nudge: Nudge) -> Array
 
 
 def nudged_logit(at: Point, unit: int, rows: Array, nudge: Nudge) -> Array:
-    """Some of the weights and the bias of a logit: (B, n), but for a constant.
+    """Some of the weights and the bias of a logit, without a softmax for each: (B, n), but for a constant.
 
     To one logit all other characters are a single class, whose logit is their log-sum-exp. It stands still, and so does
     the share of each character in that class, which is the constant.
