@@ -17,6 +17,7 @@ from trainer.core.links import ORDER
 from trainer.core.model import INNER, Activations, Batch, Parameters
 from trainer.core.ops import Array
 
+TINY = 1e-20  # a complex step, which subtracts nothing: its square is lost beside any number
 LARGEST_PASS = 1 << 18  # numbers in its largest array
 
 Nudge = float | complex  # how far a number is moved

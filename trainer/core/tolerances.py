@@ -22,7 +22,7 @@ import numpy.typing as npt
 from trainer.config import Check
 from trainer.core.links import ORDER
 from trainer.core.model import NAMES
-from trainer.core.numerical import Point
+from trainer.core.numerical import TINY, Point
 from trainer.core.ops import Array
 
 
@@ -150,7 +150,7 @@ def nudge_sizes(check: Check, moves: dict[str, float]) -> dict[str, float]:
     if check.eps != "auto":
         return dict.fromkeys(ORDER, float(check.eps))
     if check.method == "complex-step":
-        return dict.fromkeys(ORDER, 1e-20)  # its square is lost beside any number
+        return dict.fromkeys(ORDER, TINY)
     return {name: max(ROUNDING ** (1 / 3) / moves[name], 1e-300) for name in ORDER}
 
 

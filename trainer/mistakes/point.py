@@ -17,13 +17,13 @@ import numpy as np
 from trainer.core import model, numerical, ops
 from trainer.core.links import ORDER, Link
 from trainer.core.model import INNER, NAMES, Activations, Batch, Parameters, Sizes
+from trainer.core.numerical import TINY
 from trainer.core.ops import Array
 
 LINES = ("emma", "olivia", "ava", "isabella", "sophia", "charlotte", "mia", "amelia", "harper", "evelyn", "abigail")
 VOCABULARY = ".abcdefghijklmnopqrstuvwxyz"  # the dot is the boundary
 SIZES, B = Sizes(V=27, K=3, D=10, H=64), 32
 
-EPS = 1e-20  # of the complex step
 FORWARD: dict[str, Callable[..., Array]] = {
     "logit_maxes": lambda logits: logits.max(1, keepdims=True),  # (B, 1)
     "norm_logits": lambda logits, logit_maxes: logits - logit_maxes,  # (B, V)
@@ -90,8 +90,8 @@ def gradients(arrays: Mapping[str, Any]) -> dict[str, Array]:
     for step in FORWARD:
         found[step] = np.empty(steps[step].shape)
         for j, column in enumerate(np.identity(steps[step].shape[1])):
-            nudged = forward({**arrays, step: steps[step] + 1j * EPS * column})
-            found[step][:, j] = -nudged["logprobs"][targets].imag / EPS / arrays["B"]
+            nudged = forward({**arrays, step: steps[step] + 1j * TINY * column})
+            found[step][:, j] = -nudged["logprobs"][targets].imag / TINY / arrays["B"]
     return found
 
 
@@ -100,5 +100,5 @@ def exercise(seed: int = 0) -> Point:
     """The batch of this seed, and its numerical gradients, in float64: nobody's derivative is taken on trust."""
     at = numerical.point(*draw(seed))
     arrays = given(at.p, at.batch, at.a)
-    right = numerical.gradients(at, "complex-step", dict.fromkeys(ORDER, EPS)) | gradients(arrays)
+    right = numerical.gradients(at, "complex-step", dict.fromkeys(ORDER, TINY)) | gradients(arrays)
     return forward(arrays) | {f"d{link}": gradient for link, gradient in right.items()}

@@ -45,8 +45,7 @@ def walk(p: Parameters, vocabulary: str, batch: Batch, cross_check: bool = True)
     arrays = {name: at.tensor(name) for name in ORDER} | inner._asdict()
     arrays |= {f"d{name}": getattr(g, name) for name in NAMES}
     arrays |= {"p": ops.softmax(at.a.logits), "loss": ops.cross_entropy(at.a.logits, batch.targets)}
-    eps = dict.fromkeys(ORDER, 1e-20)  # a complex step subtracts nothing, and so none is too small
-    found = numerical.gradients(at, "complex-step", eps) if cross_check else {}
+    found = numerical.gradients(at, "complex-step", dict.fromkeys(ORDER, numerical.TINY)) if cross_check else {}
     return Walk(vocabulary, batch, arrays, {f"d{name}": gradient for name, gradient in found.items()})
 
 
