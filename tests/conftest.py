@@ -137,10 +137,7 @@ def start_process(*arguments: str, options: tuple[str, ...] = (), **variables: s
 
 
 def fresh(name: str, *settings: str) -> list[str]:
-    """The arguments that train a small model under runs/NAME, with settings of which one may hold several.
-
-    Of two values for a key the later one holds; the program itself refuses to choose.
-    """
+    """The arguments that train a small model under runs/NAME, with settings; of two values the later one holds."""
     Path("small.yaml").write_text("data: {path: text.txt}\n")
     overrides = {word.partition("=")[0]: word for word in " ".join([SMALL, *settings]).split()}
     return ["--config", "small.yaml", "--name", name, *overrides.values()]

@@ -1,8 +1,4 @@
-"""A sweep that four machines share through PostgreSQL: four commands, each in a folder of its own. Run by hand.
-
-Needs the programs of PostgreSQL (Debian: postgresql) and psycopg2. The server is started here, in a folder of its own
-and on a free port of 127.0.0.1, and stopped at the end.
-"""
+"""A sweep that four machines share through PostgreSQL, whose programs and psycopg2 it needs (Debian: postgresql). Run by hand."""
 
 import os
 import shutil

@@ -112,10 +112,7 @@ def jax_training(shape: Shape, best: bool = False) -> float:
 
 
 def gradcheck(shape: Shape, fast: bool = False, times: int = 1) -> float:
-    """Seconds of PyTorch's gradcheck of the five parameters, on one core and the batch that ours checks.
-
-    Every entry, or with `fast` one random direction through each; the mean of so many calls after the first.
-    """
+    """Mean seconds of PyTorch's gradcheck on one core: of every entry, or `fast`, along one direction a parameter."""
     import torch
 
     at, _ = first_step(shape)

@@ -1,8 +1,4 @@
-"""How a bug is planted into a running training, and the trainings it is planted into.
-
-A bug is a function of the program with some of its text replaced; the sentence that stops the run must hold each of its
-words. bugs.txt says how they are written.
-"""
+"""How a bug is planted into a running training, and the trainings it is planted into; bugs.txt says how bugs are written."""
 
 import inspect
 import linecache
