@@ -1,4 +1,4 @@
-"""A sweep that four machines share through PostgreSQL, whose programs and psycopg2 it needs (Debian: postgresql). Run by hand."""
+"""A sweep that four machines share through PostgreSQL, whose programs it needs, and psycopg2. Run by hand."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""How a bug is planted into a running training, and the trainings it is planted into; bugs.txt says how bugs are written."""
+"""How a bug is planted into a running training, and the trainings for it; bugs.txt says how a bug is written."""
 
 import inspect
 import linecache
