@@ -118,7 +118,8 @@ def objective(trial: "optuna.Trial", plan: ranges.Plan) -> float:
         # Of sizes and rates, each doubling is as likely as the next.
         values[key] = suggest(key, low, high, log=low > 0 and not key.endswith(("dropout", "momentum")))
     others = [t for t in trial.study.get_trials(deepcopy=False) if t.params == values and t.number != trial.number]
-    if any(other.state.name == "RUNNING" for other in others):
+    taken = ("RUNNING", "COMPLETE", "PRUNED") if plan.combinations else ("RUNNING",)  # by another process, just now
+    if any(other.state.name in taken for other in others):
         time.sleep(random.random())
         return math.nan  # for Optuna it has failed
     # What was trained with the same values and seed before is not trained again.
