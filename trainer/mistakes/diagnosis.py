@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.core.links import Link
 from trainer.core.ops import Array
 from trainer.mistakes.table import FACTORS, MISTAKES, OF_THE_LECTURE, Mistake
 
@@ -180,12 +181,12 @@ def of_shape(link: str, found: Array, right: Array, point: Mapping[str, Any]) ->
 
 
 def of_numbers(
-    link: str, found: Array, right: Array, points: Sequence[Mapping[str, Any]], source: str
+    tensor: str, link: Link, found: Array, right: Array, points: Sequence[Mapping[str, Any]], source: str
 ) -> tuple[str, str, str]:
     """What is seen, what was done, and where it is worst.
 
     found and right have one shape, and found has the learner's type. points: arrays under the names of the table, each
-    of them a point of whose arrays found may have been made.
+    of them a point of whose arrays found may have been made: there it is held against what the link makes of them.
     """
     bad = ~np.isfinite(found)
     if bad.any():
@@ -202,7 +203,8 @@ def of_numbers(
     else:
         for arrays in points:
             with suppress(TypeError, ValueError, IndexError):  # what came in may have any shape
-                done.append(what_was_done(link, found, right, arrays, source) or "")
+                there = np.asarray(link.right(*(arrays[name] for name in link.takes)), np.float64)
+                done.append(what_was_done(tensor, found, there, arrays, source) or "")
         named = max(done, key=lambda words: (WROTE in words or NUMBERS in words, bool(words)), default="")
         said = named or f"{said}; no known mistake"
     worst = tuple(int(i) for i in np.unravel_index(abs(hand - right).argmax(), right.shape))

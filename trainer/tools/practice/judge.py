@@ -123,7 +123,7 @@ class Judge:
                 if came := [name for name in link.takes if name in wrong]:
                     return found(f"right, from your {' and '.join(came)}")
         if array.shape == right.shape:
-            return found("WRONG", *of_numbers(tensor, array, right, points, line[1]))
+            return found("WRONG", *of_numbers(tensor, link, array, right, points, line[1]))
         said, turned = of_shape(tensor, array, right, self.point)
         if turned is not None:
             again = self.judged(tensor, turned, line)
