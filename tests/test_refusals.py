@@ -38,8 +38,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 CONFIG = "--config small.yaml "
 REFUSED = {
     # Which command is meant
-    "": "either --config FILE or --resume RUN, not both",
-    CONFIG + "--resume runs": "either --config FILE or --resume RUN",
+    "": "give one of --config FILE and --resume RUN, on the command line",
+    CONFIG + "--resume runs": "give one of --config FILE and --resume RUN",
     "sampel": "did you mean sample?",
     "train": "the commands are sample, score, ",
     "--config": "expected one argument",
@@ -63,7 +63,7 @@ REFUSED = {
     "score --each --surprising": "--each and --surprising, on the command line; give one",
     "sample nowhere": "no such run, {here}/nowhere",
     "sample text.txt": "not a checkpoint of format 1 to 3, or a damaged one, {here}/text.txt; give "
-    "another file of the run: best.npz, or with --last checkpoint.npz",
+    "another file of the run, best.npz or checkpoint.npz",
     "score runs none.txt": "{here}/none.txt: No such file or directory; give the path of a text file, or - for stand",
     "report nowhere": "nowhere",
     "gallery": "no data/names.txt, in {here}; start the gallery where it lies",
@@ -76,8 +76,8 @@ REFUSED = {
     "--resume runs --name=x": "do not go with --resume",
     "--resume runs --from=runs": "do not go with --resume",
     # Sizes that no memory holds, and those of another run
-    CONFIG + "data.path=text.txt model.hidden=1000000000000": "not enough memory, for train.batch_size and model.*",
-    CONFIG + "data.path=text.txt train.batch_size=1000000000000": "not enough memory, for train.batch_size and model.*",
+    CONFIG + "data.path=text.txt model.hidden=1000000000000": "not enough memory, for train.batch_size, model.*",
+    CONFIG + "data.path=text.txt train.batch_size=1000000000000": "not enough memory, for train.batch_size, model.*",
     CONFIG + "data.path=text.txt model.hidden=5 --from runs": "give model.context=3 model.embedding=3 model.hidden=8",
     # Samples
     "sample --prompt axb": "the prompt has 'x', which is not in the vocabulary of the model; use only abc",

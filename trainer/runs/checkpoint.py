@@ -88,7 +88,7 @@ def load(path: str | Path) -> Checkpoint:
         return unpack(arrays, json.loads(arrays.pop("meta").tobytes()))
     except Exception:  # whatever damage makes zipfile, NumPy or json raise, and what does not fit together
         what = f"not a checkpoint of format 1 to {FORMAT}, or a damaged one"
-        advice = "give another file of the run: best.npz, or with --last checkpoint.npz"
+        advice = "give another file of the run, best.npz or checkpoint.npz"
         raise UserError(f"{what}, {path}; {advice}") from None
 
 

@@ -37,7 +37,7 @@ def all_runs(start: Path, file: str = "checkpoint.npz") -> list[Path]:
     found = sorted(each.parent for each in start.rglob(file))
     if not found:
         what = f"no run with a {file} in this folder" if start.exists() else "no such run"
-        raise UserError(f"{what}, {absolute(start)}; train first, or give the path of a run")
+        raise UserError(f"{what}, {absolute(start)}; train first, or give the path of a run or of a checkpoint")
     return found
 
 

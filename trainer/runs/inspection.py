@@ -127,8 +127,9 @@ def first_loss(check: configuration.Check, p: model.Parameters, batch: model.Bat
     verdict = checks.initial_loss(float(losses.mean(dtype=np.float64)), V, float(atol))
     if known and verdict.found < verdict.expected:
         return replace(verdict, passed=True, error=0.0)
+    said = f"the first loss is {verdict.found:.4f}, not within {atol:.1g} of log V = {verdict.expected:.4f}"
     why = "the output weights are too large at the start, or know another text"
-    return verdict if verdict.passed else replace(verdict, words=f"the first loss is not close to log V: {why}")
+    return verdict if verdict.passed else replace(verdict, words=f"{said}: {why}")
 
 
 def check(config: configuration.Config | str | Path | dict[str, Any]) -> list[Verdict]:

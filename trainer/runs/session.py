@@ -121,9 +121,9 @@ class Session:
             say(f"resuming {self.folder} at step {checkpoint.step} of {self.config.train.steps}")
         else:
             summary.introduce(self.journal, checkpoint, self.corpus)
+        self.save()
         if self.own and self.config.check.enabled and (words := self.own.complaint()):  # biases of zero hide some
             self.inspector.tell(checkpoint.step, words)
-        self.save()
 
     def steps(self) -> Iterator[Step]:
         """The loop, from where the run stands."""

@@ -64,8 +64,9 @@ def without_progress(checkpoint: Checkpoint) -> str:
 
 def rate_of(train: Train) -> str:
     """The learning rate beside the usual one, for where it may not fit."""
-    usual = RATES[train.optimizer]
-    return f"train.learning_rate is {train.learning_rate:g}, usual with {train.optimizer} is {usual:g}"
+    rate, usual = train.learning_rate, RATES[train.optimizer]
+    beside = "the usual one" if rate == usual else f"usual with {train.optimizer} is {usual:g}"
+    return f"train.learning_rate is {rate:g}, {beside}"
 
 
 def against_divergence(checkpoint: Checkpoint) -> str:

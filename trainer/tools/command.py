@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         status, message = 2, f"error: {error}"
     except MemoryError:
-        status, message = 2, "error: not enough memory, for train.batch_size and model.*; give smaller ones"
+        status, message = 2, "error: not enough memory, for train.batch_size, model.* or --length; give smaller ones"
     except RunFailed as error:
         status, message = 1, f"failed: {error}"
     except KeyboardInterrupt as error:  # Interrupted is one

@@ -73,7 +73,7 @@ def train(
     from trainer.runs import session
 
     if (config is None) == (resume is None):
-        what = "either --config FILE or --resume RUN, not both"
+        what = "give one of --config FILE and --resume RUN"
         raise UserError(f"{what}, on the command line; see `python -m trainer --help`")
     if resume is not None:
         if check or name is not None or source is not None:

@@ -50,6 +50,8 @@ def entropies(corpus: Corpus) -> dict[str, float]:
 
 def errors(picture: Any, run: Run) -> None:
     """A row for each check, and in it a line at each step that the log has of it; the worst is drawn last."""
+    if not run.of("check"):
+        raise ValueError("the run ended before its first check")
     marks = sorted((severity(row), looked_at(row), row["step"]) for row in run.of("check"))
     ratios, places, steps = zip(*marks, strict=True)
     worst = dict(zip(places, ratios, strict=True))

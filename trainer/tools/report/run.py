@@ -53,8 +53,8 @@ class Run:
     @property
     def best(self) -> Row:
         """The `end` row, or else the evaluation with the lowest validation loss; empty if there is none."""
-        evaluated = [row for row in self.of("eval") if row.get("val_loss") is not None]
-        lowest = min(evaluated, key=lambda row: float(row["val_loss"]), default={})
+        evaluated = [row for row in self.of("eval") if isinstance(row.get("val_loss"), float)]
+        lowest = min(evaluated, key=lambda row: row["val_loss"], default={})
         return [lowest, *self.of("end")][-1]
 
     @property

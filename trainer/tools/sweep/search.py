@@ -100,7 +100,7 @@ def work(task: dict[str, Any]) -> None:
         free = [values for values in left if values not in running]
         if free:
             study.sampler = PartialFixedSampler(free[given.job % len(free)], RandomSampler())
-        elif left:
+        elif left or len(done) < given.trials <= len(done) + len(running):
             time.sleep(1)  # what runs elsewhere may fail
             continue
         elif plan.combinations or len(done) >= given.trials:
