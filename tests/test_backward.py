@@ -45,6 +45,7 @@ def test_a_wrong_link_is_named_in_its_own_line(trainer: Trainer) -> None:
     outcome = trainer(*fresh("own", STEPS), "--backward", "mine.py", "--check")
     words = "step 0: mine.py: dz WRONG, line 5: dz = dh * (1 - h); you wrote dh · (1 - h): the square is missing"
     assert_one_line(outcome, 1, f"{words}; see `python -m trainer practice mine.py`")
+    assert load(folder("own") / "checkpoint.npz").step == 0
 
 
 def test_a_run_goes_on_with_the_file_it_began_with(trainer: Trainer) -> None:

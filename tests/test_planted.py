@@ -1,7 +1,4 @@
-"""Bugs of every kind, planted one at a time into a running training: each is caught, under its right name.
-
-`pytest -rP tests/test_planted.py` shows every bug with the sentence that it gets.
-"""
+"""Bugs, planted one at a time into a training: each is caught, by name (`pytest -rP` shows the sentences)."""
 
 from pathlib import Path
 

@@ -57,6 +57,13 @@ def test_full_marks(text: str) -> None:
     assert (found.right(), found.all_right(), found.notes) == (9, True, []), found.findings
 
 
+def test_a_formula_is_judged_by_what_came_in() -> None:
+    wrong = {"z": "dz = dh * (1 - h)", "b1": "db1 = -dz.sum(0)", "emb": "demb = 2 * dz @ W1.T"}
+    found = of("\n".join((LINES | wrong)[link] for link in NINE))
+    words = "the square is missing", "the sign is turned round", "it is 2 times too large: doubled"
+    assert all(said(found, f"d{link}").endswith(end) for link, end in zip(wrong, words, strict=True))
+
+
 @pytest.mark.parametrize(("expected", "words_on_first", "text"), FAULTS)
 def test_each_fault_is_said_where_it_is(expected: str, words_on_first: str, text: str) -> None:
     found = of(text)

@@ -1,7 +1,6 @@
-"""The same model, and the same training loop, as users of other frameworks would write it.
+"""The same model and training loop, on random ids, as users of other frameworks would write it.
 
-Each training function gives steps per second at a shape (V, K, D, H, B): plain SGD, or with `best` AdamW and dropout as
-configs/names-best.yaml has them. The texts are random ids: what a step costs does not depend on them.
+Each training function gives steps per second at a shape (V, K, D, H, B), plain or as configs/names-best.yaml has it.
 """
 
 import time

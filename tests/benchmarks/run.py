@@ -29,9 +29,9 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
 
 
 def measure(function: str, *arguments: Any, pin: bool = False) -> Any:
-    """What a function of ours.py or peers.py gives in a fresh process; None if it lacks a package.
+    """What a function of ours.py or peers.py gives in a fresh process, `pin`: on one core; None if it lacks a package.
 
-    pin: on one core. Our threads, not the BLAS's, as trainer/__main__.py has it; peers choose for themselves.
+    We use our own threads, not the BLAS's, as trainer/__main__.py has it; peers choose for themselves.
     """
     one = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} if function.startswith("ours.") or pin else {}
     line = [sys.executable, __file__, "--worker", function, "--pin" if pin else "--free", json.dumps(arguments)]
