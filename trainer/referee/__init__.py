@@ -34,10 +34,7 @@ def examine(
         return fed  # nothing else can be computed
     forward = check_forward(step)
     if all(verdict.passed for verdict in forward) and not np.isfinite(x["logits"]).all():
-        return [
-            *forward,
-            *fed,
-        ]  # the numbers are too large for their type: training diverges, and nothing can be compared
+        return [*forward, *fed]  # too large for their type: training diverges, and nothing else can be compared
     at = numerical.point(step.before, batch)
     gradients = check_derivatives(step, at, config, rng, mapper)
     return [*forward, *fed, *gradients, check_update(step, at, config.train), *seen.verdicts()]
