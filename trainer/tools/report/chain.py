@@ -78,7 +78,8 @@ def examples(walk: Walk, name: str) -> str:
             parts.append(f"<small>{escape(example(walk, b))}</small>")
         said = [f"{word} {value:.2f}".strip() for word, value in zip(words, row, strict=True)] if n < 9 else words
         folded = np.pad(row, (0, -n % width)).reshape(-1, width)
-        parts.append(cells(folded, scale, said, int(walk.batch.targets[b]) if lettered else None))
+        title = f"{name} of example {b + 1}"
+        parts.append(cells(folded, scale, title, said, int(walk.batch.targets[b]) if lettered else None))
     return f"<h4>{name} <small>{B} × {n}</small></h4>{''.join(parts)}<small>up to ±{scale:.2g}</small>"
 
 
@@ -89,13 +90,13 @@ def parameter(walk: Walk, name: str) -> str:
         values = walk.arrays[title]
         scale = float(abs(values).max())
         words = [f"{value:.2f}" for value in values.flat] if values.size < 27 else []
-        image = cells(np.atleast_2d(values), scale, words)
+        image = cells(np.atleast_2d(values), scale, title, words)
         parts.append(f"<figure>{image}<small>{title}, up to ±{scale:.2g}</small></figure>")
     why = escape(f"{LINKS[name].formula}: {LINKS[name].words}")
     return f"<h4>{name} <small>{shape}</small></h4>{''.join(parts)}<p>{why}</p>"
 
 
-def cells(values: Array, scale: float, words: Sequence[str], outlined: int | None = None) -> str:
+def cells(values: Array, scale: float, title: str, words: Sequence[str], outlined: int | None = None) -> str:
     """A matrix as cells, in full colour at `scale`, with words in them; one is outlined, by its place in the matrix."""
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.image import imsave
@@ -106,7 +107,8 @@ def cells(values: Array, scale: float, words: Sequence[str], outlined: int | Non
     address = f"data:image/png;base64,{b64encode(out.getvalue()).decode()}"
     inside = "".join(f"<i{' class=outlined' * (k == outlined)}>{escape(word)}</i>" for k, word in enumerate(words))
     kind = "cells lines" if max(rows, columns) <= 40 else "cells"
-    return f'<div class="{kind}" style="--rows:{rows};--columns:{columns};--image:url({address})">{inside}</div>'
+    style = f"--rows:{rows};--columns:{columns};--image:url({address})"
+    return f'<div class="{kind}" role="img" aria-label="{escape(title)}" style="{style}">{inside}</div>'
 
 
 def shrunk(values: Array) -> Array:
