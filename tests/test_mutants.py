@@ -1,6 +1,5 @@
 """The checks' own code is checked: each line of it that is spoilt here is seen by the test that stands beside it."""
 
-import math
 from functools import partial
 
 import numpy as np
@@ -23,7 +22,7 @@ WIDTHS: list[tuple[str, str, Width, Width]] = [
 def test_tolerances_are_as_wide_as_they_were(method: str, dtype: str, entry: Width, slope: Width) -> None:
     """Of an entry of dC, beside the largest, and of a slope, beside the root mean square, at one step."""
     s = of_checks.scene(*of_checks.SHAPES[2], method=method)
-    sizes = abs(s.hand["C"]).max(), math.sqrt((s.hand["C"] ** 2).mean())
+    sizes = abs(s.hand["C"]).max(), np.sqrt((s.hand["C"] ** 2).mean())
     for slopes, size, expected in zip((False, True), sizes, (entry, slope), strict=True):
         tol = tolerances(s.at, s.check, dtype, slopes)
         assert (tol.rtol["C"], tol.atol["C"] / size) == pytest.approx(expected, rel=0.1)

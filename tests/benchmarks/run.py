@@ -1,8 +1,7 @@
 """Benchmarks: python tests/benchmarks/run.py [--only training,checks,...] [--rounds 5]
 
-Every measurement runs in a process of its own. Ours and its peers take turns, round by round; tables show
-the median, the ratios within a round, and every round. The machine must be idle otherwise: a busy core slows
-threaded peers tenfold. A peer that is not installed is left out with a word (pip install -e '.[bench]').
+Ours and its peers take turns in processes of their own; tables show the median, the ratios within a round, and every
+round. The machine must be idle otherwise. A peer that is not installed is left out (pip install -e '.[bench]').
 """
 
 import argparse
@@ -29,10 +28,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
 
 
 def measure(function: str, *arguments: Any, pin: bool = False) -> Any:
-    """What a function of ours.py or peers.py gives in a fresh process, `pin`: on one core; None if it lacks a package.
-
-    We use our own threads, not the BLAS's, as trainer/__main__.py has it; peers choose for themselves.
-    """
+    """What a function of ours.py or peers.py gives in a fresh process, `pin`: on one core; None without its package."""
     one = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} if function.startswith("ours.") or pin else {}
     line = [sys.executable, __file__, "--worker", function, "--pin" if pin else "--free", json.dumps(arguments)]
     done = subprocess.run(line, env=ENVIRONMENT | one, stdout=subprocess.PIPE, text=True, check=True)
