@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
 from trainer import files
+from trainer.core import numerical
 from trainer.core.links import LINKS
 from trainer.errors import UserError, printable
 from trainer.mistakes.diagnosis import NUMBERS, WROTE
-from trainer.mistakes.point import NINE, exercise
+from trainer.mistakes.point import NINE, draw
 from trainer.tools.practice import process
 from trainer.tools.practice.judge import Answer, Finding
 
@@ -56,10 +55,10 @@ def one_of_several(path: str) -> Answer:
 
 def screen(answer: Answer, hints: int) -> str:
     """The verdicts on one file. hints: 0 the verdict alone; 1 the place too; 2 the sentence too."""
-    point = exercise()
-    sizes = ", ".join(f"{name} = {point[name]}" for name in "BKDHV")
-    loss = -np.log(point["p"][point["y"] == 1]).mean()
-    head = f"one batch: {sizes}; loss {loss:.4f}\nthe file is run once, as Python runs it, and judged by what it leaves"
+    p, batch = draw()
+    (V, K, D, H), loss = p.sizes, numerical.loss_at(numerical.point(p, batch), p.flat)
+    head = f"one batch: B = {len(batch.targets)}, K = {K}, D = {D}, H = {H}, V = {V}; loss {loss:.4f}"
+    head += "\nthe file is run once, as Python runs it, and judged by what it leaves"
     width = max(8, *(len(finding.name) + 1 for finding in answer.findings))
     said = [about(finding, hints, width) for finding in answer.findings]
     followed = sum(finding.follows for finding in answer.findings) - answer.right()
