@@ -86,7 +86,7 @@ def test_paths_and_dictionaries_are_taken_where_a_checkpoint_or_a_configuration_
     tree = {"data": {"path": "text.txt"}, "model": {"hidden": 8}, "train": {"steps": 1}, "log": {"samples": 0}}
     other = trainer.train(tree, "x", True, lambda *_: False, run.parent)
     assert str(run) in trainer.load_checkpoint(other / "best.npz").source
-    with pytest.raises(UserError, match="the configuration is 3; give the path of a file, or a dictionary"):
+    with pytest.raises(UserError, match="the configuration is 3, from Python; give a file or a dictionary of"):
         trainer.train(3)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"train\.steps is 'many', in the overrides"):
         trainer.resume(run, {"train.steps": "many"})

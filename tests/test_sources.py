@@ -6,7 +6,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "trainer"
 SOURCES = {path.relative_to(PACKAGE).as_posix(): path.read_text("utf-8") for path in PACKAGE.rglob("*.py")}
-LAYERS = ("errors", "files", "rules", "config", "core", "text", "mistakes", "referee", "runs", "tools")
+LAYERS = ("errors", "files", "config", "core", "text", "mistakes", "referee", "runs", "tools")
 
 
 def test_imports_go_one_way() -> None:

@@ -5,19 +5,84 @@ then. So a path stays as it was typed, and `010` or `1:30` is no number.
 """
 
 import difflib
-import json
+import math
 import os
+import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import yaml
 
 from trainer import files
 from trainer.errors import UserError
-from trainer.rules import Decay, Encoding, FromOne, FromZero, Paths, Positive, Share, Split, Switch, one_of, up_to
+
+NUMBER = re.compile(r"\+?(0|[1-9][\d_]*)?(\.\d*)?(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)
+
+
+class Rule(NamedTuple):
+    """Stands in the annotation of a key. `read` raises ValueError, TypeError or LookupError for what is impossible."""
+
+    read: Callable[[Any], Any]  # from Python objects, or from text
+    words: str
+    possible: Callable[[Any], bool] = lambda value: True
+
+
+def number(value: Any) -> float:
+    """A number, from Python or from text such as 3, 0.1 or 1e-3; no key takes one below zero."""
+    written = str(value).strip()
+    if not NUMBER.fullmatch(written):
+        raise ValueError
+    return float(written)
+
+
+def whole(value: Any) -> int:
+    """A whole number; 1e3 is one. Below 2^53, which its rule demands, a float holds it exactly."""
+    found = number(value)
+    if not found.is_integer():
+        raise ValueError
+    return int(found)
+
+
+def shares(value: Any) -> tuple[float, ...]:
+    """Numbers, as a list or as text: [0.8, 0.1, 0.1]."""
+    return tuple(map(number, value.strip("[] ").split(",") if isinstance(value, str) else value))
+
+
+def paths(value: Any) -> str | tuple[str, ...]:
+    """The path of a file, or several."""
+    found = tuple(map(os.fspath, value if isinstance(value, list | tuple) else [value]))
+    if "" in found:
+        raise ValueError
+    return found if len(found) > 1 else found[0]
+
+
+def at_least(low: int) -> Rule:
+    words = f"a whole number from {low} to below 2^53, without leading zeros"
+    return Rule(whole, words, lambda n: low <= n < 2**53)
+
+
+def up_to(most: float) -> Rule:
+    return Rule(number, f"a number above 0 and at most {most:g}", lambda x: 0 < x <= most)
+
+
+def one_of(*words: str) -> Rule:
+    return Rule(str, "one of " + ", ".join(words), words.__contains__)
+
+
+FromZero = Annotated[int, at_least(0)]
+FromOne = Annotated[int, at_least(1)]
+Share = Annotated[float, Rule(number, "a number, 0 or more and below 1", lambda x: x < 1)]
+SWITCH = Rule(lambda value: {"true": True, "false": False}[str(value).lower()], "true or false")
+PATHS = Rule(paths, "the path of a text file, a list of paths, or - for standard input")
+ENCODING = Rule(str, "an encoding that Python has, such as utf-8 or cp1252", lambda name: "".encode(name) is not None)
+SPLIT = Rule(
+    shares,
+    "three shares, for training (above 0), validation and test, that add up to 1",
+    lambda split: len(split) == 3 and split[0] > 0 and math.isclose(sum(split), 1, abs_tol=1e-6),
+)
 
 AUTO: Any = "auto"
 RATES = {"sgd": 0.1, "adamw": 1e-3}  # the usual learning rate of each optimizer
@@ -25,10 +90,10 @@ RATES = {"sgd": 0.1, "adamw": 1e-3}  # the usual learning rate of each optimizer
 
 @dataclass(frozen=True)
 class Data:
-    path: Paths
+    path: Annotated[str | tuple[str, ...], PATHS]
     mode: Annotated[str, one_of("lines", "stream")] = "lines"
-    encoding: Encoding = "utf-8"
-    split: Split = (0.8, 0.1, 0.1)
+    encoding: Annotated[str, ENCODING] = "utf-8"
+    split: Annotated[tuple[float, ...], SPLIT] = (0.8, 0.1, 0.1)
     split_seed: FromZero = 0
 
 
@@ -46,10 +111,10 @@ class Train:
     batch_size: FromOne = 32
     optimizer: Annotated[str, one_of(*RATES)] = "sgd"
     momentum: Share = 0.0
-    learning_rate: Positive = AUTO
+    learning_rate: Annotated[float, up_to(1e30)] = AUTO
     schedule: Annotated[str, one_of("constant", "step", "cosine")] = "cosine"
     warmup_steps: FromZero = 0
-    weight_decay: Decay = 0.0
+    weight_decay: Annotated[float, Rule(number, "a number from 0 to 1e6", lambda x: x <= 1e6)] = 0.0
     dropout: Share = 0.0
     embedding_dropout: Share = 0.0
     context_dropout: Share = 0.0
@@ -62,7 +127,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Check:
-    enabled: Switch = False
+    enabled: Annotated[bool, SWITCH] = False
     every: FromOne = 1
     method: Annotated[str, one_of("central", "complex-step")] = "central"
     coordinates: Annotated[str, one_of("all", "directions")] = "all"
@@ -98,39 +163,40 @@ class Config:
 
 
 SECTIONS = {"data": Data, "model": Model, "train": Train, "check": Check, "log": Log}
-KEYS: dict[str, Any] = {"seed": Config.__dataclass_fields__["seed"]} | {
+KEYS: dict[str, Any] = {"seed": fields(Config)[0]} | {
     f"{section}.{each.name}": each for section, cls in SECTIONS.items() for each in fields(cls)
 }
+Source = Config | Mapping[str, Any] | str | os.PathLike[str]
+Overrides = Sequence[str] | Mapping[str, Any]
 
 
-def read(
-    source: Config | Mapping[str, Any] | str | os.PathLike[str], overrides: Sequence[str] | Mapping[str, Any] = ()
-) -> Config:
+def read(source: Source, overrides: Overrides = ()) -> Config:
     """The configuration in a YAML file or in nested dictionaries, each key an attribute: `config.train.steps`.
 
-    overrides: `section.key=value` each, as on the command line, or values by their full names. Raises UserError for a
-    file that cannot be read or is not YAML, an unknown or repeated key, an impossible value. In a Config what was auto
-    is settled: give another optimizer its own train.learning_rate.
+    overrides: `section.key=value` each, as on the command line, or values by their full names. Raises UserError for
+    what is no YAML, an unknown or repeated key, an impossible value. In a Config what was auto is settled: give another
+    optimizer its own train.learning_rate.
 
     >>> config = trainer.read_config({"data": {"path": "names.txt"}}, ["train.steps=20"])
     >>> config.train.steps, config.train.learning_rate
     (20, 0.1)
     """
-    where, origin = "in the dictionary", "in the overrides"
-    if isinstance(source, str | os.PathLike):
-        where = str(files.absolute(source))
-        source = from_file(source)
-    elif isinstance(source, Config):
-        source = to_dict(source)
-    elif not isinstance(source, Mapping):
-        raise UserError(f"the configuration is {reprlib.repr(source)}; give the path of a file, or a dictionary")
+    where, origin = "from Python", "in the overrides"
+    if isinstance(source, Config):
+        source = asdict(source)
+    elif isinstance(source, str | os.PathLike):
+        where, source = str(files.absolute(source)), files.read_yaml(source)
+    if not isinstance(source, Mapping):
+        advice = "give a file or a dictionary of `section: {key: value}`, a text as data.path=FILE"
+        raise UserError(f"the configuration is {reprlib.repr(source)}, {where}; {advice}")
     if not isinstance(overrides, Mapping):
-        overrides, origin = from_command_line(overrides), "on the command line"
+        overrides, origin = by_key(overrides), "on the command line"
     parts: dict[str, dict[str, Any]] = {section: {} for section in ("", *SECTIONS)}
-    for values, place in ((by_key(source), where), (overrides, origin)):
-        for key, value in values.items():
-            section, _, name = key.rpartition(".")
-            parts[section][name] = convert(key, value, place)
+    for tree, place in ((source, where), (overrides, origin)):
+        for key, value in flatten(tree).items():
+            if value or key not in SECTIONS:  # a section may be empty
+                section, _, name = key.rpartition(".")
+                parts[section][name] = convert(key, value, place)
     if "path" not in parts["data"]:
         raise UserError(f"data.path is missing, {where}; give the path of a text file")
     config = Config(**{name: cls(**parts[name]) for name, cls in SECTIONS.items()}, **parts[""])
@@ -139,67 +205,36 @@ def read(
     return config
 
 
-class Loader(yaml.BaseLoader):
-    """YAML in which every scalar is text, and no key stands twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names: list[Any] = []
-        for name, _ in node.value:
-            if name.value in names:
-                raise yaml.MarkedYAMLError(problem=f"{name.value} stands there twice", problem_mark=name.start_mark)
-            names.append(name.value)
-        return super().construct_mapping(node, deep)
-
-
-def from_file(path: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """The nested dictionaries in a YAML file."""
-    advice = "give a configuration, or a text as data.path=FILE"
-    data, where = files.read(path, "the configuration", advice), files.absolute(path)
-    try:
-        tree = Loader(data).get_single_data() or {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        what, *_ = str(getattr(error, "problem", error)).splitlines()
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        advice = "write plain YAML in UTF-8, and a path that has \\ in single quotes"
-        raise UserError(f"broken YAML ({what}), {where}{line}; {advice}") from None
-    if not isinstance(tree, Mapping):
-        raise UserError(f"there is no `section: {{key: value}}`, {where}; {advice}")
-    return tree
-
-
-def by_key(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of nested dictionaries by their full names; a section may be empty."""
-    found: dict[str, Any] = {}
-    for name, value in tree.items():
-        if value and isinstance(value, Mapping):
-            found |= {f"{name}.{key}": each for key, each in value.items()}
-        elif value or name not in SECTIONS:
-            found[str(name)] = value
-    return found
-
-
-def from_command_line(overrides: Sequence[str]) -> dict[str, Any]:
-    """The text of each override by its key; of data.path, which may be given several times, a list."""
+def by_key(overrides: Sequence[str]) -> dict[str, Any]:
+    """The text of each override by its key; of one that is given several times, as data.path may be, a list."""
     found: dict[str, Any] = {}
     for override in overrides:
         name, equals, value = override.partition("=")
         if not equals:
             advice = "write section.key=value, a text as data.path=FILE"
             raise UserError(f"{override!r} is no override, on the command line; {advice}")
-        if name == "data.path":
-            found[name] = [*found.get(name, []), value]
-        elif found.setdefault(name, value) != value:
-            raise UserError(f"{name} is given twice, on the command line: {found[name]} and {value}; give it once")
-    return found
+        found.setdefault(name, []).append(value)
+    return {name: values if len({*values}) > 1 else values[0] for name, values in found.items()}
 
 
-def convert(name: str, value: Any, where: str) -> Any:
+def flatten(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} becomes {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{before}{key}"
+        flat |= flatten(value, f"{name}.") if value and isinstance(value, dict) else {name: value}
+    return flat
+
+
+def convert(key: str, value: Any, where: str) -> Any:
     """The value as the rule of its key reads it; auto, where that is the default."""
-    if name not in KEYS:
-        (near,) = difflib.get_close_matches(name, KEYS, 1, cutoff=0)
-        raise UserError(f"unknown key {reprlib.repr(name)}, {where}; did you mean {near}?")
-    default, (rule,) = KEYS[name].default, KEYS[name].type.__metadata__
+    if key not in KEYS:
+        section = key.partition(".")[0]
+        beside = [each for each in KEYS if each.startswith(f"{section}.")]
+        near = difflib.get_close_matches(key, beside or KEYS, 1, cutoff=0.75 if beside else 0.6)
+        advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(beside or ['seed', *SECTIONS])}"
+        raise UserError(f"unknown key {reprlib.repr(key)}, {where}; {advice}")
+    default, (rule,) = KEYS[key].default, KEYS[key].type.__metadata__
     if value == default == AUTO:
         return AUTO
     with suppress(ValueError, TypeError, LookupError):
@@ -207,15 +242,9 @@ def convert(name: str, value: Any, where: str) -> Any:
         if rule.possible(found):
             return found
     words = f"auto, or {rule.words}" if default == AUTO else rule.words
-    raise UserError(f"{name} is {reprlib.repr(value)}, {where}; it must be {words}")
-
-
-def to_dict(config: Config) -> dict[str, Any]:
-    """Nested dictionaries of plain values, from which `read` makes the same Config."""
-    tree: dict[str, Any] = json.loads(json.dumps(asdict(config)))  # JSON turns tuples into lists
-    return tree
+    raise UserError(f"{key} is {reprlib.repr(value)}, {where}; it must be {words}")
 
 
 def to_yaml(config: Config) -> str:
-    """What config.yaml holds."""
-    return str(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
+    """What config.yaml holds; `read` makes the same Config of it."""
+    return str(yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))

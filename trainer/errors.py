@@ -66,9 +66,6 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     >>> aligned([("check", "run"), ("descent", "50")])
     ['check    run', 'descent   50']
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        cells = map(str.rjust, others, widths[1:])
-        lines.append("  ".join([first.ljust(widths[0]), *cells]))
-    return lines
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    layout = "  ".join([f"{{:{first}}}", *(f"{{:>{width}}}" for width in others)])  # as {:7}  {:>3}
+    return [layout.format(*row) for row in rows]

@@ -1,4 +1,4 @@
-"""Files: read and written as a whole, a folder held by one process, and one line for what the disk refuses."""
+"""Files: read and written as a whole, YAML, a folder held by one process, and one line for what the disk refuses."""
 
 import errno
 import os
@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISREG
+from typing import Any
+
+import yaml
 
 from trainer.errors import UserError
 
@@ -36,6 +39,34 @@ def read(path: str | os.PathLike[str], what: str, advice: str) -> bytes:
         raise UserError(f"cannot read {what}, {place}: {getattr(error, 'strerror', error)}; {advice}") from None
 
 
+class Loader(yaml.BaseLoader):
+    """YAML in which every scalar is text, no key stands twice, and nothing stands for what is written elsewhere."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names: list[Any] = []
+        for name, _ in node.value:
+            if name.value in names:
+                raise yaml.MarkedYAMLError(problem=f"{name.value} stands there twice", problem_mark=name.start_mark)
+            names.append(name.value)
+        return super().construct_mapping(node, deep)
+
+    def fetch_alias(self) -> None:  # a few lines of them can stand for more than any memory holds
+        raise yaml.MarkedYAMLError(problem="* is the sign of an alias", problem_mark=self.get_mark())
+
+
+def read_yaml(path: str | os.PathLike[str]) -> Any:
+    """What a file of the configuration holds: dictionaries and lists of text. Raises UserError."""
+    data = read(path, "the configuration", "give a configuration, or a text as data.path=FILE")
+    try:
+        return Loader(data).get_single_data() or {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        why, *_ = str(getattr(error, "problem", error)).splitlines()
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        advice = "write plain YAML in UTF-8, and a path that has \\ in single quotes"
+        raise UserError(f"broken YAML ({why}), {absolute(path)}{line}; {advice}") from None
+
+
 def text(path: Path, most: int | None = None) -> str:
     """The first bytes of a regular file as text, what is no UTF-8 replaced; nothing if it cannot be read."""
     try:
@@ -46,10 +77,7 @@ def text(path: Path, most: int | None = None) -> str:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing this run: a lock on the folder itself, whatever becomes of its files.
-
-    Raises UserError if another process has it.
-    """
+    """Lock the folder of a run itself, whatever becomes of its files. Raises UserError if another process has it."""
     if fcntl is None:
         yield
         return
@@ -71,8 +99,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        advice = "make its folder" if missing else "make room, give write permission or another place"
+        advice = "make room or its folder, give write permission or another place"
         raise UserError(f"cannot write ({error.strerror or error}), {path.absolute()}; {advice}") from None
 
 
@@ -96,9 +123,8 @@ def write_whole(path: Path, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(aside, path)
-        except BaseException:
+        finally:
             aside.unlink(missing_ok=True)
-            raise
         if os.name == "posix":  # the name, too, has to reach the disk
             folder = os.open(path.parent, os.O_RDONLY)
             try:

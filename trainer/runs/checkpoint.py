@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def arrays_of(p: Parameters, state: State) -> dict[str, Array]:
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint as .npz: its arrays, and the rest as JSON. Raises UserError."""
     arrays, room = arrays_of(checkpoint.parameters, checkpoint.state), io.BytesIO()
-    meta = vars(checkpoint) | {"config": configuration.to_dict(checkpoint.config), "format": FORMAT}
+    meta = vars(checkpoint) | {"config": asdict(checkpoint.config), "format": FORMAT}
     del meta["parameters"], meta["state"]
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     np.savez(room, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle

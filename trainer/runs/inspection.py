@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -132,7 +130,7 @@ def first_loss(check: configuration.Check, p: model.Parameters, batch: model.Bat
     return verdict if verdict.passed else replace(verdict, words=f"{said}: {why}")
 
 
-def check(config: configuration.Config | str | Path | dict[str, Any]) -> list[Verdict]:
+def check(config: configuration.Source) -> list[Verdict]:
     """Make all checks of the first step, at random biases, which at zero would hide mistakes; nothing is written.
 
     config: as for `trainer.train`. A verdict for each check has `name`, `of`, `passed` and the numbers compared;

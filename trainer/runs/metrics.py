@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from trainer import files
-from trainer.config import to_yaml
+from trainer.config import flatten, to_yaml
 from trainer.core.model import NAMES
 from trainer.core.ops import Array
 from trainer.core.step import Step
@@ -164,14 +164,6 @@ def metrics(run: str | Path) -> dict[str, dict[str, list[Any]]]:
         keys = dict.fromkeys(key for row in rows for key in row)
         tables[event] = {key: [row.get(key) for row in rows] for key in keys}
     return tables
-
-
-def flatten(row: Row, before: str = "") -> Row:
-    """{"a": {"b": 1}} becomes {"a.b": 1}."""
-    flat: Row = {}
-    for key, value in row.items():
-        flat |= flatten(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
-    return flat
 
 
 def numbers(rows: Iterable[Row], key: str) -> Array:

@@ -2,10 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from trainer.runs.folder import create, find
 from trainer.runs.inspection import Inspector
 from trainer.runs.sampling import sample
 from trainer.runs.signals import interruptible
-from trainer.runs.starting import Overrides, OwnBackward, begin, own_backward, reopen, same_text
+from trainer.runs.starting import OwnBackward, begin, own_backward, reopen, same_text
 from trainer.text import corpus as text
 from trainer.text.batches import batches
 
@@ -31,7 +30,7 @@ OnEval = Callable[[int, float, float], bool | None]  # step, training and valida
 
 
 def train(
-    config: configuration.Config | str | Path | Mapping[str, Any], name: str = "notebook", quiet: bool = False,
+    config: configuration.Source, name: str = "notebook", quiet: bool = False,
     on_eval: OnEval | None = None, source: str | Path | None = None, backward: str | Path | None = None,
 ) -> Path:  # fmt: skip
     """Train a model from the start; returns the run's folder, runs/NAME/YYYYMMDD-HHMMSS.
@@ -57,7 +56,7 @@ def train(
 
 
 def resume(
-    run: str | Path, overrides: Overrides = (), quiet: bool = False, on_eval: OnEval | None = None,
+    run: str | Path, overrides: configuration.Overrides = (), quiet: bool = False, on_eval: OnEval | None = None,
     backward: str | Path | None = None,
 ) -> Path:  # fmt: skip
     """Go on with a run, or the newest in a folder of runs, bit for bit as if it had never stopped; returns its folder.

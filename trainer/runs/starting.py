@@ -1,11 +1,10 @@
 """Where a run starts or goes on: its first state or its newest, its text, and a backward pass of the user's own."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from trainer.text import corpus as text
 from trainer.text.batches import WEIGHTS
 from trainer.text.reading import places
 
-Overrides = Sequence[str] | Mapping[str, Any]
 MOVED = "--resume RUN data.path=FILE says where it is"
 ANOTHER = "start another run from it with --config and --from"
 
@@ -93,7 +91,7 @@ def take_over(checkpoint: Checkpoint, other: Checkpoint) -> None:
 # A run that goes on
 
 
-def reopen(folder: Path, overrides: Overrides, own: OwnBackward | None) -> Checkpoint:
+def reopen(folder: Path, overrides: configuration.Overrides, own: OwnBackward | None) -> Checkpoint:
     """The newest state of a run, with the number of steps and the place of the text that the overrides give."""
     checkpoint = load(folder / "checkpoint.npz")
     before = checkpoint.config

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from trainer import files
+from trainer.config import flatten
 from trainer.errors import UserError, printable, quoted
-from trainer.runs.metrics import flatten
 from trainer.tools.report.run import Run, looked_at, severity
 
 EVENTS = "events.out.tfevents.*"

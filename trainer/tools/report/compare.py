@@ -1,15 +1,15 @@
 """Several runs beside each other, sorted by their validation loss: the table of the terminal, and compare.html."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from html import escape
 from statistics import median_low
 from typing import Any
 
 import numpy as np
 
-from trainer import config
+from trainer.config import KEYS, flatten
 from trainer.errors import printable
-from trainer.runs.metrics import flatten
 from trainer.text.corpus import SPLITS
 from trainer.tools.report.curves import HIGH
 from trainer.tools.report.figures import along_steps, figure, fill, svg, table
@@ -43,8 +43,8 @@ def differences(runs: Sequence[Run]) -> list[dict[str, str]]:
     settings = []
     for run in runs:
         known = run.checkpoint
-        settings.append(flatten(config.to_dict(known.config)) | {"text": known.fingerprint[:8]} if known else {})
-    keys = [key for key in (*config.KEYS, "text") if not key.startswith(("log.", "check."))]
+        settings.append(flatten(asdict(known.config)) | {"text": known.fingerprint[:8]} if known else {})
+    keys = [key for key in (*KEYS, "text") if not key.startswith(("log.", "check."))]
     differ = [key for key in keys if len({str(own.get(key)) for own in settings}) > 1]
     texts = [{key: own.get(key, "-") for key in differ} for own in settings]
     return [{key: f"{x:.4g}" if isinstance(x, float) else str(x) for key, x in own.items()} for own in texts]

@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from trainer import config as configuration
+from trainer import files
 from trainer.errors import UserError
 
 
@@ -46,7 +47,7 @@ def read(given: Namespace) -> Plan:
         if not {type(low), type(high)} <= {int, float} or low >= high or key == "seed":
             raise UserError(f"{override!a} is no range, on the command line; give two numbers, the smaller first")
         ranges[key] = low, high
-    tree = configuration.from_file(given.config)
+    tree = files.read_yaml(given.config)
     first = configuration.read(given.config, fixed + firsts)
     if first.data.path == "-" or first.data.split[1] == 0:
         raise UserError("a sweep needs a file and a share for validation, in data.path and data.split; give both")

@@ -7,6 +7,7 @@ import statistics
 import time
 import warnings
 from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from trainer import config as configuration
 from trainer.errors import Diverged, RunFailed, UserError, aligned
 from trainer.files import write_whole
 from trainer.runs.folder import RUNS, check_name
-from trainer.runs.metrics import flatten
 from trainer.text import corpus
 from trainer.tools.children import run_together
 from trainer.tools.sweep import ranges
@@ -36,7 +36,7 @@ def sweep(given: Namespace) -> None:
     folder, plan = RUNS / given.name, ranges.read(given)
     given.storage = given.storage or f"sqlite:///{folder / 'sweep.db'}"
     text = corpus.load(plan.first.data, plan.first.model.context)  # what it is counts, not where
-    common = flatten(configuration.to_dict(plan.first)) | plan.ranges | plan.lists
+    common = configuration.flatten(asdict(plan.first)) | plan.ranges | plan.lists
     common |= {"data.path": text.fingerprint, "seed": plan.seeds}
     settings = [f"{key}={value}" for key, value in common.items()]
     folder.mkdir(parents=True, exist_ok=True)
