@@ -61,7 +61,7 @@ def begin(
         state=optim.initial_state(config.train, p),
         threads=1 if own else threads.choose_threads(sizes, config.train.batch_size),  # its own takes a whole batch
         fingerprint=corpus.fingerprint,
-        opening=corpus.opening,
+        opening=text.opening(corpus, sizes.K),
         places=places(config.data),
         backward=own.path if own else None,
     )

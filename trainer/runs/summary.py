@@ -21,7 +21,7 @@ RULE = "-" * 20 + "\n"  # between running texts in a file
 
 def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus) -> None:
     """The `start` row, and what is about to happen, before it does."""
-    p, sizes, say = checkpoint.parameters, checkpoint.sizes, journal.say
+    p, sizes, say, listed = checkpoint.parameters, checkpoint.sizes, journal.say, corpus.listed
     examples = dict.fromkeys(SPLITS, 0) | {split: end - start for split, (start, end) in corpus.splits.items()}
     journal.row(
         "start",
@@ -33,15 +33,15 @@ def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus) -> None:
         seed=checkpoint.config.seed,
         vocab_size=sizes.V,
         parameters=sizes.parameters(),
-        lines=corpus.line_count,
-        distinct_lines=corpus.distinct_lines,
+        lines=len(listed) or None,
+        distinct_lines=len({*listed}) or None,
         backward=checkpoint.backward,
         examples=examples,
     )
     length, counts = len(corpus.ids), ""
     if corpus.lines:
         length -= 1  # the boundary before the first line is no part of the text
-        counts = f", {corpus.line_count:,} lines, {corpus.distinct_lines:,} distinct"
+        counts = f", {len(listed):,} lines, {len({*listed}):,} distinct"
     say(f"run         {journal.folder}")
     say(f"text        {', '.join(checkpoint.places)}: {length:,} characters{counts}")
     say(f"vocabulary  {sizes.V}: {show(corpus.vocabulary)}")
@@ -139,7 +139,7 @@ def remark(best: Checkpoint, newest: Checkpoint, corpus: Corpus) -> str:
 
 def sample_lines(texts: list[str], corpus: Corpus) -> list[str]:
     """The samples as a terminal shows them; those of a list with a mark where the text has them, too."""
-    known = {*corpus.characters.split("\n")} - {""} if corpus.lines else set()
+    known = {*corpus.listed}
     lines = samples_file(texts, corpus.lines).split("\n")[:-1]
     return [f"  {legible(line)}  (in the text)" if line in known else f"  {legible(line)}" for line in lines]
 

@@ -28,23 +28,21 @@ def batches(corpus: Corpus, config: Config, step: int) -> Iterator[Batch]:
         rng = np.random.default_rng([config.seed, TRAINING, block])
         positions = rng.integers(start, end, size * B)  # (size * B,)
         contexts, targets = map(frozen, windows(corpus, positions, K))  # (size * B, K), (size * B,)
-        contexts, targets = contexts.reshape(size, B, K), targets.reshape(size, B)
-        positions = positions.reshape(size, B)
         for k in range(size):
             emb_mask, h_mask = draw_masks(config, rng)
             if block * size + k >= step:
-                yield Batch(contexts[k], targets[k], emb_mask, h_mask, positions[k])
+                rows = slice(k * B, (k + 1) * B)
+                yield Batch(contexts[rows], targets[rows], emb_mask, h_mask, positions[rows])
 
 
 def draw_masks(config: Config, rng: np.random.Generator) -> tuple[Array | None, Array | None]:
     """Dropout masks of a batch for emb (B, K*D) and h (B, H); None where nothing is dropped."""
-    sizes, train = config.model, config.train
+    B, sizes, train = config.train.batch_size, config.model, config.train
     emb_mask = h_mask = None
     if train.embedding_dropout or train.context_dropout:
-        shape = train.batch_size, sizes.context * sizes.embedding
-        emb_mask = draw_mask(embedding_rate(config), shape, sizes.dtype, rng)
+        emb_mask = draw_mask(embedding_rate(config), (B, sizes.context * sizes.embedding), sizes.dtype, rng)
     if train.dropout:
-        h_mask = draw_mask(train.dropout, (train.batch_size, sizes.hidden), sizes.dtype, rng)
+        h_mask = draw_mask(train.dropout, (B, sizes.hidden), sizes.dtype, rng)
     return emb_mask, h_mask
 
 
@@ -56,7 +54,7 @@ def embedding_rate(config: Config) -> Array:
     character, but it tells the training examples apart and so lets them be learned by heart.
     """
     K, D, train = config.model.context, config.model.embedding, config.train
-    distance = np.arange(K)[::-1] / max(1, K - 1)  # (K,) from 1 down to 0
+    distance = np.linspace(0, 1, K)[::-1]  # (K,) from 1 down to 0
     kept = (1 - train.embedding_dropout) * (1 - train.context_dropout * distance)  # (K,)
     return np.repeat(1 - kept, D)
 

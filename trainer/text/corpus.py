@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -28,11 +28,20 @@ class Corpus:
     splits: dict[str, tuple[int, int]]  # train, val, test: the targets are ids[start:end]; none where the share is 0
     fingerprint: str  # SHA-256 of the characters that are learned, of a list in the order of its lines
     characters: str = ""  # as the ids stand: a list in random order, a boundary first
-    opening: str = ""  # of running text: what stands before a beginning, K characters
-    line_count: int | None = None  # of a list, blank ones apart
-    distinct_lines: int | None = None
     warnings: tuple[str, ...] = ()  # what is probably not meant to be learned
-    unseen: str = ""  # which share of validation and test are characters that training never saw
+
+    @property
+    def listed(self) -> list[str]:
+        """The lines of a list, in random order; of running text none."""
+        return self.characters.split("\n")[1:-1] if self.lines else []
+
+    @property
+    def unseen(self) -> str:
+        """A sentence on the characters of validation and test that training never saw; else none."""
+        end = self.splits["train"][1]
+        strange = "".join(sorted({*self.characters[end:]} - {*self.characters[:end]}))
+        told = f"validation and test have {len(strange):,} characters that training never saw: {oddities.show(strange)}"
+        return told if strange else ""
 
 
 def load(data: Data, context: int) -> Corpus:
@@ -45,80 +54,58 @@ def load(data: Data, context: int) -> Corpus:
     >>> len(corpus.vocabulary), corpus.lines
     (16, True)
     """
-    text, where, lines = "".join(read_texts(data)), ", ".join(places(data)), data.mode == "lines"
-    looks_like, listed, parts = oddities.records(text), list[str](), list[str]()
+    text, lines, where = "".join(read_texts(data)), data.mode == "lines", ", ".join(places(data))
     if lines:
-        listed = [line for line in map(str.strip, text.split("\n")) if line]
+        listed = re.findall(r"\S(?:.*\S)?", text)  # without the white space at their ends
         text, parts = "\n".join(listed), shuffled(listed, data.split_seed)
-        characters, begin = "\n" + "".join(parts), np.cumsum([1, *map(len, parts)])  # where each part does
-        vocabulary, fewest = "\n" + "".join(sorted(set(text) - {"\n"})), 3
-        splits = {name: (int(begin[a]), int(begin[b])) for name, (a, b) in cut(len(parts), data.split).items()}
+        characters, vocabulary = "\n" + "".join(parts), "\n" + "".join(sorted({*text} - {"\n"}))
+        splits = cut([*accumulate(map(len, parts), initial=1)], data.split)
     else:
-        characters, vocabulary, fewest = text, "".join(sorted(set(text))), 2
-        splits = {name: (a + context, b) for name, (a, b) in cut(len(text), data.split).items()}  # after a context
-    if len(vocabulary) < fewest:
+        characters, vocabulary = text, "".join(sorted({*text}))
+        splits = cut(range(len(text) + 1), data.split, context)
+    if len(vocabulary) < 2 + lines:  # the boundary is not counted
         raise UserError(f"the text has not two distinct characters, {where}; give one with something to predict")
     for name, (start, end) in splits.items():
         if start >= end:
             mend = "data.mode=stream, if it is running text" if lines else f"less than model.context={context}"
             advice = f"give more text, data.split=[1,0,0], which trains on all of it, or {mend}"
             raise UserError(f"the {name} split is empty, {where}; {advice}")
-    return Corpus(
-        encode(characters, vocabulary),
-        vocabulary,
-        lines,
-        splits,
-        hashlib.sha256(text.encode()).hexdigest(),
-        characters,
-        opening="" if lines else opening(text[: splits["train"][1]], context),
-        line_count=len(listed) or None,
-        distinct_lines=len(parts) or None,
-        warnings=tuple(filter(None, (looks_like, oddities.unintended(characters, vocabulary)))),
-        unseen=unseen(characters, splits),
-    )
+    ids, fingerprint = encode(characters, vocabulary), hashlib.sha256(text.encode()).hexdigest()
+    return Corpus(ids, vocabulary, lines, splits, fingerprint, characters, tuple(oddities.warnings(text)))
 
 
 def shuffled(listed: Sequence[str], seed: int) -> list[str]:
     """The distinct lines in random order, each with its copies, so that no line stands in two splits."""
     copies = Counter(listed)
     distinct = list(copies)  # in the order of the text
-    order = np.random.default_rng(seed).permutation(len(distinct))
-    return [f"{distinct[k]}\n" * copies[distinct[k]] for k in order]
+    np.random.default_rng(seed).shuffle(distinct)
+    return [f"{line}\n" * copies[line] for line in distinct]
 
 
-def cut(n: int, split: Sequence[float]) -> dict[str, tuple[int, int]]:
-    """Start and end of each split that has a share of n parts."""
-    train, val, _ = split
-    ends = [0, round(n * train), round(n * (train + val)), n]
-    return {name: part for name, share, part in zip(SPLITS, split, pairwise(ends), strict=True) if share}
+def cut(begin: Sequence[int], split: Sequence[float], before: int = 0) -> dict[str, tuple[int, int]]:
+    """Start and end of each split that has a share; `begin` is where the parts of the text begin, and its end.
 
-
-def opening(text: str, context: int) -> str:
-    """K characters that stand before the beginning of a paragraph, else of a line; else the first that can be seen."""
-    start = min(len(text) - len(text.lstrip()), len(text) - context)
-    for beginning in (r"\n\s*\n", r"\n"):
-        for found in re.finditer(beginning, text[start:-1]):
-            if found.end() >= context:
-                return text[start + found.end() - context : start + found.end()]
-    return text[start : start + context]
-
-
-def unseen(characters: str, splits: dict[str, tuple[int, int]]) -> str:
-    """How many characters validation and test have that training never saw, and how much of them these are."""
-    seen, found = set(characters[: splits["train"][1]]), []
-    for name, (start, end) in splits.items():
-        part = characters[start:end]
-        if strange := set(part) - seen:
-            found.append(f"{len(strange):,} in {name} ({sum(map(part.count, strange)) / len(part):.2%} of it)")
-    return f"characters that training never saw: {', '.join(found)}" if found else ""
+    `before` is how many characters a split needs before its first example.
+    """
+    n, (train, val, _) = len(begin) - 1, split
+    ends = pairwise(begin[round(n * share)] for share in (0, train, train + val, 1))
+    return {name: (a + before, b) for name, share, (a, b) in zip(SPLITS, split, ends, strict=True) if share}
 
 
 def encode(characters: str, vocabulary: str) -> Array:
     """The ids of characters that are all in the vocabulary: (characters,), in the smallest unsigned type."""
-    known, points = (np.frombuffer(each.encode("utf-32-le"), np.uint32) for each in (vocabulary, characters))
-    table = np.zeros(known.max() + 1, np.min_scalar_type(len(vocabulary)))  # an id for each code point
-    table[known] = np.arange(len(vocabulary))
-    return table[points]
+    numbers = characters.translate({ord(character): k for k, character in enumerate(vocabulary)})
+    points = np.frombuffer(numbers.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return points.astype(np.min_scalar_type(len(vocabulary)))
+
+
+def opening(corpus: Corpus, context: int) -> str:
+    """Of running text K characters that stand before a paragraph, else before a line, else the first that are seen."""
+    text = "" if corpus.lines else corpus.characters[: corpus.splits["train"][1]]
+    least = min(len(text) - len(text.lstrip()) + context, len(text))  # where so many that can be seen have an end
+    ends = (found.end() for beginning in (r"\n\s*\n", "\n") for found in re.finditer(beginning, text[:-1]))
+    end = next((end for end in ends if end >= least), least)
+    return text[end - context : end]
 
 
 def windows(corpus: Corpus, positions: Array, context: int) -> tuple[Array, Array]:
@@ -134,10 +121,8 @@ def windows(corpus: Corpus, positions: Array, context: int) -> tuple[Array, Arra
 def sample_positions(corpus: Corpus, split: str, most: int, seed: int) -> Array:
     """At most so many positions of a split, drawn at random, the same for a seed, sorted: (n,)."""
     start, end = corpus.splits[split]
-    if end - start <= most:
-        return np.arange(start, end)
-    rng = np.random.default_rng([seed, 1 + SPLITS.index(split)])  # [seed, 0] would be the stream that shuffles lines
-    return np.sort(rng.choice(end - start, most, replace=False, shuffle=False)) + start
+    n, rng = end - start, np.random.default_rng([seed, 1 + SPLITS.index(split)])  # [seed, 0] is what shuffles lines
+    return np.sort(rng.choice(n, min(n, most), replace=False, shuffle=False)) + start
 
 
 def to_ids(text: str, vocabulary: str, what: str) -> Array:
@@ -146,4 +131,4 @@ def to_ids(text: str, vocabulary: str, what: str) -> Array:
         if character not in vocabulary:
             advice = "use only " + oddities.show(vocabulary.removeprefix("\n"))
             raise UserError(f"the {what} has {character!r}, which is not in the vocabulary of the model; {advice}")
-    return np.array([vocabulary.index(character) for character in text], np.intp)
+    return encode(text, vocabulary).astype(np.intp)

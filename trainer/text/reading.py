@@ -1,6 +1,5 @@
 """Bytes to characters: one file or several, plain or compressed, or standard input, in any encoding."""
 
-import codecs
 import gzip
 import sys
 import zlib
@@ -8,6 +7,8 @@ import zlib
 from trainer import files
 from trainer.config import Data
 from trainer.errors import UserError
+
+GZIP = b"\x1f\x8b"  # with which a compressed file begins
 
 
 def places(data: Data) -> list[str]:
@@ -26,14 +27,13 @@ def read_text(place: str, encoding: str) -> str:
     """The characters of a file, without a byte-order mark, CRLF and CR as LF."""
     raw, where = read_bytes(place), "standard input" if place == "-" else place
     try:
-        raw = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
+        raw = gzip.decompress(raw) if raw.startswith(GZIP) else raw
         text = raw.decode(encoding)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"the compressed text is damaged ({error}), {where}; get it once more") from None
-    except UnicodeError as error:
+        zeros = b"\0" in raw  # UTF-16 and UTF-32 have some, in the end of each line at least
+        if "\0" in text or (text and not zeros and b"\0" in "\n".encode(encoding)):
+            raise UnicodeError("it has bytes of zero" if zeros else "no byte of it is zero")
+    except (UnicodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"the text is not {encoding.upper()}, {where}: {error}; {advice_on_bytes(raw)}") from None
-    if "\0" in text:
-        raise UserError(f"the text holds a NUL, {where}; {advice_on_bytes(raw)}")
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -51,8 +51,10 @@ def read_bytes(place: str) -> bytes:
 
 def advice_on_bytes(raw: bytes) -> str:
     """What to do about bytes that are no text in the encoding that was given."""
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "it begins as UTF-16 does: write it as UTF-8, or train with data.encoding=utf-16"
+    if raw.startswith(GZIP):
+        return "it is a damaged .gz: get it once more"
     if b"\0" in raw:
-        return "it is binary; or it is UTF-16: write it as UTF-8, or train with data.encoding=utf-16-le"
+        return "it is UTF-16, or no text: write it as UTF-8, or train with data.encoding=utf-16 or utf-16-le"
+    if raw.decode(errors="ignore").encode() == raw:
+        return "it is UTF-8: train with data.encoding=utf-8"
     return "write it as UTF-8, or train with data.encoding=cp1252 or the like"

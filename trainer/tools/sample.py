@@ -49,7 +49,7 @@ def new_lines(corpus: Corpus, drawn: Iterator[str], n: int, most: int) -> Iterat
 
     Those of `most` characters were cut off.
     """
-    known, found = {*corpus.characters.split("\n")}, 0
+    known, found = {"", *corpus.listed}, 0
     for text in drawn:
         if len(text) < most and text not in known:
             known.add(text)
