@@ -78,11 +78,10 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def three_threads() -> Iterator[Callable[[], int]]:
     """The BLAS has three threads, whatever the machine has; how many there are at a moment is asked."""
-    library = threads.openblas()
-    assert library, "these tests need a NumPy with OpenBLAS"
-    get_threads, set_threads = library
+    get_threads, set_threads = threads.openblas()
     before = get_threads()
     set_threads(3)
+    assert get_threads() == 3, "these tests need a NumPy with OpenBLAS"
     yield get_threads
     set_threads(before)
 
@@ -194,7 +193,7 @@ def timeless(path: Path) -> Rows:
 def values(path: Path) -> dict[str, Any]:
     """All that a checkpoint holds, without times, arrays as bytes."""
     checkpoint = load(path)
-    left_out = ("parameters", "state", "seconds", "metrics_length")
+    left_out = ("parameters", "state", "seconds", "metrics_length", "path")
     kept = {key: value for key, value in vars(checkpoint).items() if key not in left_out}
     state = {name: (vector.dtype, vector.tobytes()) for name, vector in checkpoint.state.items()}
     kept["checks"] = {name: tally for name, tally in kept["checks"].items() if name != "spread"}

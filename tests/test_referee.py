@@ -342,7 +342,7 @@ def test_evaluation_is_held_against_the_plain_pass() -> None:
     step, corpus = last_step(configured())
     start, end = corpus.splits["val"]
     places = np.arange(start, end)
-    right = threads.losses(step.before, corpus, places, Inline())
+    right = threads.losses(step.before, corpus, places)
 
     def judged(positions: Array, losses: Array, shown: float) -> Verdict:
         rng = np.random.default_rng(0)

@@ -53,7 +53,7 @@ REFUSED = {
     "--config .": "cannot read the configuration, {here}: it is a folder",
     CONFIG + "data.path=none.txt": "cannot read the text, {here}/none.txt",
     **{
-        f"{CONFIG}data.path=text.txt --backward mine.py train.{key}=0.1": f"train.{key}=0.1 does not go with --backward"
+        f"{CONFIG}data.path=text.txt --backward mine.py train.{key}=0.1": "dropout does not go with --backward, mine.py"
         for key in ("dropout", "embedding_dropout", "context_dropout")
     },
     CONFIG + "--from none": "no such run, {here}/none",

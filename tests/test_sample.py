@@ -26,7 +26,7 @@ def checkpoint(mode: str, seed: int = 0, opening: str = "") -> Checkpoint:
     config = Config(Data("x", mode), Model(3, 4, 12))
     p = model.initial(Sizes(len(vocabulary), 3, 4, 12), np.float32, np.random.default_rng(seed))
     p.W2[...] *= 15
-    return Checkpoint(config, vocabulary, p, opening=opening)
+    return Checkpoint(config, vocabulary, p, opening=opening if mode == "stream" else "")
 
 
 def probabilities(c: Checkpoint, context: list[int]) -> Array:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import Feed, Trainer, assert_one_line, folder, fresh, rows, trained, values
 
-from trainer.runs import metrics
+from trainer.runs import session
 from trainer.runs.checkpoint import load, save
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -35,14 +35,14 @@ def test_what_a_text_holds_is_told(trainer: Trainer) -> None:
 def test_a_split_without_a_share_has_no_loss(
     trainer: Trainer, mode: str, split: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    best, of_step = [], metrics.step_row
+    best, of_step = [], session.step_row
 
     def look(*given: Any) -> Any:
         path = folder("run") / "best.npz"
         best.append(path.exists() and load(path).step)
         return of_step(*given)
 
-    monkeypatch.setattr(metrics, "step_row", look)
+    monkeypatch.setattr(session, "step_row", look)
     trained("run", f"data.mode={mode} data.split={split} check.enabled=true check.every=9")
     run, shares = folder("run"), zip(("train", "val", "test"), yaml.safe_load(split), strict=True)
     (start,), (end,) = rows(run, "start"), rows(run, "end")

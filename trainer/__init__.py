@@ -34,7 +34,7 @@ _EXPORTS = {
     "Sizes": "trainer.core.model.Sizes",
     "train": "trainer.runs.session.train",
     "resume": "trainer.runs.session.resume",
-    "check": "trainer.runs.inspection.check",
+    "check": "trainer.runs.session.check",
     "load_checkpoint": "trainer.runs.checkpoint.load",
     "sample": "trainer.runs.sampling.sample",
     "score": "trainer.tools.score.score",

@@ -1,5 +1,6 @@
 """What is measured of this package: each function gives plain numbers, and runs in a process of its own."""
 
+import os
 import tempfile
 import time
 from collections import deque
@@ -11,16 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+import trainer
 from trainer import config as configuration
 from trainer.config import Check, Config
 from trainer.core import checks, numerical
 from trainer.core.numerical import Point
 from trainer.core.ops import Array
-from trainer.runs import threads
-from trainer.runs.inspection import Inspector
-from trainer.runs.metrics import Journal
-from trainer.runs.session import Session
-from trainer.runs.signals import interruptible
+from trainer.core.step import Step
+from trainer.runs import session, threads
 from trainer.runs.starting import begin
 from trainer.text import corpus as text
 
@@ -39,19 +38,11 @@ def configure(shape: tuple[int, ...]) -> Config:
 
 
 @contextmanager
-def training(config: Config) -> Iterator[Session]:
-    """A training before its first step, in a folder that is deleted."""
+def training(config: Config) -> Iterator[Iterator[Step]]:
+    """The steps of a training."""
     corpus = text.load(config.data, config.model.context)
-    checkpoint = begin(config, corpus)
-    with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
-        session = Session(Path(folder), checkpoint, corpus, None, quiet=True, on_eval=None)
-        with (
-            Journal(session.folder, checkpoint, session.quiet) as session.journal,
-            interruptible(session.journal.say) as session.asked,
-            threads.workers() as session.pool,
-        ):
-            session.inspector = Inspector(checkpoint, corpus, session.journal, session.pool)
-            yield session
+    with threads.workers() as pool:
+        yield session.steps(begin(config, corpus), corpus, None, pool)
 
 
 def rate(steps: Callable[[int], object], seconds: float = 2.0) -> float:
@@ -67,8 +58,7 @@ def rate(steps: Callable[[int], object], seconds: float = 2.0) -> float:
 
 def loop(config: Config) -> float:
     """Steps per second of the whole loop, with its batches; nothing is looked at but step 0."""
-    with training(replace(config, log=replace(config.log, every=1 << 50))) as session:
-        steps = session.steps()
+    with training(replace(config, log=replace(config.log, every=1 << 50))) as steps:
         return rate(lambda n: deque(islice(steps, n), maxlen=0))
 
 
@@ -99,8 +89,8 @@ def products(shape: tuple[int, ...]) -> float:
 
 def first_step(shape: tuple[int, ...]) -> tuple[Point, dict[str, Array]]:
     """Where the first step stands in float64, and its nine gradients by hand."""
-    with training(configure(shape)) as session:
-        step = next(session.steps())
+    with training(configure(shape)) as steps:
+        step = next(steps)
         assert step.looked_at
         return numerical.point(step.before, step.batch), step.gradients
 
@@ -114,13 +104,12 @@ def checking(shape: tuple[int, ...], method: str) -> float:
     return time.perf_counter() - began
 
 
-def checked_step(shape: tuple[int, ...], steps: int = 1000) -> float:
+def checked_step(shape: tuple[int, ...]) -> float:
     """Seconds of a step with all its checks, gradients along random directions, and with all that is written of it."""
-    with training(replace(configure(shape), check=Check(enabled=True, coordinates="directions"))) as session:
-        told = session.steps()
-        for step in islice(told, 200):  # of the first hundred, every row is written
-            session.hear(step)
-        began = time.perf_counter()
-        for step in islice(told, steps):
-            session.hear(step)
-        return (time.perf_counter() - began) / steps
+    seldom = {"train.steps": 1201, "log.eval_every": 1 << 50, "log.checkpoint_every": 1 << 50, "log.samples": 0}
+    checked = {"check.enabled": True, "check.coordinates": "directions", "log.every": 100}
+    config = configuration.read(configure(shape), seldom | checked)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        times = trainer.metrics(trainer.train(config, quiet=True))["step"]["time"]  # of steps 0, 100, ... 1200
+    return float(times[-1] - times[2]) / 1000  # of the first hundred, every row is written

@@ -43,6 +43,7 @@ class Checkpoint:
     backward: str | None = None  # the file of the learner's own backward pass
     blas: str = ""  # what computes the matrix products: the last bits depend on it
     format: int = FORMAT  # of the file that this was read from
+    path: Path = Path()  # that file
 
     @property
     def sizes(self) -> Sizes:
@@ -64,7 +65,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint as .npz: its arrays, and the rest as JSON. Raises UserError."""
     arrays, room = arrays_of(checkpoint.parameters, checkpoint.state), io.BytesIO()
     meta = vars(checkpoint) | {"config": asdict(checkpoint.config), "format": FORMAT}
-    del meta["parameters"], meta["state"]
+    del meta["parameters"], meta["state"], meta["path"]
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     np.savez(room, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
     files.write_whole(path, room.getvalue())
@@ -80,23 +81,21 @@ def load(path: str | Path) -> Checkpoint:
     >>> checkpoint.parameters.W1.shape
     (30, 200)
     """
-    path = files.absolute(path)
     data = files.read(path, "the checkpoint", "give the path of a run")
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = dict(archive)
-        return unpack(arrays, json.loads(arrays.pop("meta").tobytes()))
+        return unpack(arrays, json.loads(arrays.pop("meta").tobytes()) | {"path": Path(path)})
     except Exception:  # whatever damage makes zipfile, NumPy or json raise, and what does not fit together
-        what = f"not a checkpoint of format 1 to {FORMAT}, or a damaged one"
-        advice = "give another file of the run, best.npz or checkpoint.npz"
-        raise UserError(f"{what}, {path}; {advice}") from None
+        raise UserError(
+            f"not a checkpoint of format 1 to {FORMAT}, or a damaged one, {files.absolute(path)};"
+            " give another file of the run, best.npz or checkpoint.npz"
+        ) from None
 
 
 def unpack(arrays: dict[str, Array], meta: dict[str, Any]) -> Checkpoint:
     """A Checkpoint from the parts of its file. Raises ValueError and the like if they do not fit each other."""
     tree = meta.pop("config")
-    if meta["format"] not in range(1, FORMAT + 1):
-        raise ValueError
     if meta["format"] < FORMAT:
         del tree["check"]  # it knew other values, and these runs are not resumed
         del arrays["checksum"]
@@ -108,6 +107,6 @@ def unpack(arrays: dict[str, Array], meta: dict[str, Any]) -> Checkpoint:
         if (array.shape, array.dtype) != (own.shape, own.dtype) or not np.isfinite(array).all():
             raise ValueError
         own[...] = array
-    if arrays:
+    if arrays or meta["format"] not in range(1, FORMAT + 1):
         raise ValueError
     return Checkpoint(config, parameters=p, state=state, **meta)

@@ -32,7 +32,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def all_runs(start: Path, file: str = "checkpoint.npz") -> list[Path]:
+def all_runs(start: Path, file: str) -> list[Path]:
     """The run folders in a folder, itself or below it, that hold such a file. Raises UserError if none does."""
     found = sorted(each.parent for each in start.rglob(file))
     if not found:
@@ -49,20 +49,16 @@ def find(run: str | Path | None, file: str = "checkpoint.npz") -> Path:
     return max((each / file for each in all_runs(start, file)), key=lambda path: (path.stat().st_mtime, path))
 
 
-def open_run(run: str | None, last: bool = False) -> tuple[Checkpoint, Path]:
-    """The best checkpoint of the run that is meant, or with `last` its newest, and its file. Raises UserError."""
+def open_run(run: Checkpoint | str | Path | None, last: bool = False) -> Checkpoint:
+    """The best checkpoint of the run that is meant, or with `last` its newest. Raises UserError."""
+    if isinstance(run, Checkpoint):
+        return run
     path = find(run, "checkpoint.npz" if last and run else "best.npz")
-    if last and path.name == "best.npz":
-        path = path.with_name("checkpoint.npz")
-    return load(path), path
+    return load(path.with_name("checkpoint.npz") if last else path)
 
 
-def say_which(run: str | None, checkpoint: Checkpoint, path: Path) -> None:
+def say_which(run: str | None, checkpoint: Checkpoint) -> None:
     """Tell on standard error which checkpoint is used, where RUN is not the run itself."""
+    path = checkpoint.path
     if run is None or Path(run).expanduser() not in (path, path.parent):
         say(f"{path}, step {checkpoint.step:,}")
-
-
-def checkpoint_of(given: Checkpoint | str | Path) -> Checkpoint:
-    """A checkpoint, or the best one of a run."""
-    return given if isinstance(given, Checkpoint) else load(find(given, "best.npz"))

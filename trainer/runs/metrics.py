@@ -5,7 +5,6 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,9 +15,8 @@ from tqdm import tqdm
 from trainer import files
 from trainer.config import flatten, to_yaml
 from trainer.core.model import NAMES
-from trainer.core.ops import Array
 from trainer.core.step import Step
-from trainer.errors import UserError, printable
+from trainer.errors import Interrupted, RunFailed, UserError, printable
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.folder import find
 from trainer.text.corpus import Corpus
@@ -26,26 +24,20 @@ from trainer.text.corpus import Corpus
 Row = dict[str, Any]
 
 
-# Writing
-
-
 class Journal:
-    """The files and the bar that tell of a run, held by one process."""
+    """A run as it goes on: its state, its text, and the files and the bar that tell of it."""
 
-    def __init__(self, folder: Path, checkpoint: Checkpoint, quiet: bool) -> None:
-        self.folder, self.quiet = folder, quiet
+    def __init__(self, folder: Path, checkpoint: Checkpoint, corpus: Corpus, quiet: bool) -> None:
+        self.folder, self.checkpoint, self.corpus, self.quiet = folder, checkpoint, corpus, quiet
+        self.config, self.metrics = checkpoint.config, folder / "metrics.jsonl"
         self.began = time.monotonic() - checkpoint.seconds
-        with files.naming(folder):
-            self.metrics = open(folder / "metrics.jsonl", "ab")  # noqa: SIM115
-            # Rows after the checkpoint are written again.
-            self.metrics.truncate(min(checkpoint.metrics_length, self.metrics.tell()))
-            self.metrics.seek(0, os.SEEK_END)
-            self.log = open(folder / "train.log", "a", buffering=1, encoding="utf-8")  # noqa: SIM115
-        files.write_whole(folder / "config.yaml", to_yaml(checkpoint.config).encode())
-        notebook = type(sys.stderr).__module__.startswith("ipykernel")  # which can draw a bar though it is no terminal
+        self.told = set[str]()  # the checks of which a warning was said
+        with files.naming(self.metrics), open(self.metrics, "ab") as file:
+            file.truncate(min(checkpoint.metrics_length, file.tell()))  # rows after the checkpoint are written again
+        files.write_whole(folder / "config.yaml", to_yaml(self.config).encode())
         self.bar = tqdm(
-            total=checkpoint.config.train.steps, initial=checkpoint.step, unit="step", dynamic_ncols=True, leave=False,
-            miniters=0, disable=quiet or not (sys.stderr.isatty() or notebook),
+            total=self.config.train.steps, initial=checkpoint.step, unit="step", leave=False,
+            miniters=0, disable=quiet or not (sys.stderr.isatty() or "ipykernel" in sys.modules),  # or in a notebook
         )  # fmt: skip
 
     def __enter__(self) -> "Journal":
@@ -53,13 +45,12 @@ class Journal:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.bar.close()
-        with suppress(UserError, OSError):  # a full disk is told by the error that is on its way
-            if error is not None:
-                self.quiet = True  # who catches the error shows it
+        if isinstance(error, RunFailed | Interrupted):
+            error.run = self.folder
+        if error is not None:
+            self.quiet = True  # who catches the error shows it
+            with suppress(UserError):  # a full disk is told by the error that is on its way
                 self.say(f"ended: {str(error) or type(error).__name__}")
-        for file in (self.metrics, self.log):
-            with suppress(OSError):
-                file.close()
 
     def seconds(self) -> float:
         """Seconds of training so far, those before a resumption included."""
@@ -69,28 +60,31 @@ class Journal:
         """One row, one write."""
         row = {"event": event, "time": self.seconds(), **values}
         row = json.loads(json.dumps(row, default=float), parse_constant=lambda _: None)  # JSON has no nan
-        with files.naming(self.folder / "metrics.jsonl"):
-            self.metrics.write(json.dumps(row).encode() + b"\n")
-            self.metrics.flush()
+        append(self.metrics, json.dumps(row))
 
     def sync(self) -> int:
         """The length of metrics.jsonl; its rows are on the disk before a checkpoint counts on them."""
-        with files.naming(self.folder / "metrics.jsonl"):
-            os.fsync(self.metrics.fileno())
-            return self.metrics.tell()
+        with files.naming(self.metrics), open(self.metrics, "ab") as file:
+            os.fsync(file.fileno())
+            return file.tell()
 
     def say(self, line: str, file: TextIO | None = None) -> None:
         """A line of the story, for people, on standard error or on another file."""
         line = printable(line)
-        with files.naming(self.folder / "train.log"):
-            self.log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + line + "\n")
+        append(self.folder / "train.log", time.strftime("%Y-%m-%d %H:%M:%S ") + line)
         if not self.quiet:
             tqdm.write(line, file=file or sys.stderr)
 
-    def progress(self, step: int, note: str) -> None:
+    def progress(self, note: str) -> None:
         """Move the bar, if one is drawn."""
         self.bar.set_postfix_str(note, refresh=False)
-        self.bar.update(step - self.bar.n)
+        self.bar.update(self.checkpoint.step - self.bar.n)
+
+
+def append(path: Path, line: str) -> None:
+    """Write a line at the end of a file, at once. Raises UserError."""
+    with files.naming(path), open(path, "ab") as file:
+        file.write(line.encode() + b"\n")
 
 
 def step_row(step: Step, corpus: Corpus) -> Row:
@@ -119,11 +113,8 @@ def histograms(step: Step) -> dict[str, Row]:
     for name, array in arrays.items():
         values = array.astype(np.float64)  # (B, H)
         counts, edges = np.histogram(values, 32, (values.min(initial=0), values.max(initial=1e-300)))
-        found[name] = {"counts": counts.tolist(), "range": [float(edges[0]), float(edges[-1])]}
+        found[name] = {"counts": counts.tolist(), "range": [edges[0], edges[-1]]}
     return found
-
-
-# Reading
 
 
 def read(folder: Path) -> list[Row]:
@@ -134,12 +125,10 @@ def read(folder: Path) -> list[Row]:
     data = files.read(folder / "metrics.jsonl", "the metrics", "give a run folder")
     rows = []
     for line in data.split(b"\n")[:-1]:
-        try:
+        with suppress(ValueError):
             row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("event"), str):
-            rows.append(row)
+            if isinstance(row, dict) and isinstance(row.get("event"), str):
+                rows.append(row)
     return rows
 
 
@@ -164,9 +153,3 @@ def metrics(run: str | Path) -> dict[str, dict[str, list[Any]]]:
         keys = dict.fromkeys(key for row in rows for key in row)
         tables[event] = {key: [row.get(key) for row in rows] for key in keys}
     return tables
-
-
-def numbers(rows: Iterable[Row], key: str) -> Array:
-    """One column of numbers (rows,), nan where there is none; the key may be `update_ratio.C`."""
-    values = [flatten(row).get(key) for row in rows]
-    return np.array([value if isinstance(value, int | float) else np.nan for value in values], np.float64)

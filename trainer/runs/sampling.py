@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from trainer.core.model import Batch
 from trainer.core.ops import Array
 from trainer.errors import UserError
 from trainer.runs.checkpoint import Checkpoint
-from trainer.runs.folder import checkpoint_of
-from trainer.runs.threads import one_thread
+from trainer.runs.folder import open_run
+from trainer.runs.threads import workers
 from trainer.text.batches import SAMPLES
 from trainer.text.corpus import to_ids
 
@@ -35,8 +36,8 @@ def sample(
     >>> len(trainer.sample(checkpoint, 3, prompt="an"))
     3
     """
-    with one_thread():
-        return list(samples(checkpoint_of(checkpoint), n, prompt, temperature, top_k, length, seed))
+    with workers():
+        return list(samples(open_run(checkpoint), n, prompt, temperature, top_k, length, seed))
 
 
 def samples(
@@ -44,43 +45,36 @@ def samples(
 ) -> Iterator[str]:
     """The same, group by group as they are asked for. What is impossible is refused at once."""
     mode, K = checkpoint.config.data.mode, checkpoint.sizes.K
-    length = LENGTHS[mode] if length is None else length
-    given = {"n": n, "temperature": temperature, "top-k": top_k, "length": length, "seed": seed}
-    for name, value in given.items():
+    most = LENGTHS[mode] if length is None else length
+    for name, value in {"n": n, "temperature": temperature, "top-k": top_k, "length": most, "seed": seed}.items():
         if not 0 <= value < math.inf:
             raise UserError(f"{name} is {value}, for a sample; it must be a finite number, 0 or more")
     if mode == "lines" and "\n" in prompt:
         raise UserError("the prompt has a line break, and the model learned lines; give the beginning of one line")
-    before = "\n" * K if mode == "lines" else checkpoint.opening  # fills up what the prompt leaves of the context
+    before = checkpoint.opening or "\n" * K  # fills up what the prompt leaves of the context
     context = to_ids(before + prompt, checkpoint.vocabulary, "prompt")[-K:]  # (K,)
-
-    def group(first: int) -> list[str]:
-        contexts = np.tile(context, (min(TOGETHER, n - first), 1))  # (n', K)
-        rng = np.random.default_rng([seed, SAMPLES, first])
-        return written_after(contexts, checkpoint, temperature, top_k, length, rng)
-
-    return (prompt + text for first in range(0, n, TOGETHER) for text in group(first))
-
-
-@np.errstate(all="ignore")
-def written_after(
-    contexts: Array, checkpoint: Checkpoint, temperature: float, top_k: int, length: int, rng: np.random.Generator
-) -> list[str]:
-    """What the model writes after each context (n, K): lines to their boundary, or so many characters."""
     characters = np.array([*checkpoint.vocabulary])  # (V,)
-    written = np.full((len(contexts), length), "")  # (n, length); "" where a text has ended
-    alive = np.arange(len(contexts))  # (n',) the rows that have not
-    for k in range(length):
-        logits = model.forward(checkpoint.parameters, Batch(contexts, alive)).logits  # (n', V); no target is read
-        ids = choose(logits, rng, temperature, top_k)  # (n',)
-        if checkpoint.config.data.mode == "lines":
-            going = ids != 0
-            alive, contexts, ids = alive[going], contexts[going], ids[going]
-        if not len(alive):
-            break
-        written[alive, k] = characters[ids]
-        contexts = np.hstack([contexts[:, 1:], ids[:, None]])
-    return ["".join(row) for row in written]
+
+    @np.errstate(all="ignore")
+    def group(first: int) -> list[str]:
+        """The samples from one on that advance together: lines to their boundary, or so many characters."""
+        rng = np.random.default_rng([seed, SAMPLES, first])
+        alive = np.arange(min(TOGETHER, n - first))  # (n',) those that have not ended
+        contexts = np.tile(context, (len(alive), 1))  # (n', K)
+        written = np.full((len(alive), most), "")  # "" where a text has ended
+        for k in range(most):
+            logits = model.forward(checkpoint.parameters, Batch(contexts, alive)).logits  # (n', V); no target is read
+            ids = choose(logits, rng, temperature, top_k)  # (n',)
+            if mode == "lines":
+                going = ids != 0
+                alive, contexts, ids = alive[going], contexts[going], ids[going]
+            if not len(alive):
+                break
+            written[alive, k] = characters[ids]
+            contexts = np.hstack([contexts[:, 1:], ids[:, None]])
+        return [prompt + "".join(row) for row in written]
+
+    return chain.from_iterable(map(group, range(0, n, TOGETHER)))
 
 
 def choose(logits: Array, rng: np.random.Generator, temperature: float, top_k: int) -> Array:

@@ -13,19 +13,16 @@ SAME = 0.5  # seconds within which further signals are the first one, delivered 
 
 
 @contextmanager
-def interruptible(answer: Callable[[str], None], at_once: Callable[[], bool] = lambda: False) -> Iterator[list[float]]:
+def interruptible(answer: Callable[[str], None]) -> Iterator[list[float]]:
     """Until the block ends SIGINT, SIGTERM and SIGHUP are answered, unless they are ignored, as nohup does.
 
-    Gives the list of when they came, in seconds. Where `at_once` says so, the first is a KeyboardInterrupt already.
-    Only the main thread may handle them.
+    Gives the list of when they came, in seconds. Only the main thread may handle them.
     """
     came: list[float] = []
 
     def handle(number: int, frame: Any) -> None:
         """Called between any two instructions of the run, so it may not fail on a file that is being written."""
         came.append(time.monotonic())
-        if len(came) == 1 and at_once():
-            raise KeyboardInterrupt
         if len(came) == 1:
             with suppress(UserError, OSError, RuntimeError):
                 answer("finishing the step; again to stop now")
@@ -33,10 +30,10 @@ def interruptible(answer: Callable[[str], None], at_once: Callable[[], bool] = l
             raise KeyboardInterrupt("stopped at once; --resume goes on from the last state that was saved")
 
     previous = {}
-    if threading.current_thread() is threading.main_thread():
-        numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-        previous = {number: signal.signal(number, handle) for number in heeded}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ():
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number and signal.getsignal(number) != signal.SIG_IGN:
+            previous[number] = signal.signal(number, handle)
     try:
         yield came
     finally:

@@ -2,19 +2,20 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from trainer import config as configuration
 from trainer import files
 from trainer.core import loop, model, optim
-from trainer.errors import UserError, quoted
+from trainer.errors import UserError
 from trainer.runs import threads
 from trainer.runs.checkpoint import FORMAT, Checkpoint, load, sizes_of
-from trainer.runs.folder import find
+from trainer.runs.folder import open_run
 from trainer.text import corpus as text
 from trainer.text.batches import WEIGHTS
 from trainer.text.reading import places
@@ -23,8 +24,7 @@ MOVED = "--resume RUN data.path=FILE says where it is"
 ANOTHER = "start another run from it with --config and --from"
 
 
-@dataclass(frozen=True)
-class OwnBackward:
+class OwnBackward(NamedTuple):
     """A backward pass of the user's own, in place of the model's."""
 
     path: str  # of its file
@@ -41,35 +41,31 @@ def own_backward(path: str | Path | None) -> OwnBackward | None:
     return found
 
 
-# A run that begins
-
-
 def begin(
     config: configuration.Config, corpus: text.Corpus, source: str | Path | None = None, own: OwnBackward | None = None
 ) -> Checkpoint:
     """The state before the first step, initial or with the parameters of another run. Raises UserError."""
-    if own:
-        for key in ("dropout", "embedding_dropout", "context_dropout"):
-            if rate := getattr(config.train, key):
-                raise UserError(f"train.{key}={rate:g} does not go with --backward, {own.path}; set it to 0")
+    train = config.train
+    if own and (train.dropout or train.embedding_dropout or train.context_dropout):
+        raise UserError(f"dropout does not go with --backward, {own.path}; set each train.*dropout to 0")
     sizes = sizes_of(config, corpus.vocabulary)
     p = model.initial(sizes, config.model.dtype, np.random.default_rng([config.seed, WEIGHTS]))
     checkpoint = Checkpoint(
         config=config,
         vocabulary=corpus.vocabulary,
         parameters=p,
-        state=optim.initial_state(config.train, p),
-        threads=1 if own else threads.choose_threads(sizes, config.train.batch_size),  # its own takes a whole batch
+        state=optim.initial_state(train, p),
+        threads=threads.choose_threads(sizes, train.batch_size),
         fingerprint=corpus.fingerprint,
         opening=text.opening(corpus, sizes.K),
         places=places(config.data),
         backward=own.path if own else None,
+        blas=threads.blas(),
     )
     if source is not None:
-        file = find(source, "best.npz")
-        other = load(file)
+        other = open_run(source)
         take_over(checkpoint, other)
-        checkpoint.source = f"{files.absolute(file)}, step {other.step}"
+        checkpoint.source = f"{files.absolute(other.path)}, step {other.step}"
     return checkpoint
 
 
@@ -77,10 +73,11 @@ def take_over(checkpoint: Checkpoint, other: Checkpoint) -> None:
     """Begin with the parameters of another run: all but the rows and columns of characters that it did not know."""
     if checkpoint.sizes[1:] != other.sizes[1:]:
         _, K, D, H = other.sizes
-        need = f"model.context={K} model.embedding={D} model.hidden={H}"
-        raise UserError(f"the model has other sizes than that of the run of --from; give {need}")
-    known = [character for character in checkpoint.vocabulary if character in other.vocabulary]
-    new, old = ([v.index(character) for character in known] for v in (checkpoint.vocabulary, other.vocabulary))
+        raise UserError(
+            "the model has other sizes than that of the run of --from;"
+            f" give model.context={K} model.embedding={D} model.hidden={H}"
+        )
+    _, new, old = np.intersect1d([*checkpoint.vocabulary], [*other.vocabulary], return_indices=True)
     p, q = checkpoint.parameters, other.parameters
     p.C[new] = q.C[old]
     p.W1[...], p.b1[...] = q.W1, q.b1
@@ -88,32 +85,30 @@ def take_over(checkpoint: Checkpoint, other: Checkpoint) -> None:
     p.b2[new] = q.b2[old]
 
 
-# A run that goes on
-
-
 def reopen(folder: Path, overrides: configuration.Overrides, own: OwnBackward | None) -> Checkpoint:
     """The newest state of a run, with the number of steps and the place of the text that the overrides give."""
     checkpoint = load(folder / "checkpoint.npz")
     before = checkpoint.config
     if checkpoint.format < FORMAT:
-        what = f"a run of an earlier version (format {checkpoint.format}) cannot go on"
-        raise UserError(f"{what}, {folder}; {ANOTHER}, or use it as it is")
+        raise UserError(
+            f"a run of an earlier version (format {checkpoint.format}) cannot go on, {folder};"
+            f" {ANOTHER}, or use it as it is"
+        )
     if bool(checkpoint.backward) != bool(own):
-        its = f"--backward {quoted(checkpoint.backward)}" if checkpoint.backward else "no --backward"
+        its = f"--backward {checkpoint.backward}" if checkpoint.backward else "no --backward"
         raise UserError(f"this run was trained with {its}, {folder}; give the same")
-    checkpoint.backward = own.path if own else None
+    schedule = before.train.schedule
+    changeable = ["data.path", "train.steps"] if schedule == "constant" else ["data.path"]
     for override in overrides:
-        if override.partition("=")[0].strip() not in ("train.steps", "data.path"):
-            raise UserError(f"{override!a} cannot change on resuming, {folder}; {ANOTHER}")
+        if override.partition("=")[0].strip() not in changeable:
+            only = f"with the {schedule} schedule only {' and '.join(changeable)} can"
+            raise UserError(f"{override!a} cannot change on resuming, {folder}: {only}; {ANOTHER}")
+    checkpoint.backward = own.path if own else None
     config = checkpoint.config = configuration.read(before, overrides)
     if config.data != before.data:
         checkpoint.places = places(config.data)
-    if config.train.steps < checkpoint.step:
-        what = f"train.steps={config.train.steps} is below the {checkpoint.step} steps done"
-        raise UserError(f"{what}, {folder}; give more")
-    if config.train != before.train and before.train.schedule != "constant":
-        why = f"the {before.train.schedule} schedule depends on it"
-        raise UserError(f"train.steps cannot change: {why}, {folder}; {ANOTHER}, which has a schedule of its own")
+    if (steps := config.train.steps) < checkpoint.step:
+        raise UserError(f"train.steps={steps} is below the {checkpoint.step} steps done, {folder}; give more")
     return checkpoint
 
 
@@ -127,9 +122,10 @@ def same_text(checkpoint: Checkpoint) -> text.Corpus:
     if not all(map(os.path.exists, found)):
         raise UserError(f"cannot read the text again, {where}; {MOVED}")
     corpus = text.load(replace(data, path=tuple(found)), checkpoint.sizes.K)
-    # An earlier format has another fingerprint.
-    same = corpus.fingerprint == checkpoint.fingerprint or checkpoint.format < FORMAT
-    if not same or corpus.vocabulary != checkpoint.vocabulary:
-        what = "the text has changed since the run began, or is another one"
-        raise UserError(f"{what}, {where}; restore that one ({MOVED}), or {ANOTHER}")
+    differs = corpus.fingerprint != checkpoint.fingerprint and checkpoint.format == FORMAT  # earlier ones had another
+    if differs or corpus.vocabulary != checkpoint.vocabulary:
+        raise UserError(
+            f"the text has changed since the run began, or is another one, {where};"
+            f" restore that one ({MOVED}), or {ANOTHER}"
+        )
     return corpus

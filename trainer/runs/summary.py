@@ -8,10 +8,11 @@ import numpy as np
 
 from trainer import __version__
 from trainer.config import RATES, Train
-from trainer.errors import aligned, quoted
+from trainer.errors import Diverged, aligned, quoted
 from trainer.files import write_whole
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.metrics import Journal
+from trainer.runs.sampling import sample
 from trainer.text.corpus import SPLITS, Corpus
 from trainer.text.oddities import legible, show
 
@@ -19,9 +20,13 @@ MOST = 1_000_000  # examples of a split that the losses at the end look at
 RULE = "-" * 20 + "\n"  # between running texts in a file
 
 
-def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus) -> None:
-    """The `start` row, and what is about to happen, before it does."""
-    p, sizes, say, listed = checkpoint.parameters, checkpoint.sizes, journal.say, corpus.listed
+def introduce(journal: Journal) -> None:
+    """The `start` row, and what is about to happen, before it does; of a run that goes on, where it stands."""
+    checkpoint, corpus, say, listed = journal.checkpoint, journal.corpus, journal.say, journal.corpus.listed
+    if checkpoint.metrics_length:
+        say(f"resuming {journal.folder} at step {checkpoint.step} of {journal.config.train.steps}")
+        return
+    sizes = checkpoint.sizes
     examples = dict.fromkeys(SPLITS, 0) | {split: end - start for split, (start, end) in corpus.splits.items()}
     journal.row(
         "start",
@@ -30,7 +35,7 @@ def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus) -> None:
         blas=checkpoint.blas,
         platform=platform.platform(),
         threads=checkpoint.threads,
-        seed=checkpoint.config.seed,
+        seed=journal.config.seed,
         vocab_size=sizes.V,
         parameters=sizes.parameters(),
         lines=len(listed) or None,
@@ -38,15 +43,13 @@ def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus) -> None:
         backward=checkpoint.backward,
         examples=examples,
     )
-    length, counts = len(corpus.ids), ""
-    if corpus.lines:
-        length -= 1  # the boundary before the first line is no part of the text
-        counts = f", {len(listed):,} lines, {len({*listed}):,} distinct"
+    length = len(corpus.ids) - corpus.lines  # the boundary before the first line is no part of the text
+    counts = f", {len(listed):,} lines, {len({*listed}):,} distinct" if listed else ""
     say(f"run         {journal.folder}")
     say(f"text        {', '.join(checkpoint.places)}: {length:,} characters{counts}")
     say(f"vocabulary  {sizes.V}: {show(corpus.vocabulary)}")
     say("examples    " + ", ".join(f"{split} {n:,}" for split, n in examples.items()))
-    say(f"parameters  {sizes.parameters():,}: {p}; threads: {checkpoint.threads}")
+    say(f"parameters  {sizes.parameters():,}: {checkpoint.parameters}; threads: {checkpoint.threads}")
     if checkpoint.source:
         say(f"begins with {checkpoint.source}")
     for words in filter(None, (*corpus.warnings, corpus.unseen)):
@@ -56,35 +59,30 @@ def introduce(journal: Journal, checkpoint: Checkpoint, corpus: Corpus) -> None:
 def without_progress(checkpoint: Checkpoint) -> str:
     """Why to stop after train.patience evaluations without a better validation loss; else nothing."""
     step, best, config = checkpoint.step, checkpoint.best_step, checkpoint.config
-    patience, every = config.train.patience, config.log.eval_every
-    if patience and best and (step - best) // every >= patience:
+    patience = config.train.patience
+    if patience and best and step - best >= patience * config.log.eval_every:
         return f"stopped at step {step}: no better validation loss since step {best}, train.patience is {patience}"
     return ""
 
 
 def rate_of(train: Train) -> str:
     """The learning rate beside the usual one, for where it may not fit."""
-    rate, usual = train.learning_rate, RATES[train.optimizer]
-    beside = "the usual one" if rate == usual else f"usual with {train.optimizer} is {usual:g}"
-    return f"train.learning_rate is {rate:g}, {beside}"
+    usual = f"usual with {train.optimizer} is {RATES[train.optimizer]:g}"
+    return f"train.learning_rate is {train.learning_rate:g}, {usual}"
 
 
-def against_divergence(checkpoint: Checkpoint) -> str:
-    """What may help where a training diverged."""
-    train, own = checkpoint.config.train, checkpoint.backward
-    decays = train.learning_rate * train.weight_decay > 1
-    advice = "try less train.weight_decay" if decays else f"try a lower rate: {rate_of(train)}"
-    checked = checkpoint.config.check.enabled or not own
-    return advice if checked else f"{advice}; --check tells whether {own} is right"
+def diverged(journal: Journal, what: str) -> Diverged:
+    """The error for a training whose numbers are not sound, with what may help."""
+    own, config = journal.checkpoint.backward, journal.config
+    said = f"training had diverged by step {journal.checkpoint.step}: {what}; the last good state is"
+    said += f" {journal.folder / 'checkpoint.npz'}; try a lower rate: {rate_of(config.train)}"
+    return Diverged(f"{said}; --check tells whether {own} is right" if own and not config.check.enabled else said)
 
 
-def conclude(
-    journal: Journal, checkpoint: Checkpoint, best: Checkpoint, corpus: Corpus,
-    losses: dict[str, float], texts: list[str],
-) -> None:  # fmt: skip
+def conclude(journal: Journal, best: Checkpoint, losses: dict[str, float]) -> None:
     """samples.txt, the `end` row, and for people the losses of the best parameters, the checks and the samples."""
-    tallies = checkpoint.checks.items()
-    table = [(name, f"{each['run']:,}", f"{each['failed']:,}", f"{each['worst']:.2g}") for name, each in tallies]
+    checkpoint, corpus = journal.checkpoint, journal.corpus
+    texts = sample(best, journal.config.log.samples, seed=journal.config.seed)
     write_whole(journal.folder / "samples.txt", samples_file(texts, corpus.lines).encode())
     journal.row(
         "end",
@@ -94,12 +92,15 @@ def conclude(
         seconds=journal.seconds(),
         checks=checkpoint.checks,
     )
+    table = [("check", "run", "failed", "error/tolerance")]
+    for name, tally in checkpoint.checks.items():
+        table.append((name, f"{tally['run']:,}", f"{tally['failed']:,}", f"{tally['worst']:.2g}"))
     for line in (
         f"losses of the best step, {best.step}, after {journal.seconds():.1f} s:",
         *(f"  {split:<5} {of_split(split, loss, best, corpus)}" for split, loss in losses.items()),
-        *(f"  {words}" for words in (corpus.unseen, remark(best, checkpoint, corpus)) if words),
-        *aligned([("check", "run", "failed", "error/tolerance"), *table]),
-        *(["samples:"] if texts else []),
+        *(f"  {words}" for words in (corpus.unseen, remark(best, checkpoint)) if words),
+        *aligned(table),
+        f"samples: {len(texts)}",
         *sample_lines(texts, corpus),
         f"for more samples: python -m trainer sample {quoted(journal.folder)}",
     ):
@@ -109,31 +110,23 @@ def conclude(
 def of_split(split: str, loss: float, best: Checkpoint, corpus: Corpus) -> str:
     """The loss of a split, in nats and bits, and what it is of."""
     start, end = corpus.splits[split]
-    line = f"{loss:.4f} nats, {loss / math.log(2):.4f} bits per character"
-    if end - start > MOST:
-        line += f", of {MOST:,} examples"
-    few = best.config.log.eval_examples
-    if split == "val" and few < min(end - start, MOST):
+    n, few = min(end - start, MOST), best.config.log.eval_examples
+    line = f"{loss:.4f} nats, {loss / math.log(2):.4f} bits per character, of {n:,} examples"
+    if split == "val" and few < n:
         line += f"; {best.best_loss:.4f} of the {few:,} by which the step was chosen"
     return line
 
 
-def remark(best: Checkpoint, newest: Checkpoint, corpus: Corpus) -> str:
+def remark(best: Checkpoint, newest: Checkpoint) -> str:
     """What the losses of the best and of the newest parameters say to someone who has not seen many, if anything."""
-    log_V, rate = math.log(best.sizes.V), rate_of(best.config.train)
-    start, end = corpus.splits["train"]
-    shares = np.unique(corpus.ids[start:end], return_counts=True)[1] / (end - start)
-    counting = -float(shares @ np.log(shares))  # the loss of a model that knows how often each character occurs
-    train_loss, val_loss = newest.losses["train"], newest.losses.get("val", 0.0)
-    if train_loss > 1.05 * log_V:
-        return f"the training loss is above log V = {log_V:.4f}: worse than knowing nothing; try a lower rate: {rate}"
-    if train_loss > 0.98 * counting:
-        return f"not clearly better than counting the characters, {counting:.4f} nats: train for longer; {rate}"
-    if best.best_loss is not None and val_loss > 1.02 * best.best_loss:
-        rose = f"from step {best.step} on validation rose to {val_loss:.4f} and training"
-        if train_loss > best.losses["train"]:
-            return f"{rose} to {train_loss:.4f}; try a lower rate: {rate}"
-        return f"{rose} fell to {train_loss:.4f}: little text for so long a training; --last samples the newest state"
+    log_V, rate, before, after = math.log(best.sizes.V), rate_of(best.config.train), best.losses, newest.losses
+    if after["train"] > 0.95 * log_V:
+        return f"knowing nothing costs log V = {log_V:.4f}: train for longer, or at another rate: {rate}"
+    if after.get("val", 0.0) > 1.02 * before.get("val", 0.0):
+        rose = f"from step {best.step} on validation rose to {after['val']:.4f} and training"
+        if after["train"] > before["train"]:
+            return f"{rose} to {after['train']:.4f}; try a lower rate: {rate}"
+        return f"{rose} fell to {after['train']:.4f}: little text for so long a training; --last samples the newest"
     return ""
 
 
@@ -141,7 +134,7 @@ def sample_lines(texts: list[str], corpus: Corpus) -> list[str]:
     """The samples as a terminal shows them; those of a list with a mark where the text has them, too."""
     known = {*corpus.listed}
     lines = samples_file(texts, corpus.lines).split("\n")[:-1]
-    return [f"  {legible(line)}  (in the text)" if line in known else f"  {legible(line)}" for line in lines]
+    return [f"  {legible(line)}" + "  (in the text)" * (line in known) for line in lines]
 
 
 def samples_file(texts: list[str], lines: bool) -> str:

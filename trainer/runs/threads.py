@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from itertools import pairwise
 from typing import Any
@@ -21,7 +22,7 @@ from trainer.core.loop import Gradients, InParts
 from trainer.core.model import Batch, Parameters, Sizes
 from trainer.core.ops import Array
 from trainer.core.step import Pass
-from trainer.text import corpus as text
+from trainer.text.corpus import Corpus, windows
 
 
 def cores() -> int:
@@ -39,17 +40,43 @@ def choose_threads(sizes: Sizes, batch_size: int) -> int:
     return max(1, min(cores(), batch_size // 64))
 
 
+LOCK = threading.Lock()
+BEFORE: list[int] = []  # the BLAS's threads that each block found: a setting of the whole process, where runs overlap
+
+
 @contextmanager
 def workers() -> Iterator[Executor]:
-    """A thread for each core, silent on overflow; what they have not begun when the block ends is dropped."""
-    pool = ThreadPoolExecutor(cores(), initializer=np.seterr, initargs=("ignore",))
+    """A thread for each core, all silent on overflow; the BLAS has one, until the last of such blocks ends."""
+    get_threads, set_threads = openblas()
+    with LOCK:
+        BEFORE.append(get_threads())
+        set_threads(1)
     try:
-        yield pool
+        pool = ThreadPoolExecutor(cores(), initializer=np.seterr, initargs=("ignore",))
+        with np.errstate(all="ignore"), pool:
+            yield pool
     finally:
-        pool.shutdown(cancel_futures=True)
+        with LOCK:
+            set_threads(BEFORE.pop())
 
 
-# A step
+def openblas() -> tuple[Callable[[], int], Callable[[int], object]]:
+    """Get and set the threads of the OpenBLAS that NumPy is linked with; of another BLAS nothing is known or done.
+
+    A symbol that is looked up in NumPy's extension module is found in the libraries that it has loaded, on Linux and
+    macOS; builds differ in what they put before and after each name.
+    """
+    library = ctypes.CDLL(import_module("numpy._core._multiarray_umath").__file__)
+    for build in ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"):
+        with suppress(AttributeError):
+            return library[build.format("get_num_threads")], library[build.format("set_num_threads")]
+    return (lambda: 0), (lambda count: None)
+
+
+def blas() -> str:
+    """What multiplies NumPy's matrices: its name and version."""
+    built: Any = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return f"{built.get('name')} {built.get('version')}"
 
 
 def gradients(like: Parameters, threads: int, pool: Executor) -> Gradients:
@@ -61,8 +88,8 @@ def gradients(like: Parameters, threads: int, pool: Executor) -> Gradients:
     def compute(p: Parameters, g: Parameters, batch: Batch) -> list[Pass]:
         parts = cut(len(batch.targets), threads)
         share = 1 / len(batch.targets)
-        calls = [(p, own, batch.rows(part), share) for part, own in zip(parts, [g, *others], strict=True)]
-        passes = together(pool, forward_and_backward, calls)
+        each = zip([g, *others], map(batch.rows, parts), strict=True)
+        passes = together(pool, [partial(forward_and_backward, p, own, rows, share) for own, rows in each])
         for other in others:
             g.flat += other.flat
         return passes
@@ -78,8 +105,8 @@ def forward_and_backward(p: Parameters, g: Parameters, batch: Batch, share: floa
 
 def in_parts(threads: int, pool: Executor, size: int) -> InParts:
     """What moves a flat vector of that size: each thread a part of it."""
-    parts = [(part,) for part in cut(size, threads)]
-    return lambda move: together(pool, move, parts)
+    parts = cut(size, threads)
+    return lambda move: together(pool, [partial(move, part) for part in parts])
 
 
 def cut(size: int, parts: int) -> list[slice]:
@@ -88,68 +115,22 @@ def cut(size: int, parts: int) -> list[slice]:
     return [slice(start, end) for start, end in pairwise(ends)]
 
 
-def together(pool: Executor, function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+def together(pool: Executor, calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """The results of several calls: the first is made by this thread, each other one by one of the pool."""
     first, *others = calls
-    running = [pool.submit(function, *each) for each in others]
-    return [function(*first), *(each.result() for each in running)]
+    running = list(map(pool.submit, others))
+    return [first(), *(each.result() for each in running)]
 
 
-# Losses
-
-
-def losses(
-    p: Parameters, corpus: text.Corpus, positions: Array, pool: Executor,
-    tell: Callable[[str], None] = lambda words: None,
-) -> Array:  # fmt: skip
-    """The loss at each position of the text, in nats, without dropout: (n,) -> (n,). `tell` hears how far it is."""
+def losses(p: Parameters, corpus: Corpus, positions: Array) -> Array:
+    """The loss at each position of the text, in nats, without dropout: (n,) -> (n,)."""
     V, K, D, H = p.sizes
     size = max(1, min(1024, (1 << 22) // (H + V + K * D)))  # their activations stay small
 
     def some(first: int) -> Array:
-        batch = Batch(*text.windows(corpus, positions[first : first + size], K))
+        batch = Batch(*windows(corpus, positions[first : first + size], K))
         return ops.cross_entropy(model.forward(p, batch).logits, batch.targets)
 
-    found: list[Array] = []
-    for each in pool.map(some, range(0, len(positions), size)):
-        found.append(each)
-        tell(f"{len(found) * size:,} of {len(positions):,}")
+    with workers() as pool:
+        found = list(pool.map(some, range(0, len(positions), size)))
     return np.concatenate(found)
-
-
-# The BLAS
-
-LOCK = threading.Lock()
-BEFORE: list[int] = []  # the threads that each block found: a setting of the whole process, where runs may overlap
-
-
-@contextmanager
-def one_thread() -> Iterator[str]:
-    """Keep the BLAS to one thread until the last of the blocks that asked for it ends. Gives what is in force."""
-    built: Any = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    name, library = f"{built.get('name', 'unknown')} {built.get('version', '')}".strip(), openblas()
-    if library is None:
-        yield f"{name}, threads: unknown"
-        return
-    get_threads, set_threads = library
-    with LOCK:
-        BEFORE.append(get_threads())
-        set_threads(1)
-    try:
-        yield f"{name}, threads: 1"
-    finally:
-        with LOCK:
-            set_threads(BEFORE.pop())
-
-
-def openblas() -> tuple[Callable[[], int], Callable[[int], object]] | None:
-    """Get and set the threads of the OpenBLAS that NumPy is linked with; None if it is another BLAS.
-
-    A symbol that is looked up in NumPy's extension module is found in the libraries that it has loaded, on Linux and
-    macOS; builds differ in what they put before and after each name.
-    """
-    library = ctypes.CDLL(import_module("numpy._core._multiarray_umath").__file__)
-    for build in ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"):
-        with suppress(AttributeError):
-            return library[build.format("get_num_threads")], library[build.format("set_num_threads")]
-    return None

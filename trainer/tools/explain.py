@@ -87,9 +87,9 @@ def explain(
 def open_model(run: str | None, context: str, target: str) -> tuple[Checkpoint, str]:
     """The model of a run, or where there is none yet a small one, its parameters of one decimal; and words for it."""
     if run is not None or any(RUNS.rglob("best.npz")):
-        checkpoint, path = open_run(run)
-        say_which(run, checkpoint, path)
-        return checkpoint, f"the model of {printable(str(path))}, at step {checkpoint.step:,}"
+        checkpoint = open_run(run)
+        say_which(run, checkpoint)
+        return checkpoint, f"the model of {printable(str(checkpoint.path))}, at step {checkpoint.step:,}"
     vocabulary = "\n" + "".join(sorted({*context[-3:], *target} - {"\n"}))
     p = model.zeros(Sizes(len(vocabulary), K=3, D=2, H=3), np.float64)
     p.flat[...] = np.random.default_rng(0).normal(0, 0.5, p.flat.shape).round(1)

@@ -19,7 +19,7 @@ def print_samples(
     length: int | None = None, seed: int = 0, last: bool = False, new: bool = False,
 ) -> None:  # fmt: skip
     """Print n samples; with `new` only lines that stand nowhere in the text, each once."""
-    checkpoint, path = open_run(run, last)
+    checkpoint = open_run(run, last)
     lines = checkpoint.config.data.mode == "lines"
     if n is None:
         n = 20 if lines else 1
@@ -27,7 +27,7 @@ def print_samples(
     if new:
         most = LENGTHS["lines"] if length is None else length
         drawn = new_lines(known_text(checkpoint), drawn, n, len(prompt) + most)
-    say_which(run, checkpoint, path)
+    say_which(run, checkpoint)
     for text in drawn:
         # On a terminal the text itself is shown without what that would obey.
         shown = "\n".join(map(legible, text.split("\n"))) if sys.stdout.isatty() else text

@@ -14,7 +14,7 @@ from trainer.core.ops import Array
 from trainer.errors import UserError, say
 from trainer.runs import threads
 from trainer.runs.checkpoint import Checkpoint
-from trainer.runs.folder import checkpoint_of, open_run, say_which
+from trainer.runs.folder import open_run, say_which
 from trainer.text.corpus import Corpus
 from trainer.text.oddities import show
 from trainer.text.reading import places, read_texts
@@ -43,7 +43,7 @@ def score(checkpoint: Checkpoint | str | Path, text: str | Iterable[str]) -> Sco
     >>> trainer.score(checkpoint, ["anna", "bob"]).characters
     9
     """
-    checkpoint = checkpoint_of(checkpoint)
+    checkpoint = open_run(checkpoint)
     pieces = cut(checkpoint, text if isinstance(text, str) else "\n".join(text))
     return scored(checkpoint, pieces, "the text")[0]
 
@@ -56,12 +56,12 @@ def print_scores(
         raise UserError("--each and --surprising, on the command line; give one of them")
     if run is not None and not (Path(run).is_dir() or run.endswith(".npz")):  # it is a text
         files, run = [run, *files], None
-    checkpoint, path = open_run(run)
+    checkpoint = open_run(run)
     data = Data(tuple(files) or "-", checkpoint.config.data.mode, checkpoint.config.data.encoding)
     texts = [cut(checkpoint, text) for text in read_texts(data)]
     pieces = [piece for own in texts for piece in own]
     whole, losses = scored(checkpoint, pieces, ", ".join(places(data)) if files else "standard input")
-    say_which(run, checkpoint, path)
+    say_which(run, checkpoint)
     if count := sum(whole.unknown.values()):
         say(f"characters that the model does not know are left out, {count:,} in all: {show(''.join(whole.unknown))}")
     among = ", the ends of lines among them" if data.mode == "lines" else ""
@@ -94,8 +94,7 @@ def scored(checkpoint: Checkpoint, pieces: Sequence[str], where: str) -> tuple[S
         need = "a line" if lines else f"more than the {first} characters of the context"
         raise UserError(f"nothing to score, {where}; give {need}")
     corpus = Corpus(ids, vocabulary, lines, {"train": (first, len(ids))}, "")
-    with np.errstate(all="ignore"), threads.one_thread(), threads.workers() as pool:
-        losses = threads.losses(checkpoint.parameters, corpus, np.arange(first, len(ids)), pool)
+    losses = threads.losses(checkpoint.parameters, corpus, np.arange(first, len(ids)))
     unknown = {character: n for character, n in Counter("".join(pieces)).items() if character not in index}
     return Score(float(losses.mean(dtype=np.float64)), len(losses), unknown), losses
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer import files
+from trainer.config import flatten
 from trainer.core.ops import Array
 from trainer.errors import UserError
 from trainer.runs import metrics
@@ -47,8 +48,9 @@ class Run:
 
     def column(self, event: str, key: str) -> Array:
         """Steps, and the numbers there: (2, rows), without rows that have no number."""
-        points = np.stack([metrics.numbers(self.of(event), name) for name in ("step", key)])
-        return points[:, np.isfinite(points[1])]
+        points = [(row["step"], flatten(row).get(key)) for row in self.of(event)]
+        numbers = [pair for pair in points if isinstance(pair[1], int | float)]
+        return np.asarray(np.array(numbers, float).reshape(-1, 2).T)
 
     @property
     def best(self) -> Row:
