@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(kw_only=True, repr=False)
 class Verdict:
     """A number that was found, beside what it should be, and how far they may be apart."""
 
