@@ -18,10 +18,9 @@ from trainer.core.ops import Array
 from trainer.core.step import Step
 from trainer.core.verdict import Verdict
 from trainer.referee import feeding
-from trainer.referee.evaluation import check_evaluation
-from trainer.referee.forward import check_forward
+from trainer.referee.feeding import NEVER, Spread, by_chance
+from trainer.referee.forward import check_evaluation, check_forward
 from trainer.referee.gradients import check_derivatives
-from trainer.referee.spread import NEVER, Spread, by_chance, surprise
 from trainer.referee.update import against, check_update, remembered, scheduled_rate
 from trainer.runs import threads
 from trainer.text.batches import batches, draw_mask
@@ -200,11 +199,10 @@ def test_a_count_is_as_far_off_as_it_is_surprising_at_most_that_often(n: int, q:
     chances = [math.comb(n, k) * q**k * (1 - q) ** (n - k) for k in range(n + 1)]
     for k in range(n + 1):
         tail = math.fsum(chances[k:]) if k >= n * q else math.fsum(chances[: k + 1])
-        (nats,) = surprise(np.array([float(k)]), n, np.array([q]))
-        assert tail <= math.exp(-nats) * (1 + 1e-9)
-    assert surprise(np.array([n * q]), n, np.array([q])) == pytest.approx([0], abs=1e-12)
-    assert surprise(np.array([1.0, 0.0]), 1, np.array([0.0, 1.0])).tolist() == [math.inf, math.inf]
-    assert by_chance("x", "y", np.array([n]), n, np.array([q]), 5).tolerance == math.log(2 * NEVER * 5)
+        assert tail <= math.exp(-by_chance("x", "y", k, n, q).error) * (1 + 1e-9)
+    assert by_chance("x", "y", n * q, n, q).error == pytest.approx(0, abs=1e-12)
+    assert [by_chance("x", "y", found, 1, 1 - found).error for found in (0.0, 1.0)] == [math.inf, math.inf]
+    assert by_chance("x", "y", n, n, q, 5).tolerance == math.log(2 * NEVER * 5)
 
 
 @pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(4, 70))])
@@ -223,7 +221,8 @@ def test_chance_is_called_chance(seed: int) -> None:
 
 def test_a_line_that_stands_in_two_splits_is_found() -> None:
     ids = np.array([0, 1, 2, 0, 3, 0, 1, 2, 0, 4, 0])
-    corpus = Corpus(ids, "", True, {"train": (1, 6), "val": (6, 9), "test": (9, 11)}, "")
+    characters = "\nab\nc\nab\nd\n"
+    corpus = Corpus(ids, "", True, {"train": (1, 6), "val": (6, 9), "test": (9, 11)}, "", characters)
     seen = Spread(corpus)
     seen.see_positions(np.array([1, 2]))
     (verdict,) = seen.verdicts()
@@ -250,6 +249,9 @@ def test_each_tensor_of_the_forward_pass_is_held_against_its_definition(dtype: s
         assert (first.of, first.worst) == (name, [int(i) for i in place])
         assert f"{name} is wrong" in str(first.words)
         value[place] = kept
+    step.loss *= 1 + 200 * np.finfo(dtype).eps  # the mean that is shown
+    (last,) = [verdict for verdict in check_forward(step) if not verdict.passed]
+    assert (last.of, last.worst) == ("loss", [8])
 
 
 def test_nothing_is_judged_where_the_type_cannot_hold_the_numbers() -> None:

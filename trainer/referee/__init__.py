@@ -1,8 +1,8 @@
 """What else can be wrong in a step, beside its gradients: each part of it against a plain transcription of what it is.
 
-Slow and obvious on purpose, in float64, and not the code that trains: `feeding` (batch and dropout masks), `forward`
-(tensors and loss), `update` (the move), `evaluation`, and over a run `spread`; `gradients` puts the nine gradients into
-words and looks at the sum over threads.
+Slow and obvious on purpose, in float64, and not the code that trains: `feeding` (batch and dropout masks, and over a
+run how they are drawn), `forward` (tensors and loss, and those of an evaluation), `update` (the move); `gradients` puts
+the nine gradients into words and looks at the sum over threads.
 """
 
 import numpy as np
@@ -12,10 +12,9 @@ from trainer.core import numerical
 from trainer.core.numerical import Mapper
 from trainer.core.step import Step, masks
 from trainer.core.verdict import Verdict
-from trainer.referee.feeding import check_batch, check_masks
+from trainer.referee.feeding import Spread, check_batch, check_masks
 from trainer.referee.forward import check_forward
 from trainer.referee.gradients import check_derivatives
-from trainer.referee.spread import Spread
 from trainer.referee.update import check_update
 from trainer.text.corpus import Corpus
 

@@ -16,8 +16,8 @@ from trainer.core import checks, loop, model, ops, tolerances
 from trainer.core.step import Step
 from trainer.core.verdict import Verdict
 from trainer.errors import RunFailed
+from trainer.referee.feeding import Spread
 from trainer.referee.gradients import check_sum
-from trainer.referee.spread import Spread
 from trainer.runs import threads
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.metrics import Journal

@@ -15,7 +15,7 @@ from trainer.core.step import Pass, Step
 from trainer.errors import Diverged, Interrupted, RunFailed, quoted
 from trainer.files import held
 from trainer.mistakes import blame
-from trainer.referee.evaluation import check_evaluation
+from trainer.referee.forward import check_evaluation
 from trainer.runs import checkpoint as checkpoints
 from trainer.runs import metrics, summary, threads
 from trainer.runs.folder import create, find
