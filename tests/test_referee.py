@@ -20,7 +20,6 @@ from trainer.core.verdict import Verdict
 from trainer.referee import feeding
 from trainer.referee.feeding import NEVER, Spread, by_chance
 from trainer.referee.forward import check_evaluation, check_forward
-from trainer.referee.gradients import check_derivatives
 from trainer.referee.update import against, check_update, remembered, scheduled_rate
 from trainer.runs import threads
 from trainer.text.batches import batches, draw_mask
@@ -199,10 +198,10 @@ def test_a_count_is_as_far_off_as_it_is_surprising_at_most_that_often(n: int, q:
     chances = [math.comb(n, k) * q**k * (1 - q) ** (n - k) for k in range(n + 1)]
     for k in range(n + 1):
         tail = math.fsum(chances[k:]) if k >= n * q else math.fsum(chances[: k + 1])
-        assert tail <= math.exp(-by_chance("x", "y", k, n, q).error) * (1 + 1e-9)
-    assert by_chance("x", "y", n * q, n, q).error == pytest.approx(0, abs=1e-12)
-    assert [by_chance("x", "y", found, 1, 1 - found).error for found in (0.0, 1.0)] == [math.inf, math.inf]
-    assert by_chance("x", "y", n, n, q, 5).tolerance == math.log(2 * NEVER * 5)
+        assert tail <= math.exp(-by_chance("x", "y", "", k, n, q).error) * (1 + 1e-9)
+    assert by_chance("x", "y", "", n * q, n, q).error == pytest.approx(0, abs=1e-12)
+    assert [by_chance("x", "y", "", found, 1, 1 - found).error for found in (0.0, 1.0)] == [math.inf, math.inf]
+    assert by_chance("x", "y", "", n, n, q, 5).tolerance == math.log(2 * NEVER * 5)
 
 
 @pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(4, 70))])
@@ -269,7 +268,7 @@ def test_nothing_is_judged_where_the_type_cannot_hold_the_numbers() -> None:
 
 def gradient_verdicts(step: Step, config: Config) -> list[Verdict]:
     at = numerical.point(step.before, step.batch)
-    return check_derivatives(step, at, config, np.random.default_rng(0), map)
+    return referee.check_derivatives(step, at, config, np.random.default_rng(0), map)
 
 
 def test_the_sum_over_the_threads_is_computed_again() -> None:

@@ -44,7 +44,7 @@ def check_entries(at: Point, name: str, by_hand: Array, expected: Array, tol: To
         allowed[unread(at)] = 0
     if not math.isfinite(tol.atol[name]):  # the numbers are too large to say how they round: training diverges
         allowed[...] = np.inf
-    return compare("gradient", by_hand, expected, allowed, of=name)
+    return compare("gradient", by_hand, expected, allowed, name)
 
 
 def check_slope(
@@ -60,8 +60,8 @@ def check_slope(
     direction = rng.uniform(-1, 1, hand.shape)
     direction /= np.linalg.norm(direction)
     expected = numerical.slope(at, name, direction, method, tol.eps[name])
-    allowed = tol.atol[name] + tol.rtol[name] * float(np.linalg.norm(hand)) / math.sqrt(hand.size)
-    return compare("gradient", np.vdot(hand, direction), expected, allowed, of=name)
+    allowed = tol.atol[name] + tol.rtol[name] * np.linalg.norm(hand) / math.sqrt(hand.size)
+    return compare("gradient", np.vdot(hand, direction), expected, allowed, name)
 
 
 def unread(at: Point) -> Array:
@@ -108,7 +108,7 @@ def descent(at: Point, g: Parameters, tol: Tolerances) -> Verdict:
 def sum_to_zero(dlogits: Array) -> Verdict:
     """Each row of p - y sums to zero: probabilities sum to one, and so does y: (B, V)."""
     (B, V), u = dlogits.shape, float(np.finfo(dlogits.dtype).eps)
-    sums = dlogits.sum(axis=1).astype(np.float64)  # (B,)
+    sums = dlogits.sum(axis=1)  # (B,)
     # A row's numbers add up to 2 / B in size; V additions, and four roundings of each p.
     return compare("sum_to_zero", sums, np.zeros(B), 2 * u * (V + 4) / B)
 

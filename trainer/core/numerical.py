@@ -35,8 +35,7 @@ class Point(NamedTuple):
 
     def tensor(self, name: str) -> Array:
         """One of the nine tensors that have a gradient."""
-        value: Array = getattr(self.a if name in INNER else self.p, name)
-        return value
+        return np.asarray(getattr(self.a if name in INNER else self.p, name))
 
 
 def point(p: Parameters, batch: Batch) -> Point:
@@ -82,12 +81,11 @@ def slope(at: Point, name: str, direction: Array, method: str, eps: float) -> fl
     return float(quotient(method, eps, loss))
 
 
-# Every entry. What a `Losses` gives here: a loss for each number (n,), or where a number reaches many examples, for
-# each example and number (B, n).
+# Every entry. What a `Losses` gives here: a loss for each entry of a column (B,); for each example and number (B, n).
 
 
 def nudged_column(at: Point, name: str, j: int, nudge: Nudge) -> Array:
-    """A column of an activation, whose n = B entries reach an example each: (n,)."""
+    """A column of an activation, whose entries reach an example each: (B,)."""
     column = at.tensor(name)[:, j] + nudge  # (B,)
     if name == "z":  # the other units need no second tanh
         mask = None if at.batch.h_mask is None else at.batch.h_mask[:, j]
@@ -99,10 +97,8 @@ def nudged_column(at: Point, name: str, j: int, nudge: Nudge) -> Array:
 
 def nudged_unit(x: Array, W: Array, b: Array, unit: int, rows: Array, nudge: Nudge) -> Array:
     """What a unit puts out for a nudge of each of n of its weights, or of row I, its bias: x (B, I) -> (B, n)."""
-    weights = np.append(W[:, unit], b[unit])  # (I + 1,)
-    nudged = np.repeat(weights[:, None], len(rows), axis=1)  # (I + 1, n): a column for each nudge
-    nudged = nudged.astype(np.result_type(nudge, np.float64))
-    nudged[rows, np.arange(len(rows))] += nudge
+    weights = np.append(W[:, unit], b[unit])[:, None]  # (I + 1, 1)
+    nudged = weights + nudge * (np.arange(len(weights))[:, None] == rows)  # (I + 1, n): a column for each nudge
     return ops.affine(x, nudged[:-1], nudged[-1])
 
 
@@ -144,16 +140,16 @@ def gradients(at: Point, method: str, eps: dict[str, float], mapper: Mapper = ma
     `eps` is how far a tensor's entries are nudged. `mapper` makes the passes: `map`, or that of a pool.
     """
 
-    def derivative(nudged: Nudged, eps: float) -> tuple[Any, Array]:
+    def derivative(name: str, nudged: Nudged) -> tuple[Any, Array]:
         index, losses = nudged
-        each = quotient(method, eps, losses)  # (n,) or (B, n)
-        return index, each.sum(axis=0) if each.ndim == 2 else each
+        each = quotient(method, eps[name], losses)
+        return index, each if name in INNER else each.sum(axis=0)
 
     result = {}
     for name in ORDER:
         result[name] = np.zeros(at.tensor(name).shape)  # rows of C that the batch does not read stay zero
         rows = np.atleast_2d(result[name])  # the same numbers: a bias is one row
-        for index, each in mapper(partial(derivative, eps=eps[name]), nudges(at, name)):
+        for index, each in mapper(partial(derivative, name), nudges(at, name)):
             rows[index] = each / len(at.batch.targets)  # of the mean over the batch
     return result
 

@@ -52,8 +52,7 @@ def loosened(bound: Array, right: Array, dtype: npt.DTypeLike) -> Array:
     info = np.finfo(dtype)
     largest = 0.99 * float(info.max)
     held = (np.abs(right) < largest) & (bound < largest * float(info.eps))  # on the way there, too; False for nan
-    bound = bound + 16 * float(info.smallest_subnormal)
-    return bound if held.all() else np.where(held, bound, np.inf)
+    return np.where(held, bound + 16 * float(info.smallest_subnormal), np.inf)
 
 
 def magnitudes(at: Point) -> tuple[float, dict[str, float], dict[str, float], float]:
@@ -78,8 +77,7 @@ def magnitudes(at: Point) -> tuple[float, dict[str, float], dict[str, float], fl
 def longest(rows: Array) -> float:
     """The norm of the longest row; tiny numbers are scaled first, because their squares would vanish."""
     scale = float(abs(rows).max()) or 1.0
-    scaled = rows / scale
-    return scale * math.sqrt(float(np.vecdot(scaled, scaled).max()))
+    return scale * float(np.linalg.norm(rows / scale, axis=1).max())
 
 
 def kept(mask: Array | None) -> float:
@@ -116,9 +114,9 @@ def tolerances(at: Point, check: Check, dtype: str, slopes: bool = False) -> Tol
         by_hand = max(1.0, chain / math.sqrt(at.tensor(name).size)) / 4 if slopes else chain
         touched = B if slopes or name in NAMES else 1
         rounding = by_hand * u * A * s[name] + quotient
-        rtol[name] = float(by_hand * u * A + chain * bend)
+        rtol[name] = by_hand * u * A + chain * bend
         # Below the smallest normal number digits are lost, whatever the size of the result.
-        atol[name] = float(rounding * math.sqrt(touched) / B + smallest * t[name])
+        atol[name] = rounding * math.sqrt(touched) / B + smallest * t[name]
     return Tolerances(eps, given(check.rtol, rtol), given(check.atol, atol), chain * ROUNDING * A)
 
 

@@ -51,7 +51,7 @@ def check_batch(batch: Batch, corpus: Corpus, seen: "Spread", number: int) -> Ve
     else:
         seen.see_positions(positions)
         first = seen.first_draw(positions, number)
-        if first in (None, number):
+        if first == number:
             return verdict
         verdict.passed, said = False, f"{BATCHES}: its batch is that of step {first}, place by place"
     verdict.words = f"the step was fed something else than the text: {said}"
@@ -75,11 +75,12 @@ def kept_shares(train: Train, sizes: Sizes) -> dict[str, Array]:
 
 def check_masks(batch: Batch, sizes: Sizes, train: Train, seen: "Spread") -> list[Verdict]:
     """The verdicts `dropout`, one for each of emb and h that is dropped or should be: its values and its count."""
-    drawn, verdicts = masks(batch), []
+    drawn, verdicts = masks(batch), list[Verdict]()
     for place, chance in kept_shares(train, sizes).items():
         if place not in drawn and chance.min() == 1:
             continue
         shape, mask = (len(batch.targets), len(chance)), drawn.get(place)
+        wrong = f"the dropout mask of {place} is wrong: {MASKS}"
         if mask is None or mask.shape != shape:
             verdict = compare("dropout", math.inf, 0, 0, place)
             said = f"its shape is {mask.shape}, should be {shape}" if mask is not None else f"{place} is not dropped"
@@ -89,30 +90,33 @@ def check_masks(batch: Batch, sizes: Sizes, train: Train, seen: "Spread") -> lis
             verdict = compare("dropout", mask, right, 2 * machine_epsilon(mask.dtype) * right, place)
             said = f"it holds {verdict.found:.6g}, should be 0 or 1 / (1 - rate) = {verdict.expected:.6g}"
             said += ": what is kept is not scaled" * np.array_equal(mask, kept)
-            if verdict.passed:
-                verdict = by_chance("dropout", place, kept.sum(), kept.size, chance.mean())
-                said = f"{verdict.found:.0f} of {mask.size} entries are kept, {verdict.expected:.0f} expected"
+        if not verdict.passed:
+            verdict.words = f"{wrong}: {said}"
+        else:
+            words = f"{wrong}: entries that are kept"
+            verdict = by_chance("dropout", place, words, kept.sum(), kept.size, chance.mean())
         if verdict.passed:
             seen.see_mask(place, kept, chance)
-        else:
-            verdict.words = f"the dropout mask of {place} is wrong: {MASKS}: {said}"
         verdicts.append(verdict)
     return verdicts
 
 
-def by_chance(name: str, of: str, found: Any, trials: int, chance: Any, looks: int = 1) -> Verdict:
+def by_chance(name: str, of: str, words: str, found: Any, trials: int, chance: Any, looks: int = 1) -> Verdict:
     """The verdict on the most surprising of one or k counts of so many trials, among so many that are looked at.
 
-    Its error is the surprise, in nats.
+    Its error is the surprise, in nats. The words, for a failure, may hold {} for the place of the count.
     """
-    found, chance = np.atleast_1d(found), np.atleast_1d(chance)  # (k,), (k,)
+    found, chance = np.atleast_1d(found, chance)  # (k,), (k,)
     share = found / trials
     with np.errstate(divide="ignore", invalid="ignore"):
         yes = np.where(share > 0, share * np.log(share / chance), 0)
         no = np.where(share < 1, (1 - share) * np.log((1 - share) / (1 - chance)), 0)
-    verdict = compare(name, trials * (yes + no), np.zeros(len(found)), math.log(2 * NEVER * looks), of)
-    k = verdict.worst
+    error = trials * (yes + no)
+    verdict = compare(name, error, 0 * chance, math.log(2 * NEVER * looks), of)
+    k = error.argmax()
     verdict.found, verdict.expected, verdict.count = found[k].item(), trials * chance[k].item(), trials
+    if not verdict.passed:
+        verdict.words = f"{words.format(k)}: {verdict.found} of {trials}, expected {verdict.expected:.1f}"
     return verdict
 
 
@@ -141,15 +145,14 @@ class Spread:
             f"{BATCHES}: places whose target is character {{}}": self.ids[positions],
         }
 
-    def first_draw(self, positions: Array, number: int) -> int | None:
-        """The first step that drew the very same places; None where chance may draw them twice."""
+    def first_draw(self, positions: Array, number: int) -> int:
+        """The first step that drew the very same places; this one, too, where chance may draw them twice."""
         pairs = (len(self.draws) + 1) ** 2
-        if len(positions) * math.log(self.size) < math.log(NEVER * pairs):  # the chance that two agree, as a logarithm
-            return None
-        return self.draws.setdefault(hash(positions.tobytes()), number)
+        agree = len(positions) * math.log(self.size)  # the chance that two do is exp(-agree)
+        return self.draws.setdefault(hash(positions.tobytes()), number) if agree > math.log(NEVER * pairs) else number
 
     def count(self, of: str, words: str, found: Any, trials: int, chance: Any) -> None:
-        """Add to the counts of a kind. The words may hold {}, for the place of the count."""
+        """Add to the counts of a kind."""
         if trials:
             before, earlier, _ = self.counts[of].get(words, (0, 0, 0))
             self.counts[of][words] = before + found, earlier + trials, chance
@@ -162,25 +165,26 @@ class Spread:
         stream = np.append(self.waiting.get("positions", positions[:0]), positions)
         self.waiting["positions"] = stream[len(stream) // 2 * 2 :]
         order = np.sign(stream[1::2] - stream[:-1:2]) + 1  # of pairs of which none shares a place with another
-        words, one = f"{BATCHES}: pairs of places in order {{}} (0 falls, 1 is the same, 2 rises)", 1 / self.size
-        chance = np.array([(1 - one) / 2, one, (1 - one) / 2])
-        self.count("positions", words, np.bincount(order, minlength=3), len(order), chance)
+        words = f"{BATCHES}: pairs of places in order {{}} (0 falls, 1 is the same, 2 rises)"
+        one, other = 1 / self.size, (1 - 1 / self.size) / 2
+        self.count("positions", words, np.bincount(order, minlength=3), len(order), [other, one, other])
 
     def see_mask(self, place: str, kept: Array, chance: Array) -> None:
         """What a mask keeps (B, n), with the chances of its columns (n,): by column, in all, as neighbours do."""
         self.count("masks", f"{MASKS}: kept in column {{}} of {place}", kept.sum(axis=0), len(kept), chance)
-        self.count("masks", f"{MASKS}: kept in {place}", kept.sum(), kept.size, chance.mean())
         before = self.waiting.pop(place, kept[:0])
         if not len(before):  # at every second step, so that no two pairs share a mask
             self.waiting[place] = kept
         p, q, same = chance[:-1:2], chance[1::2], chance**2 + (1 - chance) ** 2
-        for words, alike, expected in (
-            ("next example", kept[:-1:2] == kept[1::2], same),
-            ("next column", kept[:, :-1:2] == kept[:, 1::2], p * q + (1 - p) * (1 - q)),
-            ("mask of an earlier step", before == kept[: len(before)], same),
-        ):
-            if alike.size:
-                self.count("masks", f"{MASKS}: {place} as in the {words}", alike.sum(), alike.size, expected.mean())
+        looks = {
+            f"kept in {place}": (kept, chance),
+            f"{place} as in the next example": (kept[:-1:2] == kept[1::2], same),
+            f"{place} as in the next column": (kept[:, :-1:2] == kept[:, 1::2], p * q + (1 - p) * (1 - q)),
+            f"{place} as in the mask of an earlier step": (before == kept[: len(before)], same),
+        }
+        for words, (holds, expected) in looks.items():
+            if holds.size:
+                self.count("masks", f"{MASKS}: {words}", holds.sum(), holds.size, expected.mean())
 
     def verdicts(self) -> list[Verdict]:
         """The verdicts `spread`, on the most surprising of all counts, after 1, 2, 4, 8 ... steps; else none."""
@@ -189,10 +193,7 @@ class Spread:
         for of, counts in self.counts.items():
             if counts and self.steps & (self.steps - 1) == 0:
                 looks = sum(np.size(chance) for _, _, chance in counts.values())
-                verdicts = {words: by_chance("spread", of, *count, looks) for words, count in counts.items()}
-                words, worst = max(verdicts.items(), key=lambda item: item[1].error)
-                if not worst.passed:
-                    said = f"{words.format(*worst.worst or ())}: {worst.found:.0f} of {worst.count}"
-                    worst.words = f"{of} are not drawn as chance does: {said}, expected {worst.expected:.1f}"
-                found.append(worst)
+                wrong = f"{of} are not drawn as chance does"
+                verdicts = [by_chance("spread", of, f"{wrong}: {words}", *counts[words], looks) for words in counts]
+                found.append(max(verdicts, key=lambda verdict: verdict.error))
         return found

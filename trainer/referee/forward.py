@@ -64,11 +64,11 @@ def bounds(p: Parameters, x: Mapping[str, Array], u: float) -> dict[str, Array]:
 def check_forward(step: Step) -> list[Verdict]:
     """The verdicts `forward` of a step: emb, z, h, logits, loss, the last with the mean that is shown."""
     p, batch, dtype = step.before, step.batch, step.before.flat.dtype
-    found = {name: step.forward[name].astype(np.float64) for name in ("emb", "z", "h", "logits")}
+    found = {name: value.astype(np.float64) for name, value in step.forward.items()}
     right = in_float64(p, batch, found)
     bound = bounds(p, right, machine_epsilon(dtype))
     found["loss"] = np.append(ops.cross_entropy(step.forward["logits"], batch.targets), step.loss)  # (B + 1,)
-    verdicts = [compare("forward", found[of], right[of], loosened(bound[of], right[of], dtype), of) for of in found]
+    verdicts = [compare("forward", found[of], right[of], loosened(bound[of], right[of], dtype), of) for of in right]
     for verdict in verdicts:
         if not verdict.passed:
             verdict.words = told(verdict, step, found, right)
@@ -128,14 +128,14 @@ def check_evaluation(
     bound = loosened(np.asarray(chain * machine_epsilon(dtype) * A), right, dtype)
     done = instead(found, right, [], rounding(dtype), sizes={"B": 1, **p.sizes._asdict()})
     mean = losses.mean(dtype=np.float64)
-    looks: list[tuple[str, Any, Any, Any]] = [  # each trusts those before it
-        (f"evaluate in session.py, distinct places of the split ({splits_of(corpus, positions)})", distinct, n, 0),
-        ("losses in threads.py, losses of its places", losses.size, n, 0),
-        (f"losses in threads.py, {done or 'is dropout on, or are other parameters taken?'}", found, right, bound),
-        (f"evaluate in session.py, the mean of {n} losses", shown, mean, 1e-9 * (1 + abs(mean))),
-    ]
-    for where, number, expected, tolerance in looks:
-        verdict = compare("evaluation", number, expected, tolerance, split)
+    looks: dict[str, tuple[Any, Any, Any]] = {  # each trusts those before it
+        f"evaluate in session.py, distinct places of the split ({splits_of(corpus, positions)})": (distinct, n, 0),
+        "losses in threads.py, losses of its places": (losses.size, n, 0),
+        f"losses in threads.py, {done or 'is dropout on, or are other parameters taken?'}": (found, right, bound),
+        f"evaluate in session.py, the mean of {n} losses": (shown, mean, 1e-9 * (1 + abs(mean))),
+    }
+    for where, numbers in looks.items():
+        verdict = compare("evaluation", *numbers, split)
         if not verdict.passed:
             said = f"look at {where}: {verdict.found:.8g}, should be {verdict.expected:.8g}"
             verdict.words = f"evaluation of the {split} split is wrong: {said}"

@@ -22,7 +22,6 @@ from trainer.core.verdict import Verdict, compare
 from trainer.mistakes.diagnosis import instead, multiple, rounding, times
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
-WRONG = "the update is wrong: look at"
 
 
 def scheduled_rate(train: Train, number: int) -> float:
@@ -99,7 +98,7 @@ def check_update(step: Step, at: Point, train: Train) -> Verdict:
     lost = 8 * ROUNDING * train.learning_rate  # by cos, near the end of its half wave
     verdict = compare("update", step.rate, own, lost, "learning_rate")
     if not verdict.passed:
-        verdict.words = f"{WRONG} learning_rate in optim.py: {step.rate:.6g}, should be {own:.6g}"
+        verdict.words = f"the update is wrong: look at learning_rate in optim.py: {step.rate:.6g}, should be {own:.6g}"
         return verdict
     for move in moves(step, train):
         bound = loosened(move.bound, move.right, dtype)
@@ -111,10 +110,11 @@ def check_update(step: Step, at: Point, train: Train) -> Verdict:
             done = what_moved(move, Parameters(sizes, ~(np.abs(move.found - move.right) <= bound)), rounding(dtype))
             rule = "adam" if train.optimizer == "adamw" else "momentum" if train.momentum else "sgd"
             place = f"{'update' if 'weight decay' in done else rule} in optim.py"
+            what = f"{move.name} is wrong: {done}" if move.name else done
             worst = f"worst at {name}{verdict.worst}: moved by {verdict.found:.6e}, should be {verdict.expected:.6e}"
-            verdict.words = f"{WRONG} {place}: {move.name and f'{move.name} is wrong: '}{done}; {worst}"
+            verdict.words = f"the update is wrong: look at {place}: {what}; {worst}"
             return verdict
-    old, new = float(rest(at, "logits", at.a.logits).mean()), float(loss_at(at, step.after.flat.astype(np.float64)))
+    old, new = rest(at, "logits", at.a.logits).mean(), loss_at(at, step.after.flat.astype(np.float64))
     if new > old:
         verdict.words = f"the update went uphill, {old:.4f} -> {new:.4f}: is the learning rate too high?"
     return verdict

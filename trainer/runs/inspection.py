@@ -17,7 +17,6 @@ from trainer.core.step import Step
 from trainer.core.verdict import Verdict
 from trainer.errors import RunFailed
 from trainer.referee.feeding import Spread
-from trainer.referee.gradients import check_sum
 from trainer.runs import threads
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.metrics import Journal
@@ -69,7 +68,7 @@ class Inspector:
                 cheaper = "a larger check.every or check.coordinates=directions"
                 self.journal.say(f"checks take about {seconds:.2g} s a step, {whole} for this run; cheaper: {cheaper}")
         elif math.isfinite(step.loss):  # else training diverges
-            verdicts.append(check_sum(step))
+            verdicts.append(referee.check_sum(step))
         self.judge(verdicts, number)
 
     def judge(self, verdicts: Sequence[Verdict], step: int) -> None:
