@@ -212,8 +212,8 @@ def test_chance_is_called_chance(seed: int) -> None:
     corpus = some_corpus(V, 1, bool(rng.integers(2)), "noise", rng)
     rates = rng.choice([0.0, 1 / 1024, 0.25, 0.99609375], n)  # of 16 bits
     seen = Spread(corpus)
-    for _ in range(320):
-        seen.see_positions(rng.integers(*corpus.splits["train"], B))
+    for number in range(320):
+        seen.see_positions(rng.integers(*corpus.splits["train"], B), number)
         seen.see_mask("h", draw_mask(rates, (B, n), "float32", rng) != 0, 1 - rates)
         assert all(verdict.passed for verdict in seen.verdicts())
 
@@ -223,7 +223,7 @@ def test_a_line_that_stands_in_two_splits_is_found() -> None:
     characters = "\nab\nc\nab\nd\n"
     corpus = Corpus(ids, "", True, {"train": (1, 6), "val": (6, 9), "test": (9, 11)}, "", characters)
     seen = Spread(corpus)
-    seen.see_positions(np.array([1, 2]))
+    seen.see_positions(np.array([1, 2]), 0)
     (verdict,) = seen.verdicts()
     assert (verdict.name, verdict.of, verdict.passed, verdict.found) == ("spread", "positions", False, 1)
     assert "lines of other splits stand in training" in str(verdict.words)

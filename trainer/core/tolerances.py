@@ -70,7 +70,7 @@ def magnitudes(at: Point) -> tuple[float, dict[str, float], dict[str, float], fl
     s["C"] = s["emb"] * kept_emb * K
     of_z = {"emb": out_of_emb, "W1": largest_emb, "C": out_of_emb * kept_emb * K}
     t = {name: max(1.0, s[name], of_z.get(name, 0.0)) for name in ORDER}
-    s["W2"] += kept_h * into_z / A
+    s["W2"] += kept_h * into_z / A  # h itself is rounded
     return A, s, t, max(8.0, math.sqrt(max(V, len(p.W1), H, B)))
 
 

@@ -27,8 +27,8 @@ def examples_at(corpus: Corpus, positions: Array, K: int) -> Array:
     """The K ids before each place, and the id there, (n,) -> (n, K + 1); before a line of a list is boundary."""
     ids = corpus.ids.take(positions[:, None] + np.arange(-K, 1), mode="clip").astype(np.intp)
     if corpus.lines:
-        ends_behind = np.cumsum(ids[:, -2::-1] == 0, axis=1)[:, ::-1]  # (n, K): ends of lines from here to the target
-        ids[:, :K][ends_behind > 0] = 0
+        nearest_first = np.minimum.accumulate(ids[:, -2::-1], axis=1)  # (n, K): 0 from the end of a line on
+        ids[:, :K][nearest_first[:, ::-1] == 0] = 0
     return ids
 
 
@@ -49,8 +49,7 @@ def check_batch(batch: Batch, corpus: Corpus, seen: "Spread", number: int) -> Ve
         should = f"the text {text[b, :K].tolist()} and {text[b, K]} at place {positions[b]}"
         said = f"{function}: example {b} has {made}, {should}"
     else:
-        seen.see_positions(positions)
-        first = seen.first_draw(positions, number)
+        first = seen.see_positions(positions, number)
         if first == number:
             return verdict
         verdict.passed, said = False, f"{BATCHES}: its batch is that of step {first}, place by place"
@@ -60,8 +59,8 @@ def check_batch(batch: Batch, corpus: Corpus, seen: "Spread", number: int) -> Ve
 
 def splits_of(corpus: Corpus, positions: Array) -> str:
     """How many places lie in each split, in words."""
-    inside = {name: (positions >= start) & (positions < end) for name, (start, end) in corpus.splits.items()}
-    return ", ".join(f"{places.sum()} are of {name}" for name, places in inside.items())
+    splits = corpus.splits.items()
+    return ", ".join(f"{np.sum((start <= positions) & (positions < end))} are of {of}" for of, (start, end) in splits)
 
 
 def kept_shares(train: Train, sizes: Sizes) -> dict[str, Array]:
@@ -145,20 +144,14 @@ class Spread:
             f"{BATCHES}: places whose target is character {{}}": self.ids[positions],
         }
 
-    def first_draw(self, positions: Array, number: int) -> int:
-        """The first step that drew the very same places; this one, too, where chance may draw them twice."""
-        pairs = (len(self.draws) + 1) ** 2
-        agree = len(positions) * math.log(self.size)  # the chance that two do is exp(-agree)
-        return self.draws.setdefault(hash(positions.tobytes()), number) if agree > math.log(NEVER * pairs) else number
-
     def count(self, of: str, words: str, found: Any, trials: int, chance: Any) -> None:
         """Add to the counts of a kind."""
         if trials:
             before, earlier, _ = self.counts[of].get(words, (0, 0, 0))
             self.counts[of][words] = before + found, earlier + trials, chance
 
-    def see_positions(self, positions: Array) -> None:
-        """The places of a step: their kinds, and the order of two."""
+    def see_positions(self, positions: Array, number: int) -> int:
+        """The places of a step: their kinds, and the order of two. Gives the first step that drew the very same."""
         for words, kinds in self.kinds(positions).items():
             chance = self.shares[words]
             self.count("positions", words, np.bincount(kinds, minlength=len(chance)), len(kinds), chance)
@@ -168,6 +161,10 @@ class Spread:
         words = f"{BATCHES}: pairs of places in order {{}} (0 falls, 1 is the same, 2 rises)"
         one, other = 1 / self.size, (1 - 1 / self.size) / 2
         self.count("positions", words, np.bincount(order, minlength=3), len(order), [other, one, other])
+        agree = len(positions) * math.log(self.size)  # by chance two batches do with exp(-agree)
+        if agree < math.log(NEVER * (len(self.draws) + 1) ** 2):
+            return number
+        return self.draws.setdefault(hash(positions.tobytes()), number)
 
     def see_mask(self, place: str, kept: Array, chance: Array) -> None:
         """What a mask keeps (B, n), with the chances of its columns (n,): by column, in all, as neighbours do."""
