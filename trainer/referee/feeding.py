@@ -92,8 +92,8 @@ def check_masks(batch: Batch, sizes: Sizes, train: Train, seen: "Spread") -> lis
         if not verdict.passed:
             verdict.words = f"{wrong}: {said}"
         else:
-            words = f"{wrong}: entries that are kept"
-            verdict = by_chance("dropout", place, words, kept.sum(), kept.size, chance.mean())
+            said = f"{wrong}: entries that are kept"
+            verdict = by_chance("dropout", place, said, kept.sum(), kept.size, chance.mean())
         if verdict.passed:
             seen.see_mask(place, kept, chance)
         verdicts.append(verdict)

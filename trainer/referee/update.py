@@ -78,14 +78,14 @@ def moves(step: Step, train: Train) -> Iterator[Move]:
     spared = Parameters(p.sizes, whole.copy())
     spared.b1[...], spared.b2[...] = 0, 0
     decay = spared.flat
-    instead_of_sum = {
+    wrong_sums = {
         "the move went with the gradient, uphill": decay - along,
         "the gradient stands where what the rule remembers belongs": decay + g,
         "weight decay is missing": along,
         "weight decay reaches the biases too": whole + along,
         "there is no bias correction": decay + against(g, state, math.inf),
     }
-    slips = {words: -rate * made for words, made in instead_of_sum.items()}
+    slips = {words: -rate * made for words, made in wrong_sums.items()}
     # The decay's factor, its product and the last difference round by the size of p, and a decay above 1 may lengthen
     # it; the rest, at most eight times, by the size of the move.
     bound = 4 * u * (1 + rate * train.weight_decay) * np.abs(before) + 8 * u * rate * np.abs(along)
