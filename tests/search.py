@@ -10,7 +10,7 @@ from trainer import referee
 from trainer.config import Config, read
 from trainer.core import loop, model, optim
 from trainer.core.model import Parameters, Sizes
-from trainer.referee.spread import Spread
+from trainer.referee.feeding import Spread
 from trainer.runs import threads
 from trainer.text.batches import batches
 from trainer.text.corpus import Corpus

@@ -177,18 +177,18 @@ def test_tolerances_that_are_given_hold(key: str, value: float) -> None:
 
 def test_descent_is_right_for_the_gradient_and_wrong_for_another() -> None:
     s = scene(*SHAPES[2])
-    tol, g = tolerances(s.at, s.check, "float64"), checks.as_vector(s.p.sizes, s.hand)
-    verdict = checks.descent(s.at, g, tol)
+    tol, g = tolerances(s.at, s.check, "float64"), checks.as_parameters(s.p.sizes, s.hand).flat
+    fall = lambda factor: checks.descent(s.at, Parameters(s.p.sizes, factor * g), tol)
+    verdict, nothing = fall(1), fall(0)
     lower = Parameters(s.p.sizes, s.p.flat - verdict.expected / (g @ g) * g)
     before, after = (plain_model.loss(plain_model.inputs(p, s.batch), s.batch) for p in (s.p, lower))
     assert verdict.passed
     assert verdict.found == pytest.approx(before - after, abs=1e-14)  # two roundings
     assert verdict.found == pytest.approx(verdict.expected, rel=0.05)
     for factor in (2.0, -1.0):  # the loss falls by slope * step: a gradient twice too long promises twice too much
-        wrong = checks.descent(s.at, factor * g, tol)
+        wrong = fall(factor)
         assert not wrong.passed
         assert wrong.found / wrong.expected == pytest.approx(1 / factor, abs=0.01)
-    nothing = checks.descent(s.at, 0 * g, tol)
     assert (nothing.passed, nothing.found, nothing.expected) == (True, 0.0, 0.0)
 
 

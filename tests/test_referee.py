@@ -18,10 +18,8 @@ from trainer.core.ops import Array
 from trainer.core.step import Step
 from trainer.core.verdict import Verdict
 from trainer.referee import feeding
-from trainer.referee.evaluation import check_evaluation
-from trainer.referee.forward import check_forward
-from trainer.referee.gradients import check_derivatives
-from trainer.referee.spread import NEVER, Spread, by_chance, surprise
+from trainer.referee.feeding import NEVER, Spread, by_chance
+from trainer.referee.forward import check_evaluation, check_forward
 from trainer.referee.update import against, check_update, remembered, scheduled_rate
 from trainer.runs import threads
 from trainer.text.batches import batches, draw_mask
@@ -200,11 +198,10 @@ def test_a_count_is_as_far_off_as_it_is_surprising_at_most_that_often(n: int, q:
     chances = [math.comb(n, k) * q**k * (1 - q) ** (n - k) for k in range(n + 1)]
     for k in range(n + 1):
         tail = math.fsum(chances[k:]) if k >= n * q else math.fsum(chances[: k + 1])
-        (nats,) = surprise(np.array([float(k)]), n, np.array([q]))
-        assert tail <= math.exp(-nats) * (1 + 1e-9)
-    assert surprise(np.array([n * q]), n, np.array([q])) == pytest.approx([0], abs=1e-12)
-    assert surprise(np.array([1.0, 0.0]), 1, np.array([0.0, 1.0])).tolist() == [math.inf, math.inf]
-    assert by_chance("x", "y", np.array([n]), n, np.array([q]), 5).tolerance == math.log(2 * NEVER * 5)
+        assert tail <= math.exp(-by_chance("x", "y", "", k, n, q).error) * (1 + 1e-9)
+    assert by_chance("x", "y", "", n * q, n, q).error == pytest.approx(0, abs=1e-12)
+    assert [by_chance("x", "y", "", found, 1, 1 - found).error for found in (0.0, 1.0)] == [math.inf, math.inf]
+    assert by_chance("x", "y", "", n, n, q, 5).tolerance == math.log(2 * NEVER * 5)
 
 
 @pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(4, 70))])
@@ -215,17 +212,18 @@ def test_chance_is_called_chance(seed: int) -> None:
     corpus = some_corpus(V, 1, bool(rng.integers(2)), "noise", rng)
     rates = rng.choice([0.0, 1 / 1024, 0.25, 0.99609375], n)  # of 16 bits
     seen = Spread(corpus)
-    for _ in range(320):
-        seen.see_positions(rng.integers(*corpus.splits["train"], B))
+    for number in range(320):
+        seen.see_positions(rng.integers(*corpus.splits["train"], B), number)
         seen.see_mask("h", draw_mask(rates, (B, n), "float32", rng) != 0, 1 - rates)
         assert all(verdict.passed for verdict in seen.verdicts())
 
 
 def test_a_line_that_stands_in_two_splits_is_found() -> None:
     ids = np.array([0, 1, 2, 0, 3, 0, 1, 2, 0, 4, 0])
-    corpus = Corpus(ids, "", True, {"train": (1, 6), "val": (6, 9), "test": (9, 11)}, "")
+    splits = {"train": (1, 6), "val": (6, 9), "test": (9, 11)}
+    corpus = Corpus(ids, "", True, splits, "", "\nab\nc\nab\nd\n")
     seen = Spread(corpus)
-    seen.see_positions(np.array([1, 2]))
+    seen.see_positions(np.array([1, 2]), 0)
     (verdict,) = seen.verdicts()
     assert (verdict.name, verdict.of, verdict.passed, verdict.found) == ("spread", "positions", False, 1)
     assert "lines of other splits stand in training" in str(verdict.words)
@@ -250,6 +248,9 @@ def test_each_tensor_of_the_forward_pass_is_held_against_its_definition(dtype: s
         assert (first.of, first.worst) == (name, [int(i) for i in place])
         assert f"{name} is wrong" in str(first.words)
         value[place] = kept
+    step.loss *= 1 + 200 * np.finfo(dtype).eps  # the mean that is shown
+    last = check_forward(step)[-1]
+    assert (last.passed, last.of, last.worst) == (False, "loss", [8])
 
 
 def test_nothing_is_judged_where_the_type_cannot_hold_the_numbers() -> None:
@@ -267,7 +268,7 @@ def test_nothing_is_judged_where_the_type_cannot_hold_the_numbers() -> None:
 
 def gradient_verdicts(step: Step, config: Config) -> list[Verdict]:
     at = numerical.point(step.before, step.batch)
-    return check_derivatives(step, at, config, np.random.default_rng(0), map)
+    return referee.check_derivatives(step, at, config, np.random.default_rng(0), map)
 
 
 def test_the_sum_over_the_threads_is_computed_again() -> None:

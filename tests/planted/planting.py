@@ -20,8 +20,7 @@ from trainer.config import read as read_config
 from trainer.core.model import Sizes
 from trainer.core.verdict import Verdict
 from trainer.errors import RunFailed
-from trainer.referee.feeding import check_batch, check_masks
-from trainer.referee.spread import Spread
+from trainer.referee.feeding import Spread, check_batch, check_masks
 from trainer.runs import session, threads
 from trainer.text import batches
 from trainer.text.corpus import Corpus, load

@@ -4,15 +4,14 @@ How close two gradients have to be is worked out in tolerances.py; what a failur
 """
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
 from trainer.config import Check
 from trainer.core import model, numerical
 from trainer.core.links import ORDER
-from trainer.core.model import NAMES, Sizes
-from trainer.core.numerical import Mapper, Point, loss_at
+from trainer.core.model import NAMES, Parameters, Sizes
+from trainer.core.numerical import Mapper, Point, loss_at, rest
 from trainer.core.ops import Array
 from trainer.core.tolerances import Tolerances, tolerances
 from trainer.core.verdict import Verdict, compare
@@ -25,7 +24,7 @@ def check_gradients(
 
     Where slopes along directions are asked for and one of them is wrong, every entry is looked at.
     """
-    g = as_vector(at.p.sizes, by_hand)
+    g = as_parameters(at.p.sizes, by_hand)
     # Rows of C that the batch does not read are zero exactly, which no slope would show.
     if check.coordinates == "directions" and not by_hand["C"][unread(at)].any():
         tol = tolerances(at, check, dtype, slopes=True)
@@ -39,14 +38,13 @@ def check_gradients(
 
 def check_entries(at: Point, name: str, by_hand: Array, expected: Array, tol: Tolerances) -> Verdict:
     """One tensor, entry by entry. The rows of C whose character no context holds are zero, exactly."""
-    hand = by_hand.astype(np.float64)
     size = np.where(np.isfinite(expected), abs(expected), 0)
     allowed = tol.atol[name] + tol.rtol[name] * size
     if name == "C":
         allowed[unread(at)] = 0
     if not math.isfinite(tol.atol[name]):  # the numbers are too large to say how they round: training diverges
         allowed[...] = np.inf
-    return compare("gradient", hand, expected, allowed, of=name)
+    return compare("gradient", by_hand, expected, allowed, name)
 
 
 def check_slope(
@@ -62,8 +60,8 @@ def check_slope(
     direction = rng.uniform(-1, 1, hand.shape)
     direction /= np.linalg.norm(direction)
     expected = numerical.slope(at, name, direction, method, tol.eps[name])
-    allowed = tol.atol[name] + tol.rtol[name] * float(np.linalg.norm(hand)) / math.sqrt(hand.size)
-    return compare("gradient", np.vdot(hand, direction), expected, allowed, of=name)
+    allowed = tol.atol[name] + tol.rtol[name] * np.linalg.norm(hand) / math.sqrt(hand.size)
+    return compare("gradient", np.vdot(hand, direction), expected, allowed, name)
 
 
 def unread(at: Point) -> Array:
@@ -73,15 +71,15 @@ def unread(at: Point) -> Array:
     return missing
 
 
-def as_vector(sizes: Sizes, arrays: dict[str, Array]) -> Array:
-    """An array for each parameter as one vector, in float64."""
-    vector = model.zeros(sizes, np.float64)
+def as_parameters(sizes: Sizes, arrays: dict[str, Array]) -> Parameters:
+    """An array for each parameter, put together in float64."""
+    p = model.zeros(sizes, np.float64)
     for name in NAMES:
-        getattr(vector, name)[...] = arrays[name]
-    return vector.flat
+        getattr(p, name)[...] = arrays[name]
+    return p
 
 
-def descent(at: Point, g: Array, tol: Tolerances) -> Verdict:
+def descent(at: Point, g: Parameters, tol: Tolerances) -> Verdict:
     """A step against the gradient, small enough that first order holds, lowers the loss as predicted.
 
     Where a fall by d is predicted and the curvature is b, the step lowers the loss by d - b, and the same step back
@@ -89,26 +87,28 @@ def descent(at: Point, g: Array, tol: Tolerances) -> Verdict:
     from d by 5 %, and by what errors within the tolerances do to the slope. Shorter and shorter steps are tried until
     one is as predicted. Where none counts, as close to a minimum, there is nothing to predict.
     """
-    square, loss = float(g @ g), float(loss_at(at, at.p.flat))
-    allowed = {name: np.full(shape, tol.atol[name]) for name, shape in at.p.sizes.shapes().items()}
-    doubt = float(abs(g) @ as_vector(at.p.sizes, allowed)) / (square or 1) + max(tol.rtol.values())
+    square, loss = float(g.flat @ g.flat), float(rest(at, "logits", at.a.logits).mean())
+    off = sum(tol.atol[name] * float(abs(getattr(g, name)).sum()) for name in NAMES)
+    doubt = off / (square or 1) + max(tol.rtol.values())
     found = predicted = bound = 0.0
     if square > 0 and doubt <= 1:  # not so where one of them is nan
         for fall in (10.0 ** np.arange(-2, -10, -1) * max(loss, 100 * tol.loss)).tolist():
-            move = fall / square * g
+            move = fall / square * g.flat
             lower, higher = float(loss_at(at, at.p.flat - move)), float(loss_at(at, at.p.flat + move))
             bent = abs(higher + lower - 2 * loss) / 2
             if bent + tol.loss <= 0.02 * fall:
                 found, predicted, bound = loss - lower, fall, (0.05 + doubt) * fall
                 if abs(found - predicted) <= bound:
                     break
-    return replace(compare("descent", found, predicted, bound), count=int(predicted > 0))
+    verdict = compare("descent", found, predicted, bound)
+    verdict.count = int(predicted > 0)
+    return verdict
 
 
 def sum_to_zero(dlogits: Array) -> Verdict:
     """Each row of p - y sums to zero: probabilities sum to one, and so does y: (B, V)."""
     (B, V), u = dlogits.shape, float(np.finfo(dlogits.dtype).eps)
-    sums = dlogits.sum(axis=1).astype(np.float64)  # (B,)
+    sums = dlogits.sum(axis=1)  # (B,)
     # A row's numbers add up to 2 / B in size; V additions, and four roundings of each p.
     return compare("sum_to_zero", sums, np.zeros(B), 2 * u * (V + 4) / B)
 

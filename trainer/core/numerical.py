@@ -23,7 +23,7 @@ LARGEST_PASS = 1 << 18  # numbers in its largest array
 Nudge = float | complex  # how far a number is moved
 Losses = Callable[[Nudge], Array]  # the losses as if each of n numbers were nudged alone
 Nudged = tuple[tuple[Any, ...], Losses]  # the index of the numbers in their tensor, and their losses
-Mapper = Callable[..., Iterable[Array]]  # map, or what else calls a function with each of many arguments
+Mapper = Callable[..., Iterable[Any]]  # map, or what else calls a function with each of many arguments
 
 
 class Point(NamedTuple):
@@ -35,16 +35,13 @@ class Point(NamedTuple):
 
     def tensor(self, name: str) -> Array:
         """One of the nine tensors that have a gradient."""
-        value: Array = getattr(self.a if name in INNER else self.p, name)
-        return value
+        return np.asarray(getattr(self.a if name in INNER else self.p, name))
 
 
 def point(p: Parameters, batch: Batch) -> Point:
     """The forward pass of a step in float64, with the same batch and the same dropout masks."""
     p64 = Parameters(p.sizes, p.flat.astype(np.float64))
-    emb_mask, h_mask = (None if mask is None else mask.astype(np.float64) for mask in (batch.emb_mask, batch.h_mask))
-    batch64 = batch._replace(emb_mask=emb_mask, h_mask=h_mask)
-    return Point(p64, batch64, model.forward(p64, batch64))
+    return Point(p64, batch, model.forward(p64, batch))
 
 
 def loss_at(at: Point, flat: Array) -> Any:
@@ -54,14 +51,17 @@ def loss_at(at: Point, flat: Array) -> Any:
 
 
 def rest(at: Point, name: str, value: Array) -> Array:
-    """The rest of the forward pass, from another value of emb, z, h or logits to each example's loss: (B,)."""
-    if name == "emb":
-        name, value = "z", ops.affine(value, at.p.W1, at.p.b1)
+    """The rest of the forward pass, from another value of one of the nine tensors to each example's loss: (B,)."""
+    x = {each: at.tensor(each) for each in ORDER} | {name: value}
+    if name == "C":
+        name, x["emb"] = "emb", model.embed(x["C"], at.batch)
+    if name in ("emb", "W1", "b1"):
+        name, x["z"] = "z", ops.affine(x["emb"], x["W1"], x["b1"])
     if name == "z":
-        name, value = "h", ops.dropout(ops.tanh(value), at.batch.h_mask)
-    if name == "h":
-        name, value = "logits", ops.affine(value, at.p.W2, at.p.b2)
-    return ops.cross_entropy(value, at.batch.targets)
+        name, x["h"] = "h", ops.dropout(ops.tanh(x["z"]), at.batch.h_mask)
+    if name in ("h", "W2", "b2"):
+        x["logits"] = ops.affine(x["h"], x["W2"], x["b2"])
+    return ops.cross_entropy(x["logits"], at.batch.targets)
 
 
 def quotient(method: str, eps: float, losses: Losses) -> Any:
@@ -77,25 +77,15 @@ def quotient(method: str, eps: float, losses: Losses) -> Any:
 
 def slope(at: Point, name: str, direction: Array, method: str, eps: float) -> float:
     """The derivative of the mean loss along a direction through one of the nine tensors, which has its shape."""
-    p, a = at.p, at.a
-    reached: dict[str, tuple[str, Callable[[Array], Array]]] = {  # by each parameter, the first activation
-        "C": ("emb", lambda C: model.embed(C, at.batch)),
-        "W1": ("z", lambda W1: ops.affine(a.emb, W1, p.b1)),
-        "b1": ("z", lambda b1: ops.affine(a.emb, p.W1, b1)),
-        "W2": ("logits", lambda W2: ops.affine(a.h, W2, p.b2)),
-        "b2": ("logits", lambda b2: ops.affine(a.h, p.W2, b2)),
-    }
-    first, forward = reached.get(name, (name, lambda value: value))
-    loss = lambda nudge: rest(at, first, forward(at.tensor(name) + nudge * direction)).mean()
+    loss = lambda nudge: rest(at, name, at.tensor(name) + nudge * direction).mean()
     return float(quotient(method, eps, loss))
 
 
-# Every entry. What a `Losses` gives here: a loss for each number (n,), or where a number reaches many examples, for
-# each example and number (B, n).
+# Every entry. What a `Losses` gives here: a loss for each entry of a column (B,); for each example and number (B, n).
 
 
 def nudged_column(at: Point, name: str, j: int, nudge: Nudge) -> Array:
-    """A column of an activation, whose n = B entries reach an example each: (n,)."""
+    """A column of an activation, whose entries reach an example each: (B,)."""
     column = at.tensor(name)[:, j] + nudge  # (B,)
     if name == "z":  # the other units need no second tanh
         mask = None if at.batch.h_mask is None else at.batch.h_mask[:, j]
@@ -107,10 +97,8 @@ def nudged_column(at: Point, name: str, j: int, nudge: Nudge) -> Array:
 
 def nudged_unit(x: Array, W: Array, b: Array, unit: int, rows: Array, nudge: Nudge) -> Array:
     """What a unit puts out for a nudge of each of n of its weights, or of row I, its bias: x (B, I) -> (B, n)."""
-    weights = np.append(W[:, unit], b[unit])  # (I + 1,)
-    nudged = np.repeat(weights[:, None], len(rows), axis=1)  # (I + 1, n): a column for each nudge
-    nudged = nudged.astype(np.result_type(nudge, np.float64))
-    nudged[rows, np.arange(len(rows))] += nudge
+    weights = np.append(W[:, unit], b[unit])[:, None]  # (I + 1, 1)
+    nudged = weights + nudge * (np.arange(len(weights))[:, None] == rows)  # (I + 1, n): a column for each nudge
     return ops.affine(x, nudged[:-1], nudged[-1])
 
 
@@ -143,7 +131,7 @@ def nudged_embedding(at: Point, v: int, d: int, nudge: Nudge) -> Array:
     C = at.p.C.astype(np.result_type(nudge, np.float64))  # (V, D)
     C[v, d] += nudge
     readers = at.batch.rows((at.batch.contexts == v).any(axis=1))
-    return rest(at._replace(batch=readers), "emb", model.embed(C, readers))[:, None]
+    return rest(at._replace(batch=readers), "C", C)[:, None]
 
 
 def gradients(at: Point, method: str, eps: dict[str, float], mapper: Mapper = map) -> dict[str, Array]:
@@ -152,17 +140,17 @@ def gradients(at: Point, method: str, eps: dict[str, float], mapper: Mapper = ma
     `eps` is how far a tensor's entries are nudged. `mapper` makes the passes: `map`, or that of a pool.
     """
 
-    def summed(losses: Losses, eps: float) -> Array:
-        each = quotient(method, eps, losses)  # (n,) or (B, n)
-        return np.asarray(each.sum(axis=0) if each.ndim == 2 else each)
+    def derivative(name: str, nudged: Nudged) -> tuple[Any, Array]:
+        index, losses = nudged
+        each = quotient(method, eps[name], losses)
+        return index, each if name in INNER else each.sum(axis=0)
 
     result = {}
     for name in ORDER:
-        todo = list(nudges(at, name))
         result[name] = np.zeros(at.tensor(name).shape)  # rows of C that the batch does not read stay zero
-        found = mapper(partial(summed, eps=eps[name]), [losses for _, losses in todo])
-        for (index, _), each in zip(todo, found, strict=True):
-            result[name][index] = each / len(at.batch.targets)  # of the mean over the batch
+        rows = np.atleast_2d(result[name])  # the same numbers: a bias is one row
+        for index, each in mapper(partial(derivative, name), nudges(at, name)):
+            rows[index] = each / len(at.batch.targets)  # of the mean over the batch
     return result
 
 
@@ -179,12 +167,9 @@ def nudges(at: Point, name: str) -> Iterator[Nudged]:
     else:
         W, of_unit = (at.p.W1, nudged_hidden_unit) if name in ("W1", "b1") else (at.p.W2, nudged_logit)
         bias, units = W.shape
-        if name in ("b1", "b2"):
-            for unit in range(units):
-                yield ([unit],), partial(of_unit, at, unit, np.array([bias]))
-            return
+        rows = np.array([bias]) if name in ("b1", "b2") else np.arange(bias)
         most = max(1, LARGEST_PASS // (B * V))
         for unit in range(units):
-            for first in range(0, bias, most):
-                some = np.arange(first, min(first + most, bias))
-                yield (some, unit), partial(of_unit, at, unit, some)
+            for first in range(0, len(rows), most):
+                some = rows[first : first + most]
+                yield (some - rows[0], unit), partial(of_unit, at, unit, some)

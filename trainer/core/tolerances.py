@@ -9,8 +9,9 @@
 
 By hand, a rounding makes an error of u A in the logits, hence in the logarithm of p, and of at most u A / B in an
 example's dlogits: of u A s / B in the gradient of a tensor. To dW2 comes the rounding of h itself, u times the
-magnitudes that go into z. Numerically, a central difference rounds by u64 A / eps and truncates by (eps t)² t, whose
-sum is least near eps = u64^(1/3) / t; a complex step truncates alike, and rounds as the gradient by hand, by u64.
+magnitudes that go into z: its s is larger by their share of A. Numerically, a central difference rounds by u64 A / eps
+and truncates by (eps t)² t, whose sum is least near eps = u64^(1/3) / t; a complex step truncates alike, and rounds as
+the gradient by hand, by u64.
 """
 
 import math
@@ -51,53 +52,32 @@ def loosened(bound: Array, right: Array, dtype: npt.DTypeLike) -> Array:
     info = np.finfo(dtype)
     largest = 0.99 * float(info.max)
     held = (np.abs(right) < largest) & (bound < largest * float(info.eps))  # on the way there, too; False for nan
-    bound = bound + 16 * float(info.smallest_subnormal)
-    return bound if held.all() else np.where(held, bound, np.inf)
+    return np.where(held, bound + 16 * float(info.smallest_subnormal), np.inf)
 
 
-class Magnitudes(NamedTuple):
-    """How large the numbers of a step are, and how far one moves another."""
-
-    into_h: float  # the sum of the magnitudes that go into z, times what dropout scales h by
-    into_loss: float  # A
-    moves_logits: dict[str, float]  # s
-    moves: dict[str, float]  # t
-    chain: float
-
-    def rounding(self, name: str, u: float) -> float:
-        """What rounding by u does to an entry of a tensor's gradient, times B, for one example."""
-        of_h = self.into_h if name == "W2" else 0.0
-        return u * (self.into_loss * self.moves_logits[name] + of_h)
-
-
-def magnitudes(at: Point) -> Magnitudes:
-    """Bounds by Cauchy-Schwarz, with tanh' <= 1."""
+def magnitudes(at: Point) -> tuple[float, dict[str, float], dict[str, float], float]:
+    """A, s, t and chain of a step: bounds by Cauchy-Schwarz, with tanh' <= 1."""
     (V, K, _, H), p, B = at.p.sizes, at.p, len(at.batch.targets)
     largest_emb, largest_h = float(abs(at.a.emb).max()), float(abs(at.a.h).max())
     kept_emb, kept_h = kept(at.batch.emb_mask), kept(at.batch.h_mask)
     out_of_unit, into_logit, out_of_emb = longest(p.W2), longest(p.W2.T), longest(p.W1)
     into_z = float((abs(at.a.emb) @ abs(p.W1) + abs(p.b1)).max())
     into_logits = float((abs(at.a.h) @ abs(p.W2) + abs(p.b2)).max())
+    A = 1 + math.log(V) + into_logits + into_z * max(1.0, kept_h * into_logit)
 
     s = {"logits": 1.0, "h": out_of_unit, "z": out_of_unit * kept_h, "W2": largest_h, "b2": 1.0}
     s |= {"emb": out_of_emb * kept_h * into_logit, "W1": largest_emb * s["z"], "b1": s["z"]}
     s["C"] = s["emb"] * kept_emb * K
     of_z = {"emb": out_of_emb, "W1": largest_emb, "C": out_of_emb * kept_emb * K}
     t = {name: max(1.0, s[name], of_z.get(name, 0.0)) for name in ORDER}
-    return Magnitudes(
-        into_h=kept_h * into_z,
-        into_loss=1 + math.log(V) + into_logits + into_z * max(1.0, kept_h * into_logit),
-        moves_logits=s,
-        moves=t,
-        chain=max(8.0, math.sqrt(max(V, len(p.W1), H, B))),
-    )
+    s["W2"] += kept_h * into_z / A  # h itself is rounded
+    return A, s, t, max(8.0, math.sqrt(max(V, len(p.W1), H, B)))
 
 
 def longest(rows: Array) -> float:
     """The norm of the longest row; tiny numbers are scaled first, because their squares would vanish."""
     scale = float(abs(rows).max()) or 1.0
-    scaled = rows / scale
-    return scale * math.sqrt(float(np.vecdot(scaled, scaled).max()))
+    return scale * float(np.linalg.norm(rows / scale, axis=1).max())
 
 
 def kept(mask: Array | None) -> float:
@@ -122,36 +102,27 @@ def tolerances(at: Point, check: Check, dtype: str, slopes: bool = False) -> Tol
     that of one: to a quarter of what the worst may have, without its chain where n is large. A wrong suspicion costs a
     full check of the step.
     """
-    large = magnitudes(at)
-    eps, complex_step = nudge_sizes(check, large.moves), check.method == "complex-step"
+    A, s, t, chain = magnitudes(at)
     B, u, smallest = len(at.batch.targets), machine_epsilon(dtype), float(np.finfo(dtype).smallest_normal)
-    rtol, atol = {}, {}
+    complex_step = check.method == "complex-step"
+    nudge = {name: TINY if complex_step else max(ROUNDING ** (1 / 3) / t[name], 1e-300) for name in ORDER}
+    eps, rtol, atol = given(check.eps, nudge), {}, {}
     for name in ORDER:
-        t, chain = large.moves[name], large.chain
-        bend = eps[name] * t * eps[name] * t  # a power would raise OverflowError where this is infinite
-        lost = large.rounding(name, ROUNDING) if complex_step else ROUNDING * large.into_loss / eps[name]
-        quotient = chain * (lost + bend * t)
-        if slopes:
-            chain = max(1.0, chain / math.sqrt(at.tensor(name).size)) / 4
+        bend = eps[name] * t[name] * eps[name] * t[name]  # a power would raise OverflowError where this is infinite
+        lost = ROUNDING * A * s[name] if complex_step else ROUNDING * A / eps[name]
+        quotient = chain * (lost + bend * t[name])
+        by_hand = max(1.0, chain / math.sqrt(at.tensor(name).size)) / 4 if slopes else chain
         touched = B if slopes or name in NAMES else 1
-        rounding = chain * large.rounding(name, u) + quotient
-        rtol[name] = float(chain * u * large.into_loss + large.chain * bend)
+        rounding = by_hand * u * A * s[name] + quotient
+        rtol[name] = by_hand * u * A + chain * bend
         # Below the smallest normal number digits are lost, whatever the size of the result.
-        atol[name] = float(rounding * math.sqrt(touched) / B + smallest * t)
-    if check.rtol != "auto":
-        rtol = dict.fromkeys(ORDER, float(check.rtol))
-    if check.atol != "auto":
-        atol = dict.fromkeys(ORDER, float(check.atol))
-    return Tolerances(eps, rtol, atol, large.chain * ROUNDING * large.into_loss)
+        atol[name] = rounding * math.sqrt(touched) / B + smallest * t[name]
+    return Tolerances(eps, given(check.rtol, rtol), given(check.atol, atol), chain * ROUNDING * A)
 
 
-def nudge_sizes(check: Check, moves: dict[str, float]) -> dict[str, float]:
-    """For each tensor eps, how far an entry is nudged, where a nudge by 1 moves z or the logits so far."""
-    if check.eps != "auto":
-        return dict.fromkeys(ORDER, float(check.eps))
-    if check.method == "complex-step":
-        return dict.fromkeys(ORDER, TINY)
-    return {name: max(ROUNDING ** (1 / 3) / moves[name], 1e-300) for name in ORDER}
+def given(value: float | str, auto: dict[str, float]) -> dict[str, float]:
+    """What the configuration gives for all tensors, or for `auto` what is worked out for each."""
+    return auto if value == "auto" else dict.fromkeys(ORDER, float(value))
 
 
 def of_initial_loss(h: Array, targets: Array, V: int) -> float:
@@ -163,9 +134,8 @@ def of_initial_loss(h: Array, targets: Array, V: int) -> float:
     second order half the variance of the logits comes on top, w² |h|² / 2, here with room for its own spread; and
     rounding in float32.
     """
-    (B, H), w = h.shape, 0.1 / math.sqrt(h.shape[1])
-    of_targets = np.zeros((V, H))
-    np.add.at(of_targets, targets, h)
-    G = (of_targets - h.sum(axis=0, dtype=np.float64) / V) / B  # (V, H)
-    squares = (h.astype(np.float64) ** 2).sum(axis=1)  # (B,)
-    return float(5 * w * np.linalg.norm(G) + 3 * w**2 * squares.mean() + 1e-5)
+    B, w = len(h), 0.1 / math.sqrt(h.shape[1])
+    h = h.astype(np.float64)
+    y = targets[:, None] == np.arange(V)  # (B, V)
+    G = (y - 1 / V).T @ h / B  # (V, H)
+    return float(5 * w * np.linalg.norm(G) + 3 * w**2 * (h * h).sum(axis=1).mean() + 1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(kw_only=True, repr=False)
 class Verdict:
     """A number that was found, beside what it should be, and how far they may be apart."""
 
@@ -42,8 +42,8 @@ def compare(
     """
     found, expected = np.asarray(found), np.asarray(expected)
     with np.errstate(all="ignore"):
-        error = np.asarray(np.abs(found - expected))
-        excess = np.asarray(error / tolerance)  # above 1 is wrong
+        error = np.abs(found - expected)
+        excess = error / tolerance  # above 1 is wrong
     if not np.isfinite(excess).all():
         excess = np.where(np.isnan(excess), np.inf, excess)
         excess = np.where((error == 0) | np.isinf(tolerance), 0, excess)

@@ -1,23 +1,30 @@
 """What else can be wrong in a step, beside its gradients: each part of it against a plain transcription of what it is.
 
-Slow and obvious on purpose, in float64, and not the code that trains: `feeding` (batch and dropout masks), `forward`
-(tensors and loss), `update` (the move), `evaluation`, and over a run `spread`; `gradients` puts the nine gradients into
-words and looks at the sum over threads.
+Slow and obvious on purpose, in float64, and not the code that trains: `feeding` (batch and dropout masks, and over a
+run how they are drawn), `forward` (tensors and loss, and those of an evaluation), `update` (the move). Here the nine
+gradients are put into words, and the sum over threads is made once more.
 """
+
+from dataclasses import replace
 
 import numpy as np
 
-from trainer.config import Config
-from trainer.core import numerical
-from trainer.core.numerical import Mapper
+from trainer.config import Check, Config
+from trainer.core import checks, numerical
+from trainer.core.links import ORDER
+from trainer.core.numerical import Mapper, Point
+from trainer.core.ops import Array
 from trainer.core.step import Step, masks
-from trainer.core.verdict import Verdict
-from trainer.referee.feeding import check_batch, check_masks
+from trainer.core.tolerances import tolerances
+from trainer.core.verdict import Verdict, compare
+from trainer.mistakes.blame import of_descent, of_gradient, of_sum, once_more
+from trainer.mistakes.diagnosis import rounding
+from trainer.referee.feeding import Spread, check_batch, check_masks
 from trainer.referee.forward import check_forward
-from trainer.referee.gradients import check_derivatives
-from trainer.referee.spread import Spread
 from trainer.referee.update import check_update
 from trainer.text.corpus import Corpus
+
+BLIND = 0.1  # a tolerance that is such a share of a gradient judges nothing
 
 
 def examine(
@@ -36,5 +43,63 @@ def examine(
     if all(verdict.passed for verdict in forward) and not np.isfinite(x["logits"]).all():
         return [*forward, *fed]  # too large for their type: training diverges, and nothing else can be compared
     at = numerical.point(step.before, batch)
-    gradients = check_derivatives(step, at, config, rng, mapper)
-    return [*forward, *fed, *gradients, check_update(step, at, config.train), *seen.verdicts()]
+    derivatives = check_derivatives(step, at, config, rng, mapper)
+    return [*forward, *fed, *derivatives, check_update(step, at, config.train), *seen.verdicts()]
+
+
+def check_derivatives(step: Step, at: Point, config: Config, rng: np.random.Generator, mapper: Mapper) -> list[Verdict]:
+    """The verdicts `sum_to_zero`, `gradient` of nine tensors, and `descent`; what failed says what is wrong."""
+    *found, descent = checks.check_gradients(at, step.gradients, config.check, config.model.dtype, rng, mapper)
+    gradients = dict(zip(ORDER, found, strict=True))
+    if len(step.passes) > 1:
+        for name, right in once_more(step).items():  # the parts of the batch one after the other
+            most = rounding(right.dtype) * np.abs(right).max()
+            again = compare("gradient", step.gradients[name], right, most, name)
+            if not again.passed:
+                gradients[name] = again
+    wrong = [name for name, verdict in gradients.items() if not verdict.passed]
+    misjudged(at, config, step.gradients, gradients)
+    for verdict in gradients.values():
+        if not (verdict.passed or verdict.words):
+            verdict.words = of_gradient(verdict, step, wrong)
+    if not descent.passed:
+        descent.words = of_descent(descent)
+    return [check_sum(step), *gradients.values(), descent]
+
+
+def check_sum(step: Step) -> Verdict:
+    """The verdict `sum_to_zero`, which is made in every run."""
+    verdict = checks.sum_to_zero(step.gradients["logits"])
+    if not verdict.passed:
+        verdict.words = of_sum(verdict, step)
+    return verdict
+
+
+def misjudged(at: Point, config: Config, gradients: dict[str, Array], verdicts: dict[str, Verdict]) -> None:
+    """Fail each gradient for which a given eps, rtol or atol is too wide or too narrow, where `auto` is not."""
+    check, dtype = config.check, config.model.dtype
+    written = {key: value for key in ("eps", "rtol", "atol") if (value := getattr(check, key)) != "auto"}
+    if not written:
+        return
+    auto = replace(check, eps="auto", rtol="auto", atol="auto")
+    slopes = check.coordinates == "directions"
+    sizes = {name: np.sqrt((g * g).mean()) if slopes else abs(g).max() for name, g in gradients.items()}
+
+    def seen(by: Check) -> set[str]:
+        """The gradients beside whose size the tolerances are small."""
+        tol = tolerances(at, by, dtype, slopes)
+        return {name for name, size in sizes.items() if tol.atol[name] + tol.rtol[name] * size < BLIND * size}
+
+    fit, tol = seen(auto), tolerances(at, auto, dtype)
+    given = ", ".join(f"check.{key}={value:g}" for key, value in written.items())
+    eps = [10.0**k for k in range(-15, -1) if "eps" in written and fit <= seen(replace(check, eps=10.0**k))]
+    advice = f"check.eps from {eps[0]:.0e} to {eps[-1]:.0e}" if eps else "auto"
+    blind = fit - seen(check)
+    for name, verdict in verdicts.items():
+        expected = abs(verdict.expected)
+        if verdict.passed and name in blind:
+            advised = f"sees nothing at {given}, and passes an error of a tenth; give {advice}"
+            verdict.passed, verdict.words = False, f"the check of d{name} {advised}"
+        elif not verdict.passed and verdict.error <= tol.atol[name] + tol.rtol[name] * expected:
+            numbers = f"off by {verdict.error:.1e} at {verdict.worst}, of {expected:.1e}"
+            verdict.words = f"d{name} is right to rounding, {numbers}: {given} is too strict for {dtype}; give auto"

@@ -15,8 +15,7 @@ from trainer.core.numerical import Mapper
 from trainer.core.step import Step
 from trainer.core.verdict import Verdict
 from trainer.errors import RunFailed
-from trainer.referee.gradients import check_sum
-from trainer.referee.spread import Spread
+from trainer.referee.feeding import Spread
 from trainer.runs.metrics import Journal
 from trainer.text.batches import CHECKS
 
@@ -54,7 +53,7 @@ def examine(journal: Journal, step: Step, seen: Spread, mapper: Mapper) -> None:
                 " cheaper: a larger check.every or check.coordinates=directions"
             )
     elif math.isfinite(step.loss):  # else training diverges
-        verdicts.append(check_sum(step))
+        verdicts.append(referee.check_sum(step))
     judge(journal, verdicts, number)
 
 

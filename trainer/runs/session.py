@@ -17,8 +17,8 @@ from trainer.core.verdict import Verdict
 from trainer.errors import Interrupted, RunFailed, quoted
 from trainer.files import held
 from trainer.mistakes import blame
-from trainer.referee.evaluation import check_evaluation
-from trainer.referee.spread import Spread
+from trainer.referee.feeding import Spread
+from trainer.referee.forward import check_evaluation
 from trainer.runs import summary, threads
 from trainer.runs.checkpoint import Checkpoint, load, save
 from trainer.runs.folder import create, find
