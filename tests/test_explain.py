@@ -199,7 +199,7 @@ REFUSED = {
     "STREAM --context ab --target c": "--context has length 2, on the command line; give at least 3",
     "STREAM --context bac --target=": "--target has length 0",
     "--logits 1,2 --target 0 --html walk.html": "--logits goes with --target alone",
-    "LINES --context ab --target c --html nowhere/walk.html": "nowhere/walk.html; make its folder",
+    "LINES --context ab --target c --html nowhere/walk.html": "nowhere/walk.html; make room or its folder",
 }
 
 
