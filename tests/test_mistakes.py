@@ -13,7 +13,7 @@ from trainer.core.ops import Array
 from trainer.mistakes.blame import wrote_into
 from trainer.mistakes.diagnosis import instead, times, what_was_done
 from trainer.mistakes.point import draw, given
-from trainer.mistakes.table import MISTAKES, OF_THE_LECTURE
+from trainer.mistakes.table import LECTURE, MISTAKES
 
 ROWS = [(link, mistake) for link, mistakes in MISTAKES.items() for mistake in mistakes]
 
@@ -28,7 +28,7 @@ def point() -> tuple[dict[str, Any], dict[str, Array]]:
 
 def test_every_row_is_written_out() -> None:
     assert {(link, mistake.written) for link, mistake in ROWS} == {(link, expected) for link, expected, _ in WRONG}
-    for mistake in [row for rows in (*MISTAKES.values(), *OF_THE_LECTURE.values()) for row in rows]:
+    for mistake in [row for rows in (*MISTAKES.values(), *LECTURE.values()) for row in rows]:
         assert mistake.cause
         assert len(mistake.written + mistake.cause) < 113
 

@@ -68,19 +68,16 @@ def test_a_class_is_a_table_and_what_was_written(capsys: Capture) -> None:
     for path, name in files.items():
         Path(path).write_text(example(name))
     assert practice(list(files)) == 1
-    head, good, bad, other, broken, *below = capsys.readouterr().out.splitlines()
-    assert not head.endswith(" ")
-    assert head.split() == [f"d{link}" for link in NINE]
-    assert good == f"right.py        right   {'right ' * 8}9 of 9"
-    assert bad.endswith("WRONG   from  SHAPE ERROR WRONG SHAPE WRONG to do WRONG 0 of 9")
-    assert other.startswith("a_long_name.py  WRONG")
-    assert broken == "unclosed.py     '(' was never closed, line 1 of unclosed.py; correct it"
-    assert {"dC: 2 wrote dC[X] = demb; 1 right", "dz: 2 wrote dh · (1 - h); 1 right"} <= {*below}
-    assert "dW2: 2 right, from your dlogits; 1 right" in below
+    head, good, bad, _, _, broken, *below = capsys.readouterr().out.splitlines()
+    assert head.split() == ["right", *(f"d{link}" for link in NINE)]
+    assert good == "right.py            9    right" + "  right" * 8
+    assert " ".join(bad.split()) == "several.py 0 WRONG from SHAPE ERROR WRONG SHAPE WRONG to do WRONG"
+    assert broken == "unclosed.py: '(' was never closed, line 1 of unclosed.py; correct it"
+    counted = {"dC: 2 wrote dC[X] = demb; 1 right", "dz: 2 wrote dh · (1 - h); 1 right"}
+    assert counted | {"dW2: 2 right, from your dlogits; 1 right"} <= {*below}
     Path("ends.py").write_text("import os\nos._exit(0)\n")
     assert practice(["ends.py", "unclosed.py"]) == 1
-    ended = capsys.readouterr().out.splitlines()[1]
-    assert ended.endswith(" to do 0 of 9; line 2: os._exit(0): ended the process; what stands above it was judged")
+    assert "ends.py: line 2: os._exit(0): ended the process; what" in capsys.readouterr().out
     with pytest.raises(UserError, match="cannot read"):
         practice(["unclosed.py", "none.py"])
 
@@ -90,7 +87,7 @@ def test_a_class_is_a_table_and_what_was_written(capsys: Capture) -> None:
     [
         ("mine.py", "dlogits = (p - y / B\n", "'(' was never closed, line 1 of"),
         ("mine.py", "return 1\n", "'return' outside function, line 1 of"),
-        ("mine.py", "x = '\x00'", "no Python (source code string cannot contain null bytes), "),
+        ("mine.py", "x = '\x00'", "source code string cannot contain null bytes, "),
         ("mine.py", "(" * 500 + ")" * 500, "of"),
         ("mine.ipynb", '{"cells": []}', "this is a notebook"),
     ],

@@ -12,6 +12,8 @@ import numpy as np
 from trainer.core.links import LINKS
 from trainer.core.ops import Array
 
+Names = Mapping[str, Any]  # arrays and sizes under the names of the table
+
 
 class Mistake(NamedTuple):
     """A row: what its formula makes stands where the right gradient of the link should."""
@@ -22,7 +24,7 @@ class Mistake(NamedTuple):
     added: str = ""  # a formula: not in place of the right gradient but added to it, times any number
     source: str = ""  # told apart from a row with the same numbers by this text in the statement
 
-    def faces(self, arrays: Mapping[str, Any]) -> list[Any]:
+    def faces(self, arrays: Names) -> list[Any]:
         """What the formula makes of arrays under the names of the table. Raises NameError where one is missing."""
         found = eval(self.added or self.formula, {**arrays, **vars(np), **globals()})
         return found if isinstance(found, list) else [found]
@@ -41,14 +43,13 @@ def read(name: str) -> dict[str, list[Mistake]]:
             mark, text = line.split(maxsplit=1)
             rows[-1] = rows[-1]._replace(**{MARKS[mark]: text})
         elif line and line[0] != "#":
-            formula, _, cause = line.partition(": ")
-            rows.append(Mistake(formula.replace(" * ", " · "), cause.replace(" * ", " · "), formula))
+            written, _, cause = line.replace(" * ", " · ").partition(": ")
+            rows.append(Mistake(written, cause, written.replace(" · ", " * ")))
     return table
 
 
-MISTAKES, OF_THE_LECTURE = read("table.txt"), read("lecture.txt")
+MISTAKES, LECTURE = read("table.txt"), read("lecture.txt")
 FACTORS = MISTAKES.pop("factor")  # what a wrong gradient may be times the right one, whatever the link
-
 
 added_up = LINKS["C"].right
 

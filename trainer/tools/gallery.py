@@ -18,7 +18,7 @@ from trainer.core.model import INNER, NAMES, Batch, InnerGradients, Parameters
 from trainer.core.step import Pass
 from trainer.errors import UserError, printable
 from trainer.files import refuse_what_is_in_the_way, write_whole
-from trainer.mistakes.point import given
+from trainer.mistakes.point import applied, given
 from trainer.mistakes.table import FACTORS, MISTAKES, Mistake
 from trainer.runs.starting import begin
 from trainer.runs.threads import cores
@@ -87,7 +87,7 @@ def train(trial: Trial, path: str, steps: int = STEPS) -> Outcome:
         a = model.forward(p, batch)
         arrays = given(p, batch, a)
         for link in MISTAKES:  # each after what it takes, and after what is mistaken for that
-            found = LINKS[link].right(*(arrays[name] for name in LINKS[link].takes))
+            found = applied(LINKS[link], arrays)
             if link == trial.link:
                 wrong = trial.mistake.faces(arrays)[0]
                 found = found + ADDED * wrong if trial.mistake.added else wrong

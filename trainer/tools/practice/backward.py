@@ -6,7 +6,8 @@ from trainer.core import model
 from trainer.core.model import INNER, NAMES, Batch, InnerGradients, Parameters
 from trainer.core.step import Pass
 from trainer.errors import UserError, printable, quoted
-from trainer.mistakes.point import LINK_OF, NINE, forward, given
+from trainer.mistakes.diagnosis import of_kind
+from trainer.mistakes.point import LINK_OF, NINE, given
 from trainer.runs.starting import OwnBackward
 from trainer.tools.practice import process, source
 from trainer.tools.practice.judge import gradient, is_real
@@ -17,19 +18,23 @@ def own_backward(path: str) -> OwnBackward:
     program, shown = source.read(path), printable(path)
     source.beside(path)
     code, see = compile(program.tree, path, "exec"), f"; see `python -m trainer practice {quoted(path)}`"
+    written = program.gradients(program.tree).items()
+    lines = {name[1:]: f"line {number} of {shown}: {printable(text)}" for name, (number, text) in written}
 
     def gradients(p: Parameters, g: Parameters, batch: Batch) -> Sequence[Pass]:
         """The gradients of the mean loss of a whole batch. Raises UserError where the file gives none."""
         a = model.forward(p, batch)
-        arrays = forward(given(p, batch, a))
+        arrays = given(p, batch, a)
         names = source.namespace(arrays, program)
         failure = source.run(code, program, names)
         failures = [f"{name} is still to do, {shown}" for name in LINK_OF if names.get(name) is ...]
         failures += [f"{failure[1].splitlines()[0]}, line {failure[0][0]} of {shown}"] if failure else []
         found = {tensor: gradient(tensor, names, arrays) for tensor in NINE}
         for tensor, array in found.items():
-            if not is_real(array) or array.shape != arrays[tensor].shape:
-                failures.append(f"d{tensor} is no array of numbers of shape {arrays[tensor].shape}, {shown}")
+            shape = arrays[tensor].shape
+            if not (is_real(array) and array.shape == shape):
+                what = f"shape {array.shape}, should be {shape}" if is_real(array) else of_kind(array)[0]
+                failures.append(f"d{tensor}: {what}, {lines.get(tensor, shown)}")
         if failures:
             raise UserError(failures[0] + see)
         for name in NAMES:
@@ -41,9 +46,7 @@ def own_backward(path: str) -> OwnBackward:
         answer = process.judged(path)
         wrong = [finding for finding in answer.findings if not finding.follows and finding.word != "to do"]
         said = [f"{each.name} {each.word}, line {each.line[0]}: {each.line[1]}; {each.said}" for each in wrong]
-        first = printable(" ".join(next(iter([*said, *answer.notes]), "").split()))
-        return f"{shown}: {first}{see}" if first else ""
+        told = [" ".join(each.split()) for each in [*said, *answer.notes]]
+        return f"{shown}: {printable(told[0])}{see}" if told else ""
 
-    written = program.gradients(program.tree).items()
-    lines = {tensor: f"line {number} of {shown}: {printable(text)}" for tensor, (number, text) in written}
     return OwnBackward(path, lines, gradients, complaint)

@@ -10,18 +10,26 @@ from pathlib import Path
 
 from trainer import files
 from trainer.core import numerical
-from trainer.core.links import LINKS
-from trainer.errors import UserError, printable
+from trainer.errors import UserError, aligned, printable
 from trainer.mistakes.diagnosis import NUMBERS, WROTE
-from trainer.mistakes.point import NINE, draw
+from trainer.mistakes.point import NINE, B, draw
 from trainer.tools.practice import process
 from trainer.tools.practice.judge import Answer, Finding
 
 WIDTH, MARGIN = 80, " " * 8
-HEAD = """\
+BLANKS = """\
 # You have: C W1 b1 W2 b2   X Y   emb z h logits p y   B K D H V   np
 #   emb = C[X], side by side   z = emb @ W1 + b1   h = tanh(z)   logits = h @ W2 + b2   p = softmax(logits)
 #   loss = mean over the batch of -log p[Y];  y is 1 at the target
+dlogits = ...   # (B, V)
+dW2 = ...       # (H, V)
+db2 = ...       # (V,)
+dh = ...        # (B, H)
+dz = ...        # (B, H)
+dW1 = ...       # (K*D, H)
+db1 = ...       # (H,)
+demb = ...      # (B, K*D), (B, K, D) or (B*K, D)
+dC = ...        # (V, D)
 """
 
 
@@ -35,12 +43,10 @@ def practice(paths: Sequence[str], hints: int = 2) -> int:
         answers = [process.judged(path)]
         print(screen(answers[0], hints))
     else:
-        shapes = {link: LINKS[link].shape for link in NINE} | {"emb": "(B, K*D), (B, K, D) or (B*K, D)"}
-        lines = [f"{f'd{link} = ...':<16}# {shape}\n" for link, shape in shapes.items()]
-        files.write_whole(Path(path), (HEAD + "".join(lines)).encode())
+        files.write_whole(Path(path), BLANKS.encode())
         print(f"wrote {printable(path)}: fill in its {len(NINE)} lines, one or more, and run the same command again")
         return 0
-    return 0 if all(answer.all_right() for answer in answers) else 1
+    return int(not all(answer.all_right() for answer in answers))
 
 
 def one_of_several(path: str) -> Answer:
@@ -55,9 +61,9 @@ def one_of_several(path: str) -> Answer:
 
 def screen(answer: Answer, hints: int) -> str:
     """The verdicts on one file. hints: 0 the verdict alone; 1 the place too; 2 the sentence too."""
-    p, batch = draw()
-    (V, K, D, H), loss = p.sizes, numerical.loss_at(numerical.point(p, batch), p.flat)
-    head = f"one batch: B = {len(batch.targets)}, K = {K}, D = {D}, H = {H}, V = {V}; loss {loss:.4f}"
+    at = numerical.point(*draw())
+    (V, K, D, H), loss = at.p.sizes, numerical.loss_at(at, at.p.flat)
+    head = f"one batch: B = {B}, K = {K}, D = {D}, H = {H}, V = {V}; loss {loss:.4f}"
     head += "\nthe file is run once, as Python runs it, and judged by what it leaves"
     width = max(8, *(len(finding.name) + 1 for finding in answer.findings))
     said = [about(finding, hints, width) for finding in answer.findings]
@@ -84,20 +90,15 @@ def wrapped(text: str, margin: str = "") -> str:
 
 
 def table(answers: Mapping[str, Answer]) -> Iterator[str]:
-    """A line for each file, by its path; then how many wrote what, for each link."""
-    width, counts = max(map(len, answers)) + 2, defaultdict[str, Counter[str]](Counter)
-    yield " " * width + columns({link: f"d{link}" for link in NINE}).rstrip()
+    """A line for each file, by its path; what else is to be said of it; then how many wrote what, for each link."""
+    rows, counts = [["", "right", *(f"d{link}" for link in NINE)]], defaultdict[str, Counter[str]](Counter)
     for path, answer in answers.items():
-        words = {each.name[1:]: "from" if "from" in each.word else each.word for each in answer.findings}
-        count = [f"{columns(words)}{answer.right()} of {len(words)}"] if words else []
-        yield printable(f"{path:{width}}{'; '.join([*count, *answer.notes[-1:]])}")
+        words = {each.name: "from" if "from" in each.word else each.word for each in answer.findings}
+        rows.append([path, str(answer.right()), *(words.get(name, "") for name in rows[0][2:])])
         for finding in answer.findings:
             said = re.sub(f"(?:{WROTE}|{NUMBERS})(.*?): .*", r"wrote \1", finding.sentence)
             counts[finding.name][said or finding.fact.partition("\n")[0] or finding.word] += 1
+    yield from (printable(row.rstrip()) for row in aligned(rows))
+    yield from (wrapped(f"{path}: {note}") for path, answer in answers.items() for note in answer.notes)
     for gradient, counted in counts.items():
         yield wrapped(f"{gradient}: {'; '.join(f'{count} {what}' for what, count in counted.most_common())}")
-
-
-def columns(words: Mapping[str, str]) -> str:
-    """A word in the column of each of the nine."""
-    return "".join(f"{words.get(link, ''):{8 if link == 'logits' else 6}}" for link in NINE)

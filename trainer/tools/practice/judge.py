@@ -6,16 +6,16 @@ the place only of what was never made, so that the lines below it can run. File,
 """
 
 import ast
-from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer.core.links import LINKS, Link
-from trainer.core.ops import Array
+from trainer.core.links import LINKS
 from trainer.mistakes.diagnosis import near, of_kind, of_numbers, of_shape, rounding
-from trainer.mistakes.point import ALIASES, FORWARD, LINK_OF, NINE, SEVEN, STEPS, Point
+from trainer.mistakes.point import LINK_OF, NINE, OF_THE_LECTURE, SEVEN, Point, applied
+from trainer.mistakes.table import Names
 from trainer.tools.practice import source
 from trainer.tools.practice.source import Line, Program
 
@@ -56,75 +56,86 @@ class Answer(NamedTuple):
 
 
 class Judge:
-    """What is known of the names in which a backward pass is written, and the verdicts on its gradients."""
+    """The names in which a backward pass is written, and the verdicts on the gradients among them."""
 
     def __init__(self, program: Program, point: Point) -> None:
         self.program, self.point = program, point
-        given = {name: value for name, value in point.items() if name[0] != "d"}
-        self.names = source.namespace(given, program) | {"cmp": self.cmp}
-        self.given = {name: name for name in given} | ALIASES
-        self.tensors = NINE if program.reads.isdisjoint(FORWARD) else SEVEN + NINE
-        self.findings: dict[str, Finding] = {}
+        self.given = {name: value for name, value in point.items() if name[0] != "d"}
+        self.names = source.namespace(self.given, program) | {"cmp": self.cmp}
+        self.tensors = NINE if program.reads.isdisjoint(SEVEN) else (*SEVEN, *NINE)
+        self.values: dict[str, Any] = {}  # what the given names and the gradients held when they were last looked at
+        self.moved: dict[str, str] = {}  # the given names that were changed, with words on the line that did it
         self.failures: dict[Line, str] = {}  # what the lines that raised say
-        self.moved: dict[str, str] = {}  # the given names that were changed, and by which line
+        self.findings: dict[str, Finding] = {}
+        self.findings = {f"d{tensor}": self.judged(tensor, ...) for tensor in NINE}
         self.look((0, ""))
 
-    def statement(self, node: ast.stmt) -> None:
-        """Run a statement, and see what it did."""
-        before, first = self.state, self.program.line(node)
-        lines = {f"d{tensor}": line for tensor, line in self.program.gradients(node).items()}
-        code = compile(ast.Module([node], []), self.program.path, "exec")
-        if failure := source.run(code, self.program, self.names, first):
-            self.failures[failure[0]] = failure[1].replace("\n", "; ")
-        self.look(first)
-        for name, value in self.state.items():
-            was_right = name in self.findings and self.findings[name].follows
-            if failure and name in lines and not was_right:
-                self.findings[name] = Finding(name, failure[0], "ERROR", failure[1])
-            elif differ(before[name], value):
-                found = self.findings[name] = self.judged(name[1:], value, lines.get(name, first))
-                if was_right and not found.follows and value is not ...:
-                    self.findings[name] = spoilt(found, [*lines])
-            if name in lines and value is ... and not isinstance(node, ast.FunctionDef):
-                self.names[name] = source.namespace(self.point, self.program)[name]
-        self.look(first)
+    def look(self, line: Line) -> set[str]:
+        """Take down what the names hold after this line; which of them held something else before."""
+        before = self.values
+        self.values = {name: seen(self.names.get(name)) for name in self.given}
+        self.values |= {f"d{tensor}": gradient(tensor, self.names, self.point) for tensor in self.tensors}
+        changed = {name for name, value in self.values.items() if differ(before.get(name, value), value)}
+        words = f"which had moved already, line {line[0]}: {line[1]}"
+        self.moved |= {name: f"{name}, {words}" for name in self.given if name in changed}
+        return changed
 
-    def look(self, line: Line) -> None:
-        """Take down the gradients after this line, and which of the arrays that were given it has changed."""
-        self.state = {f"d{tensor}": gradient(tensor, self.names, self.point) for tensor in self.tensors}
-        for name, meant in self.given.items():
-            value = seen(self.names.get(name))
-            if not (is_real(value) and np.array_equal(value.ravel(), np.ravel(self.point[meant]))):
-                self.moved.setdefault(name, f"{meant}, which had moved already, line {line[0]}: {line[1]}")
+    def statement(self, node: ast.stmt) -> None:
+        """Run a statement, and judge what it changed."""
+        first, written = self.program.line(node), self.program.gradients(node)
+        code = compile(ast.Module([node], []), self.program.path, "exec")
+        if failure := source.run(code, self.program, self.names):
+            self.failures[failure[0]] = failure[1].replace("\n", "; ")
+        changed = self.look(first)
+        for tensor in self.tensors:
+            name, value = f"d{tensor}", self.values[f"d{tensor}"]
+            found = before = self.findings.get(name)
+            if name in changed:
+                found = self.judged(tensor, value, written.get(name, first))
+                if before and before.follows and not found.follows and value is not ...:
+                    found = spoilt(found, [*written])
+            if name in written and failure and not (found and found.follows):
+                found = Finding(name, failure[0], "ERROR", failure[1])
+            if name in written and value is ... and not isinstance(node, ast.FunctionDef):
+                self.names[name] = source.namespace(self.point, self.program)[name]
+                self.values[name] = self.point[name]
+            if found:
+                self.findings[name] = found
 
     def judged(self, tensor: str, array: Any, line: Line = (0, "")) -> Finding:
-        """The verdict on what was made in this line, from the names as they were when they were looked at."""
+        """The verdict on what was made in this line, by what the names hold."""
         found, right = partial(Finding, f"d{tensor}", line), self.point[f"d{tensor}"]
-        link = (LINKS | STEPS if "dnorm_logits" in self.findings else STEPS | LINKS)[tensor]
+        link = (LINKS | OF_THE_LECTURE if "dnorm_logits" in self.findings else OF_THE_LECTURE | LINKS)[tensor]
         if array is ...:
             return Finding(f"d{tensor}", (0, f"from {', '.join(link.takes)}: {link.shape}"), "to do")
         if not is_real(array):
             return found("TYPE", *of_kind(array))
-        made = {name: self.state[name] for name in self.findings if is_real(self.state[name])}
-        rounded = np.float32 in [array.dtype, *(own.dtype for own in made.values())] or self.program.reads & FLOAT32
-        rtol = rounding(np.float32 if rounded else np.float64)
+        made = {name: self.values[name] for name in self.findings if is_real(self.values[name])}
+        rounded = FLOAT32 & (self.program.reads | {own.dtype.name for own in (array, *made.values())})
+        rtol = rounding("float32" if rounded else "float64")
         # The gradient by the maximum is 0 but for the rounding of a sum that cancels.
         atol = rtol * np.linalg.norm(self.point["dnorm_logits"]) if tensor == "logit_maxes" else 0
         unread = ~right.any(axis=1) if tensor == "C" else []
         if array.shape == right.shape and near(array, right, rtol, atol) and not array[unread].any():
             return found("right")
-        moved = {self.given[name]: seen(self.names.get(name)) for name in self.moved}
-        points = [self.point | made, self.point | made | moved]
-        for arrays, gone in zip(points, ({}, self.moved), strict=True):
-            if is_made(link, array, arrays, rtol):  # as it should be, of what may not be right
-                if lines := {words for name, words in gone.items() if self.given[name] in link.takes}:
-                    return found("WRONG", "", f"it is right but for {' and '.join(sorted(lines))}")
-                wrong = {each.name for each in self.findings.values() if each.word != "right"}
-                if came := [name for name in link.takes if name in wrong]:
-                    return found(f"right, from your {' and '.join(came)}")
+        moved = {name: self.values[name] for name in self.moved}
+        came = " and ".join(name for name in link.takes if name in made and self.findings[name].word != "right")
+        gone = " and ".join(words for name, words in self.moved.items() if name in link.takes)
+        points = []
+        for arrays, blamed, verdict in (
+            (self.point | made, came, (f"right, from your {came}",)),
+            (self.point | made | moved, gone, ("WRONG", "", f"it is right but for {gone}")),
+        ):
+            with suppress(Exception), np.errstate(all="ignore"):  # what came in may be of any shape
+                there = np.asarray(applied(link, arrays), np.float64)
+                if there.shape == array.shape:
+                    points.append((arrays, there))
+                    own, other = np.nan_to_num((array, there), posinf=0, neginf=0)
+                    if blamed and near(own, other, rtol):
+                        return found(*verdict)
         if array.shape == right.shape:
-            return found("WRONG", *of_numbers(tensor, link, array, right, points, line[1]))
-        said, turned = of_shape(tensor, array, right, self.point)
+            return found("WRONG", *of_numbers(tensor, array, right, points, line[1]))
+        said, turned = of_shape(array, right, self.point["B"])
         if turned is not None:
             again = self.judged(tensor, turned, line)
             said += "otherwise right" if again.follows else f"otherwise wrong too: {again.said}"
@@ -132,26 +143,24 @@ class Judge:
 
     def answer(self) -> Answer:
         """What is to be said, if the file ended here."""
-        last, other = {}, self.names.keys() - LINK_OF.keys() - self.given.keys()
+        findings, other = list[Finding](), self.names.keys() - LINK_OF.keys() - self.given.keys()
+        taken = " and ".join(name for name in ("dW2", "db2", "dh") if self.findings[name].word == "right")
         for tensor in self.tensors:
             if found := self.findings.get(f"d{tensor}"):
-                last[tensor] = found
-            elif tensor in NINE:
-                last[tensor] = self.judged(tensor, ...)._replace(fact=source.near_name(f"d{tensor}", other))
-        taken = [f"d{tensor}" for tensor in ("W2", "b2", "h") if last[tensor].word == "right"]
-        if taken and (said := last["logits"].sentence).endswith("the 1/B of the mean is missing"):
-            last["logits"] = last["logits"]._replace(sentence=f"{said}; it is taken in {' and '.join(taken)} instead")
-        shown = {found.line for found in last.values() if found.word == "ERROR"}
+                if found.word == "to do":
+                    found = found._replace(fact=source.near_name(found.name, other))
+                if taken and tensor == "logits" and found.sentence.endswith("the 1/B of the mean is missing"):
+                    found = found._replace(sentence=f"{found.sentence}; it is taken in {taken} instead")
+                findings.append(found)
+        shown = {found.line for found in findings if found.word == "ERROR"}
         notes = [f"line {line[0]}: {said}" for line, said in self.failures.items() if line not in shown]
-        to_do = {tensor for tensor, found in last.items() if found.word == "to do"}
+        to_do = {found.name for found in findings if found.word == "to do"}
         functions = [node for node in self.program.tree.body if isinstance(node, ast.FunctionDef)]
-        for each in functions if to_do else []:
-            if each.name not in self.program.reads:
-                notes.append(f"line {each.lineno}: {each.name} is defined, and never called")
-            elif not to_do.isdisjoint(self.program.gradients(each)):
-                advice = "return them, and name them where it is called"
-                notes.append(f"line {each.lineno}: names made inside {each.name} stay there; {advice}")
-        return Answer([*last.values()], notes)
+        for node in functions if to_do else ():
+            if node.name not in self.program.reads or not to_do.isdisjoint(self.program.gradients(node)):
+                where = f"line {node.lineno}: the names made inside {node.name} stay there"
+                notes.append(f"{where}; call it, return them, and name them where it is called")
+        return Answer(findings, notes)
 
     def cmp(self, name: str, value: Any, *_: Any) -> None:
         """The lecture's `cmp`: print the judge's line on a gradient, as it is at this moment."""
@@ -188,20 +197,9 @@ def differ(x: Any, y: Any) -> bool:
     return (x.shape, x.tobytes()) != (y.shape, y.tobytes()) if arrays else x is not y
 
 
-def gradient(tensor: str, names: Mapping[str, Any], point: Point) -> Any:
+def gradient(tensor: str, names: Names, point: Names) -> Any:
     """What these names hold as the gradient by a tensor, `...` for nothing; demb (B, K, D) or (B*K, D) as (B, K*D)."""
     array: Any = next((seen(names[name]) for name, of in LINK_OF.items() if of == tensor and name in names), ...)
     B, K, D = (point[letter] for letter in "BKD")
     flat = tensor == "emb" and getattr(array, "shape", ()) in ((B, K, D), (B * K, D))
     return array.reshape(B, K * D) if flat else array
-
-
-def is_made(link: Link, array: Array, arrays: Point, rtol: float) -> bool:
-    """Whether it is what the link's right formula makes of these arrays, whatever they are."""
-    try:
-        with np.errstate(all="ignore"):
-            made = np.asarray(link.right(*(arrays[name] for name in link.takes)), np.float64)
-    except Exception:  # the shapes may be anything
-        return False
-    found, made = (np.nan_to_num(numbers, posinf=0, neginf=0) for numbers in (array, made))
-    return made.shape == found.shape and near(found, made, rtol)

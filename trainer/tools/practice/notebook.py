@@ -29,8 +29,8 @@ class Practice:
         self.__dict__ = {name: value for name, value in self._judge.names.items() if name[0] != "_"}
 
     def __repr__(self) -> str:
-        given = {name: value for name, value in self._judge.point.items() if name[0] != "d"}
-        return f"Practice({', '.join(f'{name} {np.shape(value) or value}' for name, value in given.items())})"
+        given = self._judge.given.items()
+        return f"Practice({', '.join(f'{name} {np.shape(value) or value}' for name, value in given)})"
 
     def check(self, name: str, value: Any) -> None:
         """Print whether the gradient is right, and what was done instead.
@@ -40,8 +40,8 @@ class Practice:
         """
         if name not in LINK_OF:
             raise UserError(f"{name!r} is no gradient, in check; give one of {', '.join(f'd{link}' for link in NINE)}")
-        judge, gradient = self._judge, f"d{LINK_OF[name]}"
-        judge.names |= vars(self) | {gradient: value}
+        judge, tensor = self._judge, LINK_OF[name]
+        judge.names |= vars(self) | {f"d{tensor}": value}
         judge.look((0, "in a cell"))
-        found = judge.findings[gradient] = judge.judged(LINK_OF[name], judge.state[gradient])
+        found = judge.findings[f"d{tensor}"] = judge.judged(tensor, judge.values[f"d{tensor}"])
         print(about(found))

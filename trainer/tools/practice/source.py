@@ -9,7 +9,7 @@ import difflib
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ import numpy as np
 from trainer import files
 from trainer.errors import UserError, printable
 from trainer.mistakes.point import ALIASES, LINK_OF
+from trainer.mistakes.table import Names
 
 TORCH = {"torch", "F", ".view", ".clone"}  # what is read by a file for PyTorch
 NUMPY = {"np", "numpy", ".tensor", ".from_numpy", ".as_tensor", ".Tensor"}  # and by one that makes its own tensors
@@ -45,8 +46,8 @@ class Program(NamedTuple):
         return {name: self.line(each) for each in inside for name in written(each)}
 
     def gradients(self, node: ast.AST) -> dict[str, Line]:
-        """The same of the tensors whose gradients these names are."""
-        return {LINK_OF[name]: line for name, line in self.lines(node).items() if name in LINK_OF}
+        """The same of gradients, under their first names."""
+        return {f"d{LINK_OF[name]}": line for name, line in self.lines(node).items() if name in LINK_OF}
 
 
 def read(path: str) -> Program:
@@ -63,62 +64,60 @@ def parse(source: bytes, path: str) -> Program:
         compile(tree, path, "exec")  # finds also a return outside a function
         used = re.sub(r"(?m)^ *(import|from) .*|def \w+", "", ast.unparse(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        if isinstance(error, SyntaxError) and error.lineno:  # none where the bytes are no text
-            raise UserError(printable(f"{error.msg}, line {error.lineno} of {path}; correct it")) from None
-        raise UserError(printable(f"no Python ({error}), {path}; give a file of Python")) from None
+        what, number = getattr(error, "msg", error), getattr(error, "lineno", None)  # none where the bytes are no text
+        where = f"line {number} of {path}" if number else path
+        raise UserError(printable(f"{what}, {where}; correct it")) from None
     return Program(path, source.decode("utf-8-sig", "replace"), tree, set(re.findall(r"\.?\b[^\W\d]\w*", used)))
 
 
 def beside(path: str) -> None:
     """Let the file import what lies beside it."""
-    folder = str(Path(path).resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    sys.path.insert(0, str(Path(path).resolve().parent))
 
 
 def written(node: ast.stmt) -> set[str]:
     """The names that this one statement, not those inside it, is seen to write: by =, an index, out=, a function."""
-    parts = [*getattr(node, "targets", []), getattr(node, "target", None)]
+    parts = [*getattr(node, "targets", [getattr(node, "target", None)])]
     if isinstance(node, ast.Expr) and isinstance(call := node.value, ast.Call) and ast.unparse(call.func) != "print":
         out = [word.value for word in call.keywords if word.arg == "out"]
         parts += [call.func, *call.args[:1], *out]  # dC.index_add_(...), fill(dz, ...), np.add.at(dC, ...)
     return {each.id for part in filter(None, parts) for each in ast.walk(part) if isinstance(each, ast.Name)}
 
 
-def namespace(given: Mapping[str, Any], program: Program) -> dict[str, Any]:
+def namespace(given: Names, program: Program) -> dict[str, Any]:
     """The names that a file begins with, each array its own; tensors if it is for PyTorch and makes none."""
-    names = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in given.items()}
-    more = {"np": np, "cmp": lambda *_: None, "__name__": "__main__", "__file__": program.path}
+    names: dict[str, Any] = {"np": np, "cmp": lambda *_: None, "__name__": "__main__", "__file__": program.path}
+    own: Callable[[Any], Any] = np.copy
     if program.reads & TORCH and find_spec("torch"):
         import torch
 
-        more |= {"torch": torch, "F": torch.nn.functional}
-        if not program.reads & NUMPY:
-            names = {name: torch.from_numpy(x) if isinstance(x, np.ndarray) else x for name, x in names.items()}
+        names |= {"torch": torch, "F": torch.nn.functional}
+        own = own if program.reads & NUMPY else torch.tensor
+    names |= {name: own(value) if isinstance(value, np.ndarray) else value for name, value in given.items()}
     names |= {alias: names[name] for alias, name in ALIASES.items()}
     if "embcat" in program.reads:
-        names["emb"] = names["emb"].reshape(given["B"], given["K"], given["D"])
-    return names | more
+        names["emb"] = names["emb"].reshape(*given["X"].shape, -1)
+    return names
 
 
-def run(code: Any, program: Program, names: dict[str, Any], first: Line = (0, "")) -> tuple[Line, str] | None:
+def run(code: Any, program: Program, names: dict[str, Any]) -> tuple[Line, str] | None:
     """Run statements in these names; of what they raise the line, and what it says with the shapes of its arrays."""
     try:
         exec(code, names)
         return None
     except (Exception, SystemExit) as raised:
         error = raised
-    (number, text), known = first, dict(names)
+    number, known = 0, dict(names)
     for frame, line in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_filename == program.path and line != number:
-            number, text = line, program.text.splitlines()[line - 1].strip()
-            known |= frame.f_locals
+        if frame.f_code.co_filename == program.path:
+            number, known = line, known | frame.f_locals
+    text = program.text.splitlines()[number - 1].strip()
     said = f"{type(error).__name__}: {error}".rstrip(": ")
     said = re.sub(r"Input operand \d has a mismatch .*->\S+ ", "... ", said)  # what NumPy says of a product
-    shapes = {name: getattr(known.get(name), "shape", None) for name in sorted(set(re.findall(r"\w+", text)))}
-    arrays = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items() if isinstance(shape, tuple))
     meant = meant_by(str(error.name), program, number, known) if isinstance(error, NameError) else ""
-    return (number, text), "\n".join(filter(None, [said, meant, arrays]))
+    shaped = {name: value.shape for name, value in known.items() if isinstance(getattr(value, "shape", None), tuple)}
+    arrays = [f"{name} {tuple(shaped[name])}" for name in sorted(shaped.keys() & re.findall(r"\w+", text))]
+    return (number, text), "\n".join(filter(None, [said, meant, ", ".join(arrays)]))
 
 
 def meant_by(name: str, program: Program, number: int, known: Iterable[str]) -> str:
@@ -131,6 +130,6 @@ def meant_by(name: str, program: Program, number: int, known: Iterable[str]) -> 
 
 def near_name(name: str, names: Iterable[str]) -> str:
     """A name that may be meant by another, as dlogit, d_logits, dLogits or grad_logits by dlogits, in words; or ""."""
-    known = {each.lower().replace("_", "").replace("grad", "d"): each for each in names if each != name}
+    known = {each.lower().replace("_", "").replace("grad", "d"): each for each in names}
     close = difflib.get_close_matches(name.lower(), known, 1, 0.8)
     return f"there is a `{known[close[0]]}`" if close else ""
