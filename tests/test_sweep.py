@@ -14,20 +14,23 @@ from typing import Any
 
 import optuna
 import pytest
-from conftest import Trainer, assert_one_line, rows, start_process
+from conftest import Capture, Trainer, assert_one_line, rows, start_process
 from optuna.trial import TrialState
 from sqlalchemy import text
 
 from trainer.config import read
-from trainer.tools.sweep import search
+from trainer.tools.command import main
+from trainer.tools.sweep import command, search
 
-QUICK = "train.steps=20 train.batch_size=4 model.embedding=3 model.hidden=5 log.eval_every=5 log.samples=0"
+QUICK = "train.steps=20 train.batch_size=4 model.hidden=5 log.eval_every=10 log.checkpoint_every=20 log.samples=0"
 
 
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The trials in this process: other processes take seconds to begin."""
-    monkeypatch.setattr(search, "run_together", lambda work, tasks: [work(task) for task in tasks])
+    """The trials in this process, for others take seconds to begin; what was killed is soon dead."""
+    monkeypatch.setattr(search, "GRACE", 1)
+    monkeypatch.setattr(command, "begin", lambda worker: None)
+    monkeypatch.setattr(command, "run_together", lambda jobs, *words: main([*words, "--worker", "0"]))
 
 
 def words(searched: str, trials: int = 50, jobs: int = 1) -> list[str]:
@@ -80,7 +83,7 @@ def test_more_trials_go_on_and_another_range_is_another_sweep(trainer: Trainer, 
     assert 99 <= sum(int(share) for share in re.findall(r"^importance +(\d+)%", out, re.MULTILINE)) <= 101
     assert trainer(*command)[:2] == (0, out)
     outcome = trainer(*command, "train.weight_decay=0..0.1", "train.patience=3")
-    assert_one_line(outcome, 2, "other settings", "train.patience=0", "train.patience=3", "weight_decay=(0.0, 0.1)")
+    assert_one_line(outcome, 2, "small was begun with train.patience=0, train.weight_decay=0.0; give the same, or")
 
 
 @pytest.mark.usefixtures("inline")
@@ -136,24 +139,25 @@ def test_what_died_is_offered_again(trainer: Trainer, place: Path, searched: str
 
 
 @pytest.mark.usefixtures("inline")
-def test_the_loss_of_a_diverged_trial_is_infinite(trainer: Trainer, place: Path) -> None:
-    status, out, _ = trainer(*words("train.schedule=constant train.learning_rate=0.1,1e25"))
+def test_how_trials_end(trainer: Trainer, place: Path) -> None:
+    # The order is drawn by the seed: 1e-9 comes last, when there is a median.
+    status, out, _ = trainer(*words("train.schedule=constant train.learning_rate=0.1,0.2,0.3,1e-9,0.4,1e25,0.5"))
     assert status == 0
     assert {trial.params["train.learning_rate"]: trial.value for trial in done()}["1e25"] == math.inf
-    assert re.search(r"inf  complete +1e25  runs/small/\d", out)
+    assert re.search(r"inf  diverged +1e25  runs/small/\d", out)
+    assert re.search(r"pruned +1e-9  runs/small/\d", out)
     outcome = trainer(*words("train.schedule=constant train.learning_rate=1e25,1e26 --name hopeless"))
     assert_one_line(outcome, 1, "every trial diverged, runs/hopeless")
 
 
-def test_what_ends_a_trial_with_an_error_ends_the_sweep(trainer: Trainer, place: Path) -> None:
-    assert_one_line(trainer(*words("model.hidden=5,100000000000")), 2, "smaller")
+def test_what_ends_a_trial_with_an_error_ends_the_sweep(place: Path, capfd: Capture) -> None:
+    status = main(words("model.hidden=5,100000000000"))
+    assert_one_line((status, *capfd.readouterr()), 2, "smaller")
 
 
 # A sweep ends at once, whatever signal comes to it or to one of its processes, and the same command goes on
 
-SETTINGS = "train.steps=100 log.eval_every=25"
-LIST = f"train.learning_rate={','.join(f'0.{k:03}' for k in range(1, 1000))} {SETTINGS}"
-RANGE = f"train.learning_rate=0.001..1 {SETTINGS}"  # need not wait for what was interrupted
+LIST = f"train.learning_rate={','.join(f'0.{k:03}' for k in range(1, 1000))} train.steps=100 log.eval_every=25"
 
 
 def processes(marker: str) -> list[int]:
@@ -168,10 +172,10 @@ def processes(marker: str) -> list[int]:
     return found
 
 
-def interrupt(searched: str, rng: random.Random, number: signal.Signals) -> None:
+def interrupt(rng: random.Random, number: signal.Signals) -> None:
     """Begin or go on, and send a signal to one of the processes: at a random time, or at the end of a trial."""
     marker = f"sweep-{rng.random()}"
-    command = start_process(*words(searched, 1000, 2), MARKER=marker)
+    command = start_process(*words(LIST, 1000, 2), MARKER=marker)
     ended = set(Path().glob("runs/small/*/samples.txt"))
     delay = rng.uniform(0.5, 5)  # before that, Python itself is starting
     if rng.random() < 0.5:
@@ -191,22 +195,21 @@ def interrupt(searched: str, rng: random.Random, number: signal.Signals) -> None
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the processes in /proc")
+@pytest.mark.usefixtures("inline")
 @pytest.mark.parametrize(
-    ("searched", "numbers"),
+    "numbers",
     [
-        (RANGE, [signal.SIGTERM]),
-        pytest.param(LIST, [signal.SIGINT, signal.SIGTERM] * 100, marks=pytest.mark.long),
-        pytest.param(LIST, [signal.SIGKILL] * 20, marks=pytest.mark.long),
+        [signal.SIGTERM],
+        pytest.param([signal.SIGINT, signal.SIGTERM] * 100, marks=pytest.mark.long),
+        pytest.param([signal.SIGKILL] * 20, marks=pytest.mark.long),
     ],
     ids=["once", "200", "20 kills"],
 )
-def test_the_same_command_goes_on(place: Path, searched: str, numbers: Sequence[signal.Signals]) -> None:
+def test_the_same_command_goes_on(trainer: Trainer, place: Path, numbers: Sequence[signal.Signals]) -> None:
     rng = random.Random(2 + len(numbers))
     for number in numbers:
-        interrupt(searched, rng, number)
+        interrupt(rng, number)
     count = len([*Path().glob("runs/small/*/samples.txt")]) + 2  # more than were done; there may be no study yet
-    command = start_process(*words(searched, count))
-    _, err = command.communicate()
-    assert command.returncode == 0, err
+    assert trainer(*words(LIST, count))[0] == 0
     tried = [trial.params["train.learning_rate"] for trial in done()]
     assert len(tried) == len(set(tried)) >= count

@@ -47,7 +47,7 @@ def chosen(given: list[str]) -> tuple[str, list[str]]:
     """The name of the command that is meant, and the words that are left for it. Raises UserError for none."""
     first, *rest = given or [""]
     if first == "help":
-        return (rest[0] if rest and rest[0] in COMMANDS else ""), ["--help"]
+        return chosen([*rest[:1], "--help"])
     if first in COMMANDS:
         return first, rest
     if first.startswith("-") or "=" in first:

@@ -1,7 +1,6 @@
 """Each command: the function that it calls, what it is for, and its options, each of which is an argument of it."""
 
 import argparse
-import importlib.util
 import re
 from collections.abc import Sequence
 from importlib import import_module
@@ -28,7 +27,7 @@ def typed(word: str) -> str:
 
 
 # By what stands for a value in the help.
-TYPES = {"N": int, "K": int, "S": int, "0|1|2": int, "T": float, "TEXT": typed, "CHAR": typed}
+TYPES = {"N": int, "K": int, "S": int, "0|1|2": ["0", "1", "2"].index, "T": float, "TEXT": typed, "CHAR": typed}
 
 
 class Command(NamedTuple):
@@ -37,8 +36,7 @@ class Command(NamedTuple):
     calls: str  # module:function
     about: str
     example: str
-    options: dict[str, str]  # `--option`, `--option VALUE` or `argument HOW_MANY VALUE`; and what it does
-    needs: str = ""  # an option that may not be left out
+    options: dict[str, str]  # `--option`, `--option VALUE`, `--needed ! VALUE` or `argument HOW_MANY VALUE`; its help
 
     def run(self, name: str, words: list[str]) -> int:
         """Read the words that follow the name of the command, and do it; return the exit status."""
@@ -48,15 +46,12 @@ class Command(NamedTuple):
         )  # fmt: skip
         parser.add_argument("--version", action="version", version=f"trainer {__version__}")
         for written, purpose in self.options.items():
-            option, _, value = written.partition(" ")
+            option, *how = written.split()
             settings: dict[str, Any] = {"action": "store_true"}
-            if not option.startswith("-"):
-                nargs, metavar = value.split()
-                settings = {"nargs": nargs, "metavar": metavar}
-            elif value:
-                settings = {"metavar": value, "type": TYPES.get(value), "required": option == self.needs}
-                settings["choices"] = [0, 1, 2] if value == "0|1|2" else None
-                settings["dest"] = "source" if option == "--from" else None  # from is a word of Python
+            if how:
+                settings = {"metavar": how[-1], "type": TYPES.get(how[-1])}
+            if len(how) == 2:
+                settings |= {"required": True} if how[0] == "!" else {"nargs": how[0]}
             parser.add_argument(option, help=purpose, **settings)
         given = vars(parser.parse_intermixed_args(words))
         module, function = self.calls.split(":")
@@ -65,41 +60,24 @@ class Command(NamedTuple):
 
 
 def train(
-    overrides: Sequence[str] = (), config: str | None = None, resume: str | None = None, check: bool = False,
-    name: str | None = None, source: str | None = None, backward: str | None = None,
+    overrides: Sequence[str] = (), config: str | None = None, resume: str | None = None, backward: str | None = None,
+    **begin: Any,
 ) -> None:  # fmt: skip
-    """Train from a configuration, or go on with a run."""
+    """Train from a configuration, where `begin` holds what is given of check, name and from; or go on with a run."""
     from trainer import config as configuration
     from trainer.runs import session
 
-    if (config is None) == (resume is None):
-        what = "give one of --config FILE and --resume RUN"
-        raise UserError(f"{what}, on the command line; see `python -m trainer --help`")
-    if resume is not None:
-        if check or name is not None or source is not None:
+    if resume is not None and config is None:
+        if begin:
             raise UserError("--check, --name, --from do not go with --resume, on the command line; leave them out")
         session.resume(resume, overrides, backward=backward)
-    elif config is not None:
-        settings = configuration.read(config, [*overrides, *["check.enabled=true"] * check])
-        session.train(settings, Path(config).stem if name is None else name, source=source, backward=backward)
-
-
-def sweep(**given: Any) -> None:
-    """Search for better values, in processes that end with this one."""
-    from trainer.runs.signals import interruptible
-    from trainer.tools.children import end
-
-    if importlib.util.find_spec("optuna") is None:
-        raise UserError("a sweep needs Optuna, which is not installed; pip install 'handmade-char-lm[sweep]'")
-    with interruptible(end):  # some libraries swallow what a signal raises
-        from trainer.runs.threads import cores
-        from trainer.tools.sweep.search import sweep
-
-        given = {"trials": 50, "jobs": cores(), "storage": None, "name": None, "no_pruning": False} | given
-        for option in ("trials", "jobs"):
-            if given[option] < 1:
-                raise UserError(f"--{option} is {given[option]}, on the command line; give 1 or more")
-        sweep(argparse.Namespace(**given))
+    elif config is not None and resume is None:
+        settings = configuration.read(config, [*overrides, *["check.enabled=true"] * ("check" in begin)])
+        name = begin.get("name", Path(config).stem)
+        session.train(settings, name, source=begin.get("from"), backward=backward)
+    else:
+        what = "give one of --config FILE and --resume RUN"
+        raise UserError(f"{what}, on the command line; see `python -m trainer --help`")
 
 
 COMMANDS = {
@@ -163,11 +141,10 @@ COMMANDS = {
         {
             "run ? RUN": RUN,
             "--context TEXT": "the characters before the target, from a line's beginning on",
-            "--target CHAR": "the next character ('' is a line's end); with --logits its number",
+            "--target ! CHAR": "the next character ('' is a line's end); with --logits its number",
             "--logits LIST": "numbers, to walk the softmax and its gradient alone",
             "--html FILE": "draw the chain as a page instead",
         },
-        needs="--target",
     ),
     "practice": Command(
         "tools.practice.command:practice",
@@ -187,7 +164,7 @@ COMMANDS = {
         {"path ? FILE.html": "by default gallery.html"},
     ),
     "sweep": Command(
-        "tools.commands:sweep",
+        "tools.sweep.command:sweep",
         "Search for better values. Each trial is a run in runs/NAME/, judged by its validation loss, and pruned where"
         " an evaluation (log.eval_every) shows that it is hopeless. The same command goes on where it was stopped; on"
         " another machine, with the same --storage, it joins in. `optuna-dashboard sqlite:///runs/NAME/sweep.db` shows"
@@ -196,13 +173,13 @@ COMMANDS = {
         {
             "overrides + section.key=VALUES": "LOW..HIGH to search (on a logarithmic scale, but for shares and from 0)"
             " or A,B,C, of which alone each combination is tried once; with seed=1,2,3 every seed",
-            "--config FILE": "where the trials begin",
+            "--config ! FILE": "where the trials begin",
             "--trials N": "how many in all, by default 50",
             "--jobs N": "how many at once, one core each; by default all cores",
             "--storage URL": "a database for many machines, postgresql://user@host/sweeps",
             "--name NAME": "the folder under runs/ and the study; by default the configuration's name",
             "--no-pruning": "train every trial to its end",
+            "--worker N": argparse.SUPPRESS,
         },
-        needs="--config",
     ),
 }

@@ -55,7 +55,6 @@ def new_lines(corpus: Corpus, drawn: Iterator[str], n: int, most: int) -> Iterat
             known.add(text)
             found += 1
             yield text
-            if found == n:
-                return
-    if found < n:
-        say(f"lines that are new, among {TRIES * n:,} samples: {found}")
+        if found == n:
+            return
+    say(f"lines that are new, among {TRIES * n:,} samples: {found}")

@@ -3,13 +3,12 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
 
-from trainer.config import Data
 from trainer.core.ops import Array
 from trainer.errors import UserError, say
 from trainer.runs import threads
@@ -26,7 +25,7 @@ class Score:
 
     nats: float  # mean loss of a character
     characters: int  # that were scored
-    unknown: dict[str, int] = field(default_factory=dict)  # characters that the model does not know, left out
+    unknown: dict[str, int]  # characters that the model does not know, left out
 
     @property
     def bits(self) -> float:
@@ -44,8 +43,8 @@ def score(checkpoint: Checkpoint | str | Path, text: str | Iterable[str]) -> Sco
     9
     """
     checkpoint = open_run(checkpoint)
-    pieces = cut(checkpoint, text if isinstance(text, str) else "\n".join(text))
-    return scored(checkpoint, pieces, "the text")[0]
+    lines = cut(checkpoint, text if isinstance(text, str) else "\n".join(text))
+    return scored(checkpoint, lines, "the text")[0]
 
 
 def print_scores(
@@ -57,10 +56,10 @@ def print_scores(
     if run is not None and not (Path(run).is_dir() or run.endswith(".npz")):  # it is a text
         files, run = [run, *files], None
     checkpoint = open_run(run)
-    data = Data(tuple(files) or "-", checkpoint.config.data.mode, checkpoint.config.data.encoding)
+    data = replace(checkpoint.config.data, path=tuple(files) or "-")
     texts = [cut(checkpoint, text) for text in read_texts(data)]
-    pieces = [piece for own in texts for piece in own]
-    whole, losses = scored(checkpoint, pieces, ", ".join(places(data)) if files else "standard input")
+    lines = [line for text in texts for line in text]
+    whole, nats = scored(checkpoint, lines, ", ".join(places(data)) if files else "standard input")
     say_which(run, checkpoint)
     if count := sum(whole.unknown.values()):
         say(f"characters that the model does not know are left out, {count:,} in all: {show(''.join(whole.unknown))}")
@@ -70,10 +69,9 @@ def print_scores(
         print(told)
         return
     say(told)
-    nats = by_line(checkpoint, pieces, losses)
     file_of = np.repeat(files or [""], [*map(len, texts)])
     for k in np.argsort(-nats, kind="stable") if surprising else range(len(nats)):  # those that are nan at the end
-        print(f"{nats[k]:.4f}", pieces[k].removesuffix("\n"), *[file_of[k]] * (len(files) > 1), sep="\t")
+        print(f"{nats[k]:.4f}", lines[k].removesuffix("\n"), *[file_of[k]] * (len(files) > 1), sep="\t")
 
 
 def cut(checkpoint: Checkpoint, text: str) -> list[str]:
@@ -83,28 +81,24 @@ def cut(checkpoint: Checkpoint, text: str) -> list[str]:
     return list(StringIO(text))
 
 
-def scored(checkpoint: Checkpoint, pieces: Sequence[str], where: str) -> tuple[Score, Array]:
-    """The score, and the loss of each character that the model knows; of running text from the first context on."""
-    lines, vocabulary = checkpoint.config.data.mode == "lines", checkpoint.vocabulary
-    before = [0] if lines else []  # a list begins with a boundary
-    first = 1 if lines else checkpoint.sizes.K
-    index = {character: k for k, character in enumerate(vocabulary)}
-    ids = np.array(before + [index[c] for piece in pieces for c in piece if c in index], np.int64)
+def scored(checkpoint: Checkpoint, lines: Sequence[str], where: str) -> tuple[Score, Array]:
+    """The score, and the mean loss of each line, nan where nothing of it is scored: (lines,).
+
+    Characters that the model does not know are left out; running text is scored from the first context on.
+    """
+    text, listed = "".join(lines), checkpoint.config.data.mode == "lines"
+    index = {character: k for k, character in enumerate(checkpoint.vocabulary)}
+    found = np.array([index.get(character, -1) for character in text], np.int64)  # (characters,)
+    known = found >= 0
+    ids = np.pad(found[known], (int(listed), 0))  # a list begins with a boundary
+    first = 1 if listed else checkpoint.sizes.K
     if len(ids) <= first:
-        need = "a line" if lines else f"more than the {first} characters of the context"
+        need = "a line" if listed else f"more than the {first} characters of the context"
         raise UserError(f"nothing to score, {where}; give {need}")
-    corpus = Corpus(ids, vocabulary, lines, {"train": (first, len(ids))}, "")
+    corpus = Corpus(ids, checkpoint.vocabulary, listed, {}, "")
     losses = threads.losses(checkpoint.parameters, corpus, np.arange(first, len(ids)))
-    unknown = {character: n for character, n in Counter("".join(pieces)).items() if character not in index}
-    return Score(float(losses.mean(dtype=np.float64)), len(losses), unknown), losses
-
-
-def by_line(checkpoint: Checkpoint, pieces: Sequence[str], losses: Array) -> Array:
-    """The mean loss of each line, nan where nothing of it is scored: (lines,)."""
-    known = set(checkpoint.vocabulary)
-    ends = np.cumsum([0, *(sum(character in known for character in piece) for piece in pieces)])  # (lines + 1,)
-    if checkpoint.config.data.mode == "stream":
-        ends = np.maximum(ends - checkpoint.sizes.K, 0)  # the first context is not scored
-    sums = np.concatenate([[0], np.cumsum(losses, dtype=np.float64)])[ends]  # (lines + 1,)
+    line_of = np.repeat(np.arange(len(lines)), [*map(len, lines)])[known][first - listed :]  # of each loss
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.diff(sums) / np.diff(ends))
+        by_line = np.bincount(line_of, losses, len(lines)) / np.bincount(line_of, minlength=len(lines))
+    unknown = dict(Counter(character for character in text if character not in index))
+    return Score(float(losses.mean(dtype=np.float64)), len(losses), unknown), by_line
