@@ -3,7 +3,10 @@
 import signal
 import sys
 
-from trainer.tools.command import main
+try:
+    from trainer.tools.command import main
+except KeyboardInterrupt:  # Ctrl-C before anything has begun
+    sys.exit(130)
 
 if __name__ == "__main__":
     status = main()

@@ -98,7 +98,7 @@ def conclude(journal: Journal, best: Checkpoint, losses: dict[str, float]) -> No
     for line in (
         f"losses of the best step, {best.step}, after {journal.seconds():.1f} s:",
         *(f"  {split:<5} {of_split(split, loss, best, corpus)}" for split, loss in losses.items()),
-        *(f"  {words}" for words in (corpus.unseen, remark(best, checkpoint)) if words),
+        *(f"  {words}" for words in (corpus.unseen, remark(best, checkpoint, corpus)) if words),
         *aligned(table),
         f"samples: {len(texts)}",
         *sample_lines(texts, corpus),
@@ -117,11 +117,15 @@ def of_split(split: str, loss: float, best: Checkpoint, corpus: Corpus) -> str:
     return line
 
 
-def remark(best: Checkpoint, newest: Checkpoint) -> str:
+def remark(best: Checkpoint, newest: Checkpoint, corpus: Corpus) -> str:
     """What the losses of the best and of the newest parameters say to someone who has not seen many, if anything."""
     log_V, rate, before, after = math.log(best.sizes.V), rate_of(best.config.train), best.losses, newest.losses
-    if after["train"] > 0.95 * log_V:
-        return f"knowing nothing costs log V = {log_V:.4f}: train for longer, or at another rate: {rate}"
+    start, end = corpus.splits["train"]
+    shares = np.unique(corpus.ids[start:end], return_counts=True)[1] / (end - start)
+    counting = -float(shares @ np.log(shares))  # the loss of a model that knows how often each character occurs
+    if after["train"] > 0.98 * counting:
+        costs = f"knowing nothing costs log V = {log_V:.4f}, counting the characters {counting:.4f}"
+        return f"{costs}: train for longer, or at another rate: {rate}"
     if after.get("val", 0.0) > 1.02 * before.get("val", 0.0):
         rose = f"from step {best.step} on validation rose to {after['val']:.4f} and training"
         if after["train"] > before["train"]:
