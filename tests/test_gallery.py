@@ -2,33 +2,31 @@
 
 import math
 import re
-from pathlib import Path
 
 import pytest
 
 from trainer.tools.gallery import STEPS, page, train, trials
 
-NAMES = str(Path(__file__).parents[1] / "data" / "names.txt")
 TRIALS = {(each.link, each.mistake.written): each for each in trials()}
 RIGHT, *WRONG = TRIALS.values()
 
 
 def test_the_right_one_passes_all_checks_and_learns() -> None:
-    losses, seen = train(RIGHT, NAMES, 120)
+    losses, seen = train(RIGHT, 120)
     assert seen == {}
     assert losses[0] > 3.1
     assert losses[-1] < 2.9
 
 
 def test_a_mistake_is_seen_and_its_link_is_named() -> None:
-    assert train(TRIALS["z", "1 - h**2"], NAMES, 60)[1] == {"gradient": "z", "descent": None}
+    assert train(TRIALS["z", "1 - h**2"], 60)[1] == {"gradient": "z", "descent": None}
 
 
 @pytest.mark.long
 def test_every_mistake_is_seen_and_its_link_is_named() -> None:
     assert len(TRIALS) == len(trials()) > 80
     for each in WRONG:
-        assert train(each, NAMES, 60)[1]["gradient"] == each.link, each
+        assert train(each, 60)[1]["gradient"] == each.link, each
 
 
 def test_the_page_begins_with_what_looks_healthy_and_counts_scalings_apart() -> None:

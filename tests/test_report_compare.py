@@ -16,7 +16,7 @@ from trainer import config
 from trainer.core.links import ORDER
 from trainer.files import held
 from trainer.runs.checkpoint import load, save
-from trainer.tools.report import compare, curves, report
+from trainer.tools.report import curves, pages, report
 from trainer.tools.report.run import Run, open_run, progress, severity, verdict
 
 pytestmark = pytest.mark.usefixtures("undrawn", "empty")
@@ -30,6 +30,7 @@ def copy_of(finished: Path, name: str, val_loss: float | None, at: str = "202601
     changed = {key.replace("_", ".", 1): value for key, value in settings.items()}
     checkpoint.config = config.read(checkpoint.config, changed)
     save(folder / "best.npz", checkpoint)
+    (folder / "config.yaml").write_text(config.to_yaml(checkpoint.config))
     return write(folder, [*(step_row(k) for k in range(5)), eval_row(2, 3.0), eval_row(5, val_loss)])
 
 
@@ -52,6 +53,8 @@ def test_a_folder_of_runs_means_all_of_them(finished: Path, capsys: Capture) -> 
     assert cells(html, "val") == ["2.5000", "2.7000"]
     assert cells(html, "test") == []  # a column of nothing
     assert not (second / "report.html").exists()
+    among_files = [*Path("runs/names").iterdir(), second / "best.npz"]
+    assert report(among_files) == Path("runs/names/compare.html").absolute()
     assert report([*Path("runs").iterdir()]) == Path("runs/compare.html").absolute()  # where all meet
 
 
@@ -62,11 +65,18 @@ def test_runs_of_other_words_in_one_file_are_told_apart(finished: Path) -> None:
     html = Path("runs/compare.html").read_text("utf-8")
     assert cells(html, "text") == [load(each / "best.npz").fingerprint[:8] for each in (other, first)]
     assert "Losses can only be compared within one text" in html
-    (first / "best.npz").write_bytes(b"")
-    report([first, other])
+
+
+def test_settings_of_a_run_without_a_checkpoint_are_those_of_its_configuration(finished: Path) -> None:
+    folders = [copy_of(finished, f"r{k}", 2.5, train_dropout=k / 10) for k in range(2)]
+    (folders[1] / "best.npz").write_bytes(b"")
+    report(folders)
     html = Path("runs/compare.html").read_text("utf-8")
-    assert cells(html, "text")[1] == "-"
+    assert cells(html, "train.dropout") == ["0", "0.1"]
     assert "not a checkpoint" in html
+    (folders[1] / "config.yaml").write_text("damaged")
+    report([*folders, copy_of(finished, "r2", 2.5, train_dropout=0.2)])
+    assert cells(Path("runs/compare.html").read_text("utf-8"), "train.dropout") == ["0", "-", "0.2"]
 
 
 def test_what_failed_stands_last_and_a_backward_pass_of_ones_own_is_named(finished: Path) -> None:
@@ -75,59 +85,52 @@ def test_what_failed_stands_last_and_a_backward_pass_of_ones_own_is_named(finish
         for name, loss in (("lost", None), ("good", 2.7), ("own", 2.6), ("bad", 2.5), ("burst", 2.4))
     )
     write(lost, [])
-    write(own, [{"event": "start", "backward": "mine.py"}, *rows(own)])
+    checkpoint = load(own / "best.npz")
+    checkpoint.backward = "mine.py"
+    save(own / "best.npz", checkpoint)
     write(bad, [*rows(bad), check_row("update", passed=False)])
     (burst / "train.log").write_text("2026-01-01 12:00:00 ended: training had diverged by step 5: the loss is nan\n")
-    html = compare.comparison(
-        compare.ranked([open_run(each) for each in (lost, good, own, bad, burst)]), "runs"
-    ).decode()
+    runs = sorted(map(open_run, (lost, good, own, bad, burst)), key=pages.rank)
+    html = pages.comparison(runs, "runs", False).decode()
     assert [Path(name).parent.name for name in cells(html, "run")] == ["own", "good", "lost", "burst", "bad"]
     assert cells(html, "backward") == ["mine.py", "-", "-", "-", "-"]
     assert cells(html, "checks") == ["-", "-", "-", "✗ diverged", "✗ wrong"]
 
 
-def run_with(*losses: float, every: int = 10) -> Run:
-    return Run(Path("runs/a/b"), [eval_row((k + 1) * every, loss) for k, loss in enumerate(losses)])
+def test_neither_runs_that_diverged_nor_a_much_longer_one_spoil_the_scale() -> None:
+    losses = {"good": (3.0, 2.4, 2.3), "long": (3.1, 2.6, 2.5), "diverged": (9, 70, 400), "lost": ()}
+    curves_of = []
+    for name, values in losses.items():
+        steps = np.arange(1, len(values) + 1) * (100 if name == "long" else 10)
+        curves_of.append((f"{name}:", np.array([steps, values], float)))
+    axes = drawn(curves.overlay, curves_of).axes[0]
+    assert axes.get_xlim()[1] == pytest.approx(1.02 * 60)
+    assert axes.get_ylim() == pytest.approx((0.99 * 2.3, 1.15 * 2.3))
+    labels = [line.get_label() for line in axes.get_lines()]
+    assert labels == ["good: 2.3", "long: 2.5", "diverged: 400", "lost: -"]
 
 
-@pytest.mark.parametrize(
-    ("others", "labels"),
-    [
-        ([run_with(3.0, 2.5, 2.4), run_with(3.1, 2.6, 2.5, every=100), run_with(9, 70, 400)],
-         ["a/b: 2.3", "a/b: 2.4", "a/b: 2.5", "a/b: 400 ↑"]),
-        ([run_with(30, 40), run_with(50, 60), run_with()], ["a/b: 2.3", "a/b: 40 ↑", "a/b: 60 ↑", "a/b: -"]),
-    ],
-)  # fmt: skip
-def test_neither_runs_that_diverged_nor_a_much_longer_one_spoil_the_scale(
-    others: list[Run], labels: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Run, "log_V", 2.0)
-    picture = drawn(compare.overlay, [run_with(3.0, 2.4, 2.3), *others])
-    axes = picture.axes[0]
-    assert axes.get_xlim()[1] <= 1.02 * 60
-    low, high = axes.get_ylim()
-    assert 2.2 < low < 2.3
-    assert 2.5 < high < 2.6  # the better half after its first evaluation, and no more than 1.25 log V
-    assert [label.get_text() for label in picture.legends[0].texts] == labels
-
-
-def test_curves_are_named_by_the_values_that_differ(finished: Path) -> None:
+def test_curves_are_named_by_the_values_that_differ(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = [copy_of(finished, f"r{k}", 2.5 + k, train_dropout=k / 10, train_weight_decay=k) for k in range(2)]
-    picture = drawn(compare.overlay, [open_run(folder) for folder in folders])
-    assert [line.get_label() for line in picture.axes[0].get_lines()] == ["0, 0: 2.5", "1, 0.1: 3.5"]
-    assert picture.legends[0].get_title().get_text() == "weight_decay,\ndropout"
+    drawn = list[list[str]]()
+    monkeypatch.setattr(pages, "overlay", lambda picture, curves: drawn.append([name for name, _ in curves]))
+    report(folders)
+    assert "named by its train.weight_decay, train.dropout." in Path("runs/compare.html").read_text("utf-8")
+    (folders[0] / "config.yaml").write_bytes((folders[1] / "config.yaml").read_bytes())
+    report(folders)
+    assert drawn == [["0, 0:", "1, 0.1:"], ["r0/20260101-120000:", "r1/20260101-120000:"]]
 
 
 # What is said of each: the sentence, how far it is, each error over its tolerance
 
 
-def run_of(*rows: dict[str, Any], last_words: str = "", running: bool = False) -> Run:
-    return Run(Path("runs/a/b"), list(rows), last_words, running)
+def run_of(*rows: dict[str, Any], ended: str = "", running: bool = False) -> Run:
+    return Run(Path("runs/a/b"), list(rows), ended, running)
 
 
 def table_of(run: Run) -> dict[str, str]:
     """What the terminal shows of it."""
-    return dict(zip(*compare.rows_of([run]), strict=True))
+    return dict(zip(*pages.table_of([run]), strict=True))
 
 
 def nine(step: int, wrong: tuple[str, ...] = (), **more: Any) -> list[dict[str, Any]]:
@@ -149,9 +152,9 @@ DIVERGED = "training had diverged by step 9: the loss is nan"
         (run_of(check_row("initial_loss", passed=False), *nine(0), *nine(7)), "good", "✓ right", AGREE),  # only warns
         (run_of(check_row("sum_to_zero")), "unknown", "-", "The nine gradients of this run were not checked"),
         (run_of(*FIRST_WRONG), "bad", "✗ wrong", f"A check failed at step 3: {SAID}"),
-        (run_of(last_words=f"ended: {DIVERGED}"), "bad", "✗ diverged", f"The run failed: {DIVERGED}"),
-        (run_of(last_words="ended: mine.py: dz WRONG"), "bad", "✗ failed", "The run failed: mine.py: dz WRONG"),
-        (run_of(*nine(0), *nine(7), last_words="ended: interrupted at step 9"), "good", "✓ right", AGREE),
+        (run_of(ended=DIVERGED), "bad", "✗ diverged", f"The run failed: {DIVERGED}"),
+        (run_of(ended="mine.py: dz WRONG"), "bad", "✗ failed", "The run failed: mine.py: dz WRONG"),
+        (run_of(*nine(0), *nine(7), ended="interrupted at step 9"), "good", "✓ right", AGREE),
     ],
 )
 def test_the_verdict(run: Run, kind: str, word: str, words: str) -> None:
@@ -166,9 +169,7 @@ def test_how_far_the_run_is() -> None:
     assert progress(run_of(eval_row(30), running=True)) == "The run goes on; its log goes to step 30."
     assert progress(run_of(eval_row(20), end)) == "The run has ended; its log goes to step 20."
     stopped = "The run stopped before its end; its log goes to step 3."
-    said = "ended: interrupted at step 4, state saved"
-    assert progress(run_of(step_row(3), last_words=said)) == f"{stopped} Its log ends with: {said}"
-    assert progress(run_of(step_row(3), last_words="ended: KeyError: 'x'")) == stopped  # the verdict has said the rest
+    assert progress(run_of(step_row(3), ended="KeyError: 'x'")) == stopped  # the verdict has said the rest
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,12 @@ def test_errors_stand_at_their_steps_and_the_worst_is_drawn_last() -> None:
         check_row("forward", 7, of="h", error=0),
     )
     axes = drawn(curves.errors, run_of(*made, *other)).axes[0]
-    labels = ["forward h  ✓ 0", "dh  ✓ 0.2", "dz  ✗ 2", "of another version  ✓ 0.2"]  # in the contract's order
+    labels = [
+        "forward h  ✓ 0",
+        "gradient h  ✓ 0.2",
+        "gradient z  ✗ 2",
+        "of another version  ✓ 0.2",
+    ]
     assert [label.get_text().strip() for label in axes.get_yticklabels()] == labels
     (marks,) = axes.collections
     assert marks.get_offsets().tolist() == [[7, 0], [0, 2], [999, 2], [999, 1], [0, 3], [500, 2]]

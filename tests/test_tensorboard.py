@@ -45,18 +45,15 @@ def test_the_same_numbers_as_in_the_log(folder: Path) -> None:
     found, log = read("board/names/20260101-120000"), rows(folder)
     losses = [(row["step"], np.float32(row["loss"])) for row in log if row["event"] == "step" and row["loss"]]
     assert [(event.step, event.value) for event in found.Scalars("step/loss")] == losses
-    for name, value in (("training", 2.4), ("validation", 2.5)):  # one name in two folders: one chart
-        (event,) = read(f"board/names/20260101-120000/{name}").Scalars("loss")
+    for name, value in (("train", 2.4), ("val", 2.5)):  # one name in two folders: one chart
+        (event,) = read(f"board/names/20260101-120000/loss/{name}").Scalars("loss")
         assert (event.step, event.value) == (4, np.float32(value))
-    for tag, ratio in (("dW1", 0.25), ("forward_h", 0.5)):
+    for tag, ratio in (("gradient_W1", 0.25), ("forward_h", 0.5)):
         assert found.Scalars(f"error_over_tolerance/{tag}")[0].value == ratio
     tags = found.Tags()["scalars"]
     assert "step/update_ratio/W2" in tags
     assert "step/update_ratio/b1" not in tags  # null in every row
     assert not [tag for tag in tags if tag.startswith("end")]
-    times = [event.wall_time for event in found.Scalars("step/epoch")]
-    assert np.diff(times).tolist() == pytest.approx([0.5, 0.5])
-    assert times[0] > 1e9  # seconds since 1970
     (histogram,) = found.Histograms("dz")
     stored = rows(folder, "eval")[0]["histograms"]["dz"]
     counts, (low, high) = stored["counts"], stored["range"]

@@ -5,6 +5,7 @@ the model is so small that all of it is there, in numbers that can be recomputed
 """
 
 import re
+from functools import partial
 from html import escape
 from pathlib import Path
 from textwrap import indent
@@ -13,20 +14,27 @@ from typing import NamedTuple
 import numpy as np
 
 from trainer import config
-from trainer.core import model, numerical, ops
+from trainer.core import checks, model, numerical, ops
 from trainer.core.links import FORWARD, LINKS, ORDER
-from trainer.core.model import NAMES, Batch, Parameters, Sizes
+from trainer.core.model import NAMES, Batch, Sizes
+from trainer.core.numerical import TINY
 from trainer.core.ops import Array
-from trainer.errors import UserError, printable, say
+from trainer.core.step import by_name
+from trainer.core.verdict import Verdict
+from trainer.errors import UserError, aligned, printable
 from trainer.files import write_whole
 from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.folder import RUNS, open_run, say_which
 from trainer.text.corpus import to_ids
 
+LARGE = 100_000  # parameters: a check of each takes more than a moment, and one slope through a tensor stands for it
 FEW = 6  # terms of a long sum
-NUDGE = 1e-5  # of a logit, to find its derivative by a central difference
 ROUNDED = "numbers are rounded where they are printed, and nowhere before"
-PRODUCT = re.compile(r"(\w+) = (\w+) · (\w+)(?: \+ (\w+))?")  # a formula of LINKS or FORWARD, as dh = dlogits · W2ᵀ
+# The stations of the walk: what comes about, and how.
+FORMULAS = {name: FORWARD[name].formula for name in ("emb", "z", "h", "logits")}
+FORMULAS |= {"p": "p = softmax of logits", "loss": "loss = -log p[target]"}
+FORMULAS |= {f"d{name}": link.formula for name, link in LINKS.items()}
+PRODUCT = re.compile(r"(\w+) = (\w+) · (\w+)(?: \+ (\w+))?")  # a formula, as dh = dlogits · W2ᵀ
 
 
 class Walk(NamedTuple):
@@ -35,18 +43,18 @@ class Walk(NamedTuple):
     vocabulary: str
     batch: Batch
     arrays: dict[str, Array]  # parameters; emb, z, h, logits, p (B, width); loss (B,); dlogits and the other gradients
-    numerical: dict[str, Array]  # the gradients by complex steps; empty if that was not asked for
+    verdicts: dict[str, Verdict]  # on the gradients, held against complex steps
 
 
-def walk(p: Parameters, vocabulary: str, batch: Batch, cross_check: bool = True) -> Walk:
-    """Forward and backward through the operations that training uses."""
-    at, g = numerical.point(p, batch), model.zeros(p.sizes, np.float64)
-    inner = model.backward(at.p, at.batch, at.a, g, 1 / len(batch.targets))
-    arrays = {name: at.tensor(name) for name in ORDER} | inner._asdict()
-    arrays |= {f"d{name}": getattr(g, name) for name in NAMES}
+def walk(checkpoint: Checkpoint, batch: Batch) -> Walk:
+    """Forward and backward through the operations that training uses, and a check of every gradient."""
+    at, g = numerical.point(checkpoint.parameters, batch), model.zeros(checkpoint.sizes, np.float64)
+    gradients = by_name([model.backward(at.p, batch, at.a, g, 1 / len(batch.targets))], g)
+    arrays = {name: at.tensor(name) for name in ORDER} | {f"d{name}": each for name, each in gradients.items()}
     arrays |= {"p": ops.softmax(at.a.logits), "loss": ops.cross_entropy(at.a.logits, batch.targets)}
-    found = numerical.gradients(at, "complex-step", dict.fromkeys(ORDER, numerical.TINY)) if cross_check else {}
-    return Walk(vocabulary, batch, arrays, {f"d{name}": gradient for name, gradient in found.items()})
+    check = config.Check(method="complex-step", coordinates="all" if g.flat.size < LARGE else "directions")
+    verdicts = checks.check_gradients(at, gradients, check, "float64", np.random.default_rng(0))
+    return Walk(checkpoint.vocabulary, batch, arrays, {f"d{verdict.of}": verdict for verdict in verdicts})
 
 
 def symbol(character: str) -> str:
@@ -76,10 +84,9 @@ def explain(
     if context is None:
         raise UserError("no --context, on the command line; give --context or --logits")
     checkpoint, which = open_model(run, context, target)
-    batch = two_examples(checkpoint, context, target)
-    numbers = walk(checkpoint.parameters, checkpoint.vocabulary, batch)
+    numbers = walk(checkpoint, two_examples(checkpoint, context, target))
     if html is None:
-        show_walk(numbers, which)
+        print_walk(numbers, which)
     else:
         draw(numbers, which, Path(html))
 
@@ -108,8 +115,6 @@ def two_examples(checkpoint: Checkpoint, context: str, target: str) -> Batch:
     if len(ids) < K:
         what = f"--context has length {len(ids)}"
         raise UserError(f"{what}, on the command line; give at least {K}, which the model reads")
-    if len(context) > K:
-        say(f"the model reads {K} characters: the last {K} of the context are used")
     first = ids[-K:]  # (K,)
     second = np.append(first[1:], y)  # (K,)
     if boundary and y[0] == 0:
@@ -126,8 +131,7 @@ def draw(numbers: Walk, which: str, path: Path) -> None:
     require_matplotlib("--html")
     first, second = example(numbers, 0), example(numbers, 1)
     follows = f"The second example, {second}, is the one that follows, with the target that the model expects most."
-    body = f"<p>{escape(f'With {which}. {follows}')}</p>"
-    body += f"<p>{chain.CAPTION}</p>{chain.picture(numbers)}"
+    body = f"<p>{escape(f'With {which}. {follows}')}</p><p>{chain.CAPTION}</p>{chain.picture(numbers)}"
     write_whole(path, fill(f"{first}, forward and back", body))
     print(f"written to {printable(str(path))}")
 
@@ -135,85 +139,77 @@ def draw(numbers: Walk, which: str, path: Path) -> None:
 # As text.
 
 
-def show_walk(walk: Walk, which: str) -> None:
+def print_walk(walk: Walk, which: str) -> None:
     """Parameters, forward, then backward."""
-    arrays, (V, D), H = walk.arrays, walk.arrays["C"].shape, len(walk.arrays["W2"])
+    (V, D), H = walk.arrays["C"].shape, len(walk.arrays["W2"])
     print(f"{which}; B = 2, K = {walk.batch.contexts.shape[1]}, D = {D}, H = {H}, V = {V}; {ROUNDED}")
     print(f"example 1: {example(walk, 0)}\nexample 2: {example(walk, 1)}, which follows, with the likeliest target")
-    print("\nparameters; the rows of C are", *map(symbol, walk.vocabulary))
-    for name in NAMES:
-        show(name, arrays[name])
-    print("\nforward; a row for each example")
-    for name in ("emb", "z", "h", "logits"):
-        show(FORWARD[name].formula, arrays[name], origin(arrays, FORWARD[name].formula))
-    show("p = softmax(logits), as explain --logits shows it", arrays["p"])
-    first, second = arrays["loss"]
-    print(f"loss = mean of -log p[target] = mean of {first:.6f} and {second:.6f} = {arrays['loss'].mean():.6f} nats")
-    print("\nbackward, from the mean loss; numerical values by complex steps\n")
-    for name, link in LINKS.items():
-        by_hand, expected = arrays[f"d{name}"], walk.numerical[f"d{name}"]
-        show(f"{link.formula}: {link.words}", by_hand, origin(arrays, link.formula))
-        size = f"{by_hand.size} numbers, norm {np.linalg.norm(by_hand):.4g}"
-        first, difference = expected.flat[0], abs(by_hand - expected).max()
-        print(f"  {size}; numerical: the first {first:.4g}, largest difference {difference:.0e}\n")
+    heads = {
+        "C": "parameters; the rows of C are " + " ".join(map(symbol, walk.vocabulary)),
+        "emb": "forward; a row for each example",
+        "dlogits": f"backward, from the mean loss, {walk.arrays['loss'].mean():.6f} nats; expected is numerical",
+    }
+    for name in (*NAMES, *FORMULAS):
+        if name in heads:
+            print(f"\n{heads[name]}\n")
+        show(walk, name)
 
 
-def show(title: str, values: Array, comes_about: str = "") -> None:
-    """A tensor, a long one without its middle."""
-    print(f"{title}   {values.shape}")
-    print(indent(np.array2string(values, 120, 4, threshold=30) + f"\n{comes_about}", "  "), end="")
+def show(walk: Walk, name: str) -> None:
+    """A tensor: its formula, its numbers, a long one without its middle, how the first comes about; and a verdict."""
+    values, formula = walk.arrays[name], FORMULAS.get(name, name)
+    print(f"{formula}   {values.shape}")
+    print(indent(np.array2string(values, 120, 4, threshold=30), "  "))
+    if product := PRODUCT.fullmatch(formula):
+        print("  " + origin(walk.arrays, *product.groups()))
+    if name in walk.verdicts:
+        print(f"  {LINKS[name[1:]].words}\n  {walk.verdicts[name]}\n")
 
 
-def origin(arrays: dict[str, Array], formula: str) -> str:
-    """How the first number of a product comes about, 'z[0, 0] = 0.5 · -1.2 + ... = 0.25'; nothing for what is none."""
-    if not (product := PRODUCT.fullmatch(formula)):
-        return ""
-    name, left, right, bias = product.groups()
+def origin(arrays: dict[str, Array], name: str, left: str, right: str, bias: str | None) -> str:
+    """How the first number of a product comes about, 'z[0, 0] = emb[0] · W1[:, 0] = 0.5 · -1.2 + ... = 0.25'."""
     arrays = arrays | {f"{each}ᵀ": arrays[each].T for each in ("emb", "h", "W1", "W2")}
-    row, column, added = arrays[left][0], arrays[right][:, 0], arrays[bias][:1] if bias else np.zeros(0)
-    terms = [f"{a:.4g} · {b:.4g}" for a, b in zip(row[:FEW], column[:FEW], strict=True)]
-    if len(row) > FEW:
-        terms.append(f"{len(row) - FEW} more that make {row[FEW:] @ column[FEW:]:.4g}")
-    terms += [f"{b:.4g}" for b in added]
-    words = f"{left}[0] · {right}[:, 0]" + (f" + {bias}[0]" if bias else "")
-    return f"{name}[0, 0] = {words} = {' + '.join(terms)} = {row @ column + sum(added):.4g}\n"
+    row, column = arrays[left][0], arrays[right][:, 0]
+    words, terms = f"{left}[0] · {right}[:, 0]", [f"{a:.4g} · {b:.4g}" for a, b in zip(row, column, strict=True)]
+    if len(terms) > FEW:
+        terms[FEW:] = [f"{len(terms) - FEW} more that make {row[FEW:] @ column[FEW:]:.4g}"]
+    if bias:
+        words += f" + {bias}[0]"
+        terms.append(f"{arrays[bias][0]:.4g}")
+    return f"{name}[0, 0] = {words} = {' + '.join(terms)} = {arrays[name][0, 0]:.4g}"
 
 
 def explain_logits(logits: str, target: str) -> None:
     """Softmax, cross-entropy, p - y and one step along it, on numbers from the command line. Raises UserError."""
     try:
-        values = np.array([float(part) for part in logits.split(",")])  # (V,)
+        values = np.array(logits.split(","), np.float64)  # (V,)
     except ValueError:
         values = np.zeros(0)
     V = len(values)
     if V < 2 or not (abs(values) <= 700).all():  # beyond 700 exp overflows; nan compares false
         need = "two or more numbers from -700 to 700, as in 2,1,0"
         raise UserError(f"--logits is {logits!a}, on the command line; give {need}")
-    names = [str(k) for k in range(V)]
+    names = list(map(str, range(V)))
     if target not in names:
         raise UserError(f"--target is {target!a}, on the command line; with --logits give 0 to {V - 1}")
     y, p = np.eye(V)[int(target)], ops.softmax(values)  # (V,)
     after = values - (p - y)  # (V,)
-
-    def losses(logits: Array) -> Array:  # (n, V) -> (n,)
-        return ops.cross_entropy(logits, np.full(len(logits), int(target)))
-
-    slopes = numerical.quotient("central", NUDGE, lambda nudge: losses(values + nudge * np.eye(V)))  # (V,)
-    loss, loss_after = losses(np.stack([values, after]))
+    losses = partial(ops.cross_entropy, targets=np.array([int(target)]))  # (n, V) -> (n,)
     table = {
         "logits": values,
         "exp(logits)": np.exp(values),
         "p = exp / sum": p,
         "y, 1 at the target": y,
         "p - y": p - y,
-        "numerical": slopes,
+        "numerical": numerical.quotient("complex-step", TINY, lambda nudge: losses(values + nudge * np.eye(V))),
         "logits - (p - y)": after,
         "p after": ops.softmax(after),
     }
-    print(ROUNDED)
-    print(f"{'':<18}" + "".join(f"{name:>11}" for name in names) + f"{'sum':>11}")
+    rows = [["", *names, "sum"]]
     for title, row in table.items():
-        print(f"{title:<18}" + "".join(f" {value + 0.0:>10.5g}" for value in [*row, round(float(row.sum()), 9)]))
+        rows.append([title, *(f"{value + 0.0:.5g}" for value in (*row, round(float(row.sum()), 9)))])
+    loss, loss_after = losses(np.stack([values, after]))
+    print(ROUNDED, *aligned(rows), sep="\n")
     print(f"loss = -log p[target] = {loss:.6f} nats; knowing nothing costs log V = {np.log(V):.6f}")
     print("p - y is its gradient: a logit is pushed down by its p, and at the target up by 1")
     print(f"one step against it, learning rate 1: loss after = {loss_after:.6f} nats")

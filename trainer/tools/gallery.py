@@ -3,7 +3,6 @@
 import multiprocessing
 import signal
 from collections.abc import Sequence
-from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,11 +11,10 @@ import numpy as np
 from tqdm import tqdm
 
 from trainer import config
-from trainer.core import checks, loop, model, numerical
+from trainer.core import checks, model, numerical, ops, optim
 from trainer.core.links import LINKS
-from trainer.core.model import INNER, NAMES, Batch, InnerGradients, Parameters
-from trainer.core.step import Pass
-from trainer.errors import UserError, printable
+from trainer.core.ops import Array
+from trainer.errors import printable
 from trainer.files import refuse_what_is_in_the_way, write_whole
 from trainer.mistakes.point import applied, given
 from trainer.mistakes.table import FACTORS, MISTAKES, Mistake
@@ -54,12 +52,10 @@ def gallery(path: str = "gallery.html") -> None:
     """Write the page, and print what comes of it. Minutes: some seconds for each mistake. Raises UserError."""
     require_matplotlib("the gallery")
     refuse_what_is_in_the_way(Path(path))  # sooner than after minutes
-    if not Path(DATA).exists():
-        raise UserError(f"no {DATA}, in {Path.cwd()}; start the gallery where it lies")
     many = trials()
     # Ctrl-C, which a terminal sends to all, is left to this process; the others end with the block.
     with multiprocessing.get_context("spawn").Pool(cores(), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-        outcomes = list(tqdm(pool.imap(partial(train, path=DATA), many), "trainings", len(many)))
+        outcomes = list(tqdm(pool.imap(train, many), "trainings", len(many)))
     words, html = page(list(zip(many, outcomes, strict=True)))
     write_whole(Path(path), html)
     print(f"{words}\nwritten to {printable(path)}")
@@ -67,46 +63,45 @@ def gallery(path: str = "gallery.html") -> None:
 
 def trials() -> list[Trial]:
     """The right one, every mistake of the table that differs in numbers, in the order of the chain, and scalings."""
-    found = [Trial("logits", Mistake("(p - y) / B", "all right", "(p - y) / B"))]
-    found += [Trial(link, mistake) for link, table in MISTAKES.items() for mistake in table if not mistake.source]
-    for row in (Mistake("-1", "the sign is turned round", "-1"), *FACTORS):
+    mistakes = [Trial(link, mistake) for link, table in MISTAKES.items() for mistake in table if not mistake.source]
+    scaled = []
+    for row in (Mistake("1", "all right", "1"), Mistake("-1", "the sign is turned round", "-1"), *FACTORS):
         if "K" not in row.formula:  # no link of this chain is wrong by that
             mistake = Mistake(f"{row.written} · the right one", row.cause, f"{row.formula} * (p - y) / B")
-            found.append(Trial("logits", mistake, scaled=True))
-    return found
+            scaled.append(Trial("logits", mistake, scaled=True))
+    return [scaled.pop(0), *mistakes, *scaled]
 
 
-def train(trial: Trial, path: str, steps: int = STEPS) -> Outcome:
+def train(trial: Trial, steps: int = STEPS) -> Outcome:
     """Train with a mistake at the ordinary sizes on a list. Raises UserError."""
-    settings = config.read({"data": {"path": path}, "train": {"steps": steps}})
+    settings = config.read({"data": {"path": DATA}, "train": {"steps": steps}})
     corpus = text.load(settings.data, settings.model.context)
-    start, rng = begin(settings, corpus), np.random.default_rng(0)
-    losses, seen = list[float](), dict[str, str | None]()
-
-    def gradients(p: Parameters, g: Parameters, batch: Batch) -> list[Pass]:
-        a = model.forward(p, batch)
-        arrays = given(p, batch, a)
-        for link in MISTAKES:  # each after what it takes, and after what is mistaken for that
-            found = applied(LINKS[link], arrays)
-            if link == trial.link:
-                wrong = trial.mistake.faces(arrays)[0]
-                found = found + ADDED * wrong if trial.mistake.added else wrong
-            arrays[f"d{link}"] = np.asarray(found, p.flat.dtype)
-        for name in NAMES:
-            getattr(g, name)[...] = arrays[f"d{name}"]
-        return [Pass(a, InnerGradients(*(arrays[f"d{name}"] for name in INNER)))]
-
-    run = settings.train, start.parameters, start.state, 0, batches(corpus, settings, 0), gradients
+    p, losses, seen = begin(settings, corpus).parameters, list[float](), dict[str, str | None]()
     with np.errstate(all="ignore"):
-        for step in loop.steps(*run, CHECKED.__contains__):
-            losses.append(step.loss)
-            if step.looked_at and np.isfinite(step.loss):
-                at, by_hand = numerical.point(step.before, step.batch), step.gradients
-                verdicts = checks.check_gradients(at, by_hand, settings.check, settings.model.dtype, rng)
-                for verdict in (checks.sum_to_zero(by_hand["logits"]), *verdicts):
+        for step, batch in zip(range(steps), batches(corpus, settings, 0), strict=False):
+            a = model.forward(p, batch)
+            loss, gradients = ops.cross_entropy(a.logits, batch.targets).mean(), backward(given(p, batch, a), trial)
+            losses.append(float(loss))
+            if step in CHECKED and np.isfinite(loss):
+                at, rng = numerical.point(p, batch), np.random.default_rng(0)
+                verdicts = checks.check_gradients(at, gradients, settings.check, settings.model.dtype, rng)
+                for verdict in (checks.sum_to_zero(gradients["logits"]), *verdicts):
                     if not verdict.passed:
                         seen.setdefault(verdict.name, verdict.of)
+            p.flat -= optim.learning_rate(settings.train, step) * checks.as_parameters(p.sizes, gradients).flat
     return [float(each.mean()) for each in np.array_split(losses, BINS)], seen
+
+
+def backward(arrays: dict[str, Any], trial: Trial) -> dict[str, Array]:
+    """The nine gradients by their formulas, but for the mistake."""
+    gradients = {}
+    for name in MISTAKES:  # each after what it takes, and after what is mistaken for that
+        made = applied(LINKS[name], arrays)
+        if name == trial.link:
+            wrong = trial.mistake.faces(arrays)[0]
+            made = made + ADDED * wrong if trial.mistake.added else wrong
+        gradients[name] = arrays[f"d{name}"] = np.asarray(made, arrays["emb"].dtype)
+    return gradients
 
 
 def page(found: Sequence[tuple[Trial, Outcome]]) -> tuple[str, bytes]:
@@ -120,7 +115,7 @@ def page(found: Sequence[tuple[Trial, Outcome]]) -> tuple[str, bytes]:
         by = ", ".join(f"{name} (d{of})" if of else name for name, of in seen.items()) or "no check"
         cards.append(
             f'<figure class="{"healthy" if looks_healthy else "sick"}">'
-            f"<h4>d{trial.link}: {escape(trial.mistake.written)}</h4>\n{svg(curve, losses, right, size=(2.6, 1.3))}\n"
+            f"<h4>d{trial.link}: {escape(trial.mistake.written)}</h4>\n{svg(curve, losses, right)}\n"
             f'<figcaption>{escape(trial.mistake.cause)}<br><b class="loss">ends at {losses[-1]:.4g}</b><br>'
             f"seen by {by}</figcaption></figure>\n"
         )
@@ -142,9 +137,10 @@ def page(found: Sequence[tuple[Trial, Outcome]]) -> tuple[str, bytes]:
 
 
 def curve(picture: Any, losses: Sequence[float], right: Sequence[float]) -> None:
-    """The losses over those of the right one."""
+    """The losses, and those of the right one."""
+    picture.set_size_inches(2.6, 1.3)
     axes, steps = picture.subplots(), np.linspace(0, STEPS, len(right))
-    axes.plot(steps, losses, color="C1", linewidth=1.6)
+    axes.plot(steps, losses, "C1")
     axes.plot(steps, right, "--", color=INK, alpha=0.5, linewidth=1)
     axes.set(xlim=(0, STEPS), ylim=(LOW, HIGH))
     axes.tick_params(length=0, labelsize=7)

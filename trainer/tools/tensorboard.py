@@ -1,19 +1,15 @@
 """Write runs for TensorBoard: a folder of event files for each, written anew each time."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import numpy as np
 
 from trainer import files
-from trainer.config import flatten
 from trainer.errors import UserError, printable, quoted
-from trainer.tools.report.run import Run, looked_at, severity
-
-EVENTS = "events.out.tfevents.*"
-LOSSES = {"training": "train_loss", "validation": "val_loss"}
+from trainer.tools.report.run import Run, histogram, looked_at, severity
 
 
 def export(runs: Sequence[Run], folder: Path) -> None:
@@ -25,34 +21,31 @@ def export(runs: Sequence[Run], folder: Path) -> None:
         raise UserError(f"--tensorboard needs tensorboardX, on the command line; {advice}") from None
     for run in runs:
         place = folder / run.name
-        with files.naming(place), ExitStack() as stack:
-            for old in place.rglob(EVENTS):
+        with files.naming(place):
+            for old in place.rglob("events.out.tfevents.*"):
                 old.unlink()
-            # One chart for both losses: TensorBoard lays curves of one name over each other if their folders differ.
-            writers = {name: stack.enter_context(SummaryWriter(str(place / name))) for name in ("", *LOSSES)}
-            write(run, writers)
+            with SummaryWriter(str(place)) as writer:
+                write(run, writer)
     print(f"written to {printable(str(folder))}; see it with: tensorboard --logdir {quoted(folder)}")
 
 
-def write(run: Run, writers: dict[str, Any]) -> None:
-    """Losses to the writers of their splits, all else to the run's own."""
-    own, log = writers[""], run.folder / "metrics.jsonl"
-    began = log.stat().st_mtime - max((row["time"] for row in run.rows), default=0.0)  # seconds since 1970
+def write(run: Run, writer: Any) -> None:
+    """The numbers of every row at their step, and the configuration."""
     for row in run.rows:
-        at, scalars = {"global_step": row.get("step"), "walltime": began + row["time"]}, []
+        at, scalars = row.get("step"), dict[str, Any]()
         match row["event"]:
             case "step":
-                scalars = [(own, f"step/{key.replace('.', '/')}", value) for key, value in flatten(row).items()]
+                scalars = {f"step/{key.replace('.', '/')}": value for key, value in row.items() if key != "step"}
             case "check":
-                scalars = [(own, f"error_over_tolerance/{looked_at(row).replace(' ', '_')}", severity(row))]
+                scalars = {f"error_over_tolerance/{looked_at(row).replace(' ', '_')}": severity(row)}
             case "eval":
-                scalars = [(writers[name], "loss", row.get(key)) for name, key in LOSSES.items()]
-                for name, stored in row.get("histograms", {}).items():
-                    counts, (low, high) = stored["counts"], stored["range"]
-                    edges = np.linspace(low, high, len(counts) + 1)
-                    own.add_histogram(name, np.repeat(edges[:-1] / 2 + edges[1:] / 2, counts), bins=edges, **at)
-        for writer, tag, value in scalars:
-            if isinstance(value, int | float) and tag != "step/step":
-                writer.add_scalar(tag, value, **at)
+                losses = {split: row[f"{split}_loss"] for split in ("train", "val")}
+                writer.add_scalars("loss", {split: loss for split, loss in losses.items() if loss}, at)  # in one chart
+                for name in ("h", "dh", "dz"):
+                    counts, edges = histogram(row, name)
+                    writer.add_histogram(name, np.repeat((edges[:-1] + edges[1:]) / 2, counts), at, edges)
+        for tag, value in scalars.items():
+            if isinstance(value, int | float):
+                writer.add_scalar(tag, value, at)
     config = files.text(run.folder / "config.yaml")
-    own.add_text("config.yaml", "    " + config.replace("\n", "\n    "), run.steps_done, began)  # as it is, in Markdown
+    writer.add_text("config.yaml", indent(config, "    "), run.steps_done)  # as it is, in Markdown

@@ -10,14 +10,13 @@ from html import escape
 
 import numpy as np
 
-from trainer.core.links import FORWARD, LINKS
-from trainer.core.model import INNER, NAMES
+from trainer.core.links import LINKS
+from trainer.core.model import NAMES
 from trainer.core.ops import Array
-from trainer.tools.explain import Walk, example, symbol
+from trainer.tools.explain import FORMULAS, Walk, example, symbol
 
-LETTERS = 400  # in a box, at most
 MOST = 200  # rows or columns of an image
-COLOURS = ((0, "#2f80ed"), (0.5, "#2f80ed00"), (0.5, "#e9772600"), (1, "#e97726"))  # blue, clear, orange
+ORANGE, BLUE = np.array([233, 119, 38]) / 255, np.array([47, 128, 237]) / 255
 CAPTION = (
     "Orange is above zero, blue below, pale is near zero; each box has its own scale, and the target is outlined. Every"
     " gradient is of the mean loss of the examples. Off by: the largest difference from the numerical gradient. Where"
@@ -25,33 +24,26 @@ CAPTION = (
     " dh is, because the slope 1 - h² is close to 0; the row of a character in dC gathers a gradient from each place"
     " where it is read, and the other rows are zero."
 )
-# The boxes, and what stands on the arrow to each; the last of FORWARD's formulas is p and loss.
-FORMULAS = {
-    "emb": "", **{name: FORWARD[name].formula for name in ("z", "h", "logits")}, "p": "p = softmax",
-    "loss": "loss = -log p[target]", **{f"d{name}": LINKS[name].formula for name in INNER},
-}  # fmt: skip
 
 
 def picture(walk: Walk) -> str:
     """The whole chain, as HTML without script."""
-    parts = []
+    parts = ""
     for name, formula in FORMULAS.items():
-        if formula:
-            parts.append(f'<div class="arrow to-{name}">{escape(formula.partition(" = ")[2])}</div>')
-        parts.append(box(walk, name, losses(walk) if name == "loss" else examples(walk, name)))
+        if name[1:] not in NAMES:
+            parts += f'<div class="arrow to-{name}">{escape(formula.partition(" = ")[2])}</div>' * (name != "emb")
+            parts += box(walk, name, losses(walk) if name == "loss" else examples(walk, name))
     parameters = "".join(box(walk, f"d{name}", parameter(walk, name)) for name in NAMES)
-    return f'<div class="chain">{"".join(parts)}</div><div class="parameters">{parameters}</div>'
+    return f'<div class="chain">{parts}</div><div class="parameters">{parameters}</div>'
 
 
 def box(walk: Walk, name: str, inside: str) -> str:
     """A tensor; a gradient with how far it is from the numerical one."""
     kind = f"box {name}"
-    if name in walk.numerical:
-        difference = float(abs(walk.arrays[name] - walk.numerical[name]).max())
-        good = np.allclose(walk.arrays[name], walk.numerical[name], 1e-9, 1e-12)  # both round in float64, nothing else
-        ink, mark = ("good", "✓") if good else ("bad", "✗ wrong:")
-        kind += "" if good else " broken"
-        inside += f'<small class="{ink}-ink">{mark} off by {difference:.0e}</small>'
+    if verdict := walk.verdicts.get(name):
+        ink, mark = ("good", "✓") if verdict.passed else ("bad", "✗ wrong:")
+        kind += " broken" * (not verdict.passed)
+        inside += f'<small class="{ink}-ink">{mark} off by {verdict.error:.0e}</small>'
     return f'<div class="{kind}">{inside}</div>'
 
 
@@ -63,47 +55,42 @@ def losses(walk: Walk) -> str:
 
 def examples(walk: Walk, name: str) -> str:
     """A title with shape and scale, and for each example its numbers as cells, folded into rows."""
-    values, tensor = walk.arrays[name], name.removeprefix("d")
-    B, n = values.shape
-    width = walk.arrays["C"].shape[1]
-    if tensor != "emb" or width > 40:
-        width = int(np.ceil(np.sqrt(2 * n)))
-    lettered = tensor in ("logits", "p") and n <= LETTERS
-    if lettered and n < 9:
-        width = 2  # room for letter and number
-    words = [symbol(each) for each in walk.vocabulary] if lettered else [""] * n
-    scale, parts = float(abs(values).max()), []
+    values, lettered, is_emb = walk.arrays[name], name in ("logits", "p", "dlogits"), name in ("emb", "demb")
+    (B, n), scale = values.shape, float(abs(values).max())
+    letters = list(map(symbol, walk.vocabulary)) if lettered else [""] * n
+    columns = 2 if lettered and n < 9 else int(np.ceil(np.sqrt(2 * n)))
+    if is_emb:
+        columns = walk.arrays["C"].shape[1]
+    parts = ""
     for b, row in enumerate(values):
-        if tensor == "emb":
-            parts.append(f"<small>{escape(example(walk, b))}</small>")
-        said = [f"{word} {value:.2f}".strip() for word, value in zip(words, row, strict=True)] if n < 9 else words
-        folded = np.pad(row, (0, -n % width)).reshape(-1, width)
-        title = f"{name} of example {b + 1}"
-        parts.append(cells(folded, scale, title, said, int(walk.batch.targets[b]) if lettered else None))
-    return f"<h4>{name} <small>{B} × {n}</small></h4>{''.join(parts)}<small>up to ±{scale:.2g}</small>"
+        words = [f"{letter} {x:.2f}" for letter, x in zip(letters, row, strict=True)] if n < 9 else letters
+        folded = np.pad(row, (0, -n % columns)).reshape(-1, columns)
+        outlined = int(walk.batch.targets[b]) if lettered else None
+        parts += f"<small>{escape(example(walk, b))}</small>" * is_emb
+        parts += cells(folded, scale, f"{name} of example {b + 1}", words, outlined)
+    return f"<h4>{name} <small>{B} × {n}</small></h4>{parts}<small>up to ±{scale:.2g}</small>"
 
 
 def parameter(walk: Walk, name: str) -> str:
     """A parameter and beneath it its gradient."""
-    shape, parts = " × ".join(map(str, walk.arrays[name].shape)), []
+    shape, parts = " × ".join(map(str, walk.arrays[name].shape)), ""
     for title in (name, f"d{name}"):
         values = walk.arrays[title]
         scale = float(abs(values).max())
-        words = [f"{value:.2f}" for value in values.flat] if values.size < 27 else []
+        words = [f"{x:.2f}" for x in values.flat] if values.size < 27 else []
         image = cells(np.atleast_2d(values), scale, title, words)
-        parts.append(f"<figure>{image}<small>{title}, up to ±{scale:.2g}</small></figure>")
+        parts += f"<figure>{image}<small>{title}, up to ±{scale:.2g}</small></figure>"
     why = escape(f"{LINKS[name].formula}: {LINKS[name].words}")
-    return f"<h4>{name} <small>{shape}</small></h4>{''.join(parts)}<p>{why}</p>"
+    return f"<h4>{name} <small>{shape}</small></h4>{parts}<p>{why}</p>"
 
 
 def cells(values: Array, scale: float, title: str, words: Sequence[str], outlined: int | None = None) -> str:
     """A matrix as cells, in full colour at `scale`, with words in them; one is outlined, by its place in the matrix."""
-    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.image import imsave
 
-    (rows, columns), out, image = values.shape, io.BytesIO(), shrunk(values) / (scale or 1)
-    seen = np.sign(image) * abs(image) ** 0.6  # the power lets small numbers be seen
-    imsave(out, seen, vmin=-1, vmax=1, cmap=LinearSegmentedColormap.from_list("", COLOURS), format="png")
+    (rows, columns), out, seen = values.shape, io.BytesIO(), shrunk(values)[:, :, None] / (scale or 1)
+    strength = abs(seen) ** 0.6  # the power lets small numbers be seen
+    imsave(out, np.dstack([np.where(seen > 0, ORANGE, BLUE), strength]), format="png")
     address = f"data:image/png;base64,{b64encode(out.getvalue()).decode()}"
     inside = "".join(f"<i{' class=outlined' * (k == outlined)}>{escape(word)}</i>" for k, word in enumerate(words))
     kind = "cells lines" if max(rows, columns) <= 40 else "cells"
@@ -113,8 +100,8 @@ def cells(values: Array, scale: float, title: str, words: Sequence[str], outline
 
 def shrunk(values: Array) -> Array:
     """At most 200 rows and columns: each block shows its number of largest magnitude."""
-    for axis in (0, 1):
-        starts = np.arange(0, values.shape[axis], -(-values.shape[axis] // MOST))
+    for axis, length in enumerate(values.shape):
+        starts = np.arange(0, length, -(-length // MOST))
         high, low = np.maximum.reduceat(values, starts, axis), np.minimum.reduceat(values, starts, axis)
         values = np.where(high >= -low, high, low)
     return values

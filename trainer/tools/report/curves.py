@@ -1,5 +1,8 @@
-"""The figures that the log of a run can draw: losses, errors of checks, ratios, distributions; and what they say."""
+"""The figures that logs can draw: losses, errors of checks, ratios, distributions; and what they say."""
 
+import math
+from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -7,64 +10,66 @@ import numpy as np
 from trainer.core.model import NAMES
 from trainer.core.ops import Array
 from trainer.text.corpus import Corpus
-from trainer.tools.report.figures import along_steps
-from trainer.tools.report.run import Run, looked_at, severity
+from trainer.tools.report.figures import PALE, along_steps, steps_below
+from trainer.tools.report.run import Run, histogram, looked_at, severity
 
 HIGH = 1.25  # of log V; no loss that matters lies above
+NEAR = 1.15  # of the lowest loss of several runs
 LOWEST = 1e-5  # of ratios; smaller ones are not drawn
 GREEN, RED = "#1f7a4c", "#d02f2f"
 OUTLINES = 6  # histograms over each other
 # What the checks look at, from top to bottom; gradients in the order of the backward pass.
 ROWS = (  # noqa: SIM905
-    "initial loss, sum to zero, batch, dropout emb, dropout h, forward emb, forward z, forward h, forward logits,"
-    " forward loss, dlogits, dh, dz, demb, dW2, db2, dW1, db1, dC, descent, update, update learning_rate,"
-    " update velocity, update m, update v, update C, update W1, update b1, update W2, update b2, evaluation train,"
-    " evaluation val, evaluation test, spread positions, spread masks"
+    "initial_loss, sum_to_zero, batch, dropout emb, dropout h, forward emb, forward z, forward h, forward logits,"
+    " forward loss, gradient logits, gradient h, gradient z, gradient emb, gradient W2, gradient b2, gradient W1,"
+    " gradient b1, gradient C, descent, update, update learning_rate, update velocity, update m, update v, update C,"
+    " update W1, update b1, update W2, update b2, evaluation train, evaluation val, evaluation test, spread positions,"
+    " spread masks"
 ).split(", ")
 
 
 def losses(picture: Any, run: Run) -> None:
     """Training, validation and batches, and losses to compare with."""
     curves = [(name, run.column("eval", f"{name}_loss")) for name in ("train", "val")]
-    curves.append(("batch", run.column("step", "loss")))
-    levels = {"log V": run.log_V} if run.checkpoint else {}
-    levels |= entropies(run.corpus) if run.corpus else {}
-    axes, most = along_steps(picture, curves, levels), HIGH * run.log_V
+    axes = along_steps(picture, [*curves, ("batch", run.column("step", "loss"))])
+    axes.lines[-1].set(**PALE)  # it is noise
+    levels = by_counting(run.corpus) if run.corpus else {}
+    for name, level in levels.items():
+        axes.axhline(level, label=f"{name} {level:.4g}", linestyle=":", **PALE)
     low, high = axes.dataLim.intervaly
-    if high > most:
-        axes.set_ylim(0.97 * low, most)
+    axes.set_ylim(0.97 * low, min(1.02 * high, HIGH * levels.get("log V", math.inf)))
 
 
-def entropies(corpus: Corpus) -> dict[str, float]:
-    """What counting reaches on the training text: H(next), and H(next | previous) = H(both) - H(previous), in nats."""
-
-    def entropy(ids: Array) -> float:
-        counts = np.unique(ids, return_counts=True)[1]
-        return float(np.log(len(ids)) - counts @ np.log(counts) / len(ids))
-
-    start, end = corpus.splits["train"]
-    after, before = (corpus.ids[start - k : end - k].astype(np.int64) for k in (0, 1))
-    both = before * len(corpus.vocabulary) + after
-    return {"unigram": entropy(after), "bigram": entropy(both) - entropy(before)}
+def by_counting(corpus: Corpus) -> dict[str, float]:
+    """The losses of who knows nothing, how often a character occurs, or how often after which other one; in nats."""
+    V, (start, end) = len(corpus.vocabulary), corpus.splits["train"]
+    after, before = corpus.ids[start:end], corpus.ids[start - 1 : end - 1].astype(np.int64)
+    entropies = []
+    for ids in (after, before, before * V + after):
+        shares = np.unique(ids, return_counts=True)[1] / len(ids)
+        entropies.append(-float(shares @ np.log(shares)))
+    unigram, previous, both = entropies
+    return {"log V": math.log(V), "unigram": unigram, "bigram": both - previous}  # H(next | previous)
 
 
 def errors(picture: Any, run: Run) -> None:
     """A row for each check, and in it a line at each step that the log has of it; the worst is drawn last."""
-    if not run.of("check"):
-        raise ValueError("the run ended before its first check")
     marks = sorted((severity(row), looked_at(row), row["step"]) for row in run.of("check"))
+    if not marks:
+        raise ValueError("the run ended before its first check")
     ratios, places, steps = zip(*marks, strict=True)
     worst = dict(zip(places, ratios, strict=True))
-    names = sorted(worst, key=lambda name: [*ROWS, name].index(name))  # a check of another version comes last
+    names = sorted(worst, key=[*ROWS, *worst].index)  # a check of another version comes last
     picture.set_figheight(0.7 + 0.19 * len(names))
-    axes, end = picture.subplots(), run.steps_done
+    axes = picture.subplots()
     axes.scatter(
-        steps, [names.index(name) for name in places], 70, [RED if ratio > 1 else GREEN for ratio in ratios],
+        steps, list(map(names.index, places)), 70, [RED if ratio > 1 else GREEN for ratio in ratios],
         alpha=np.clip(np.power(ratios, 0.25), 0.4, 1), marker="|", linewidths=2, rasterized=True,
     )  # fmt: skip
     labels = [f"{name}  {'✗' if worst[name] > 1 else '✓'} {worst[name]:<5.1g}" for name in names]
     axes.set_yticks(range(len(names)), labels, family="monospace")
-    axes.set(xlabel="step", xlim=(-1 - 0.02 * end, 1 + 1.02 * end), ylim=(len(names) - 0.5, -0.5))
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    steps_below(axes, run.steps_done)
 
 
 def ratios(picture: Any, run: Run, key: str) -> None:
@@ -85,15 +90,19 @@ def distribution(picture: Any, run: Run, name: str) -> None:
     axes, rows = picture.subplots(), run.of("eval")
     shown = rows[:: -1 - len(rows) // OUTLINES]
     for row, strength in zip(shown, np.linspace(1, 0.2, len(shown)), strict=True):
-        counts, (low, high) = (row["histograms"][name][key] for key in ("counts", "range"))
-        edges = np.linspace(low, high, len(counts) + 1)
-        axes.hist(
-            edges[:-1], edges, weights=counts, density=True, histtype="step", color="C0", alpha=strength,
-            label=f"step {row['step']:,}",
-        )  # fmt: skip
+        counts, edges = histogram(row, name)
+        axes.stairs(counts / np.diff(edges), edges, color="C0", alpha=strength, label=f"step {row['step']:,}")
     axes.set(yscale="log", xlabel=name)
     axes.yaxis.set_visible(False)
-    picture.legend(loc="outside right upper")
+
+
+def overlay(picture: Any, curves: Sequence[tuple[str, Array]]) -> None:
+    """A curve of each run, at a scale that the best one sets: what diverges, or is much longer, runs out of it."""
+    picture.set_figheight(4.4)  # room for the names
+    axes = along_steps(picture, curves)
+    lowest, ends = axes.dataLim.y0, [points[0, -1] for _, points in curves if points.size]
+    axes.set_ylim(0.99 * lowest, NEAR * lowest)
+    steps_below(axes, min(max(ends), 2 * median(ends)))
 
 
 # By event of the log that they need: a section, and its figures: by title the function, its arguments, and the caption.

@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -14,28 +14,28 @@ import numpy as np
 from trainer.core.ops import Array
 from trainer.errors import UserError, printable
 
-RELOAD = '<meta http-equiv="refresh" content="4">\n'  # seconds
 STYLE = Path(__file__).with_name("page.mplstyle")
+RELOAD = '<meta http-equiv="refresh" content="4">\n'  # seconds
 INK = "#010203"  # stands for the page's own text colour in a picture
+PALE: Any = {"color": INK, "linewidth": 0.8, "alpha": 0.6, "marker": "", "zorder": 1}  # the look of what stands behind
 POINTS = 400  # of a curve, at most
 FEW = 25  # points, which are seen as dots
 
 
 def fill(title: str, body: str, reload: bool = False) -> bytes:
     """A whole page, one file that needs no other; with `reload` the browser reads it again every few seconds."""
-    template = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
-    page = template.substitute(title=escape(printable(title)), body=body, refresh=RELOAD * reload)
-    return page.encode(errors="replace")
+    template = Template(STYLE.with_name("page.html").read_text("utf-8"))
+    filled = template.substitute(title=escape(printable(title)), body=body, refresh=RELOAD * reload)
+    return filled.encode(errors="replace")
 
 
 def table(heads: Sequence[str], *rows: Sequence[str]) -> str:
     """A table that scrolls where it is wider than the page; a narrow screen shows cards, each value beside its head."""
-    head, lines = "".join(f"<th>{escape(name)}</th>" for name in heads), ""
+    lines = "<tr>" + "".join(f"<th>{escape(name)}</th>" for name in heads)
     for row in rows:
-        cells = zip(heads, row, strict=True)
-        inside = "".join(f'<td data-head="{escape(name)}">{escape(cell)}</td>' for name, cell in cells)
-        lines += f"<tr>{inside}</tr>\n"
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+        cells = zip(map(escape, heads), map(escape, row), strict=True)
+        lines += "\n<tr>" + "".join(f'<td data-head="{name}">{cell}</td>' for name, cell in cells)
+    return f'<div class="scroll"><table>{lines}</table></div>'
 
 
 def require_matplotlib(what: str) -> None:
@@ -55,38 +55,39 @@ def figure(title: str, caption: str, make: Callable[..., str], *data: Any) -> st
     return f"<figure><figcaption><b>{escape(title)}.</b> {escape(caption)}</figcaption>{inside}</figure>"
 
 
-def svg(draw: Callable[..., None], *data: Any, size: tuple[float, float] = (5.2, 2.9)) -> str:
-    """A picture in inches as SVG, which `draw(picture, *data)` draws."""
+def svg(draw: Callable[..., None], *data: Any) -> str:
+    """A picture as SVG, which `draw(picture, *data)` draws; beside it the names of its curves."""
     from matplotlib import style
     from matplotlib.figure import Figure
 
     out = io.StringIO()
     with style.context(["default", STYLE]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a character that the font lacks: the browser has other fonts
-        picture = Figure(size, layout="constrained")
+        picture = Figure((5.2, 2.9), layout="constrained")  # inches
         draw(picture, *data)
-        picture.axes[0].locator_params(axis="x", nbins=5)
+        if picture.axes[0].get_legend_handles_labels()[0]:
+            picture.legend(loc="outside right upper")
         picture.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     found = re.sub(r'(?s)^.*?(?=<svg)|<metadata.*?data>| id="\w+_\d+"', "", out.getvalue())
     return found.replace(INK, "currentColor")
 
 
-def along_steps(picture: Any, curves: Sequence[tuple[str, Array]], levels: Mapping[str, float] = {}) -> Any:
-    """Curves, each a name, and steps and numbers (2, n); dotted levels; and a legend. The axes.
+def along_steps(picture: Any, curves: Sequence[tuple[str, Array]]) -> Any:
+    """Curves, each a name, and steps and numbers (2, n). The axes.
 
-    A curve has at most 400 points, each the mean of a block, and is named by the last one, by "-" where it has none.
-    That of the batches is noise, thin and grey.
+    Of a long curve some points are drawn, from the last one back. It is named by the last number, by "-" without one.
     """
     if not any(points.size for _, points in curves):
         raise ValueError("the log has no number for it")
-    axes, thin = picture.subplots(), {"color": INK, "linewidth": 0.8}
+    axes = picture.subplots()
     for name, points in curves:
-        blocks = np.array_split(points, min(points.shape[1], POINTS) or 1, axis=1)
-        x, y = np.array([block.mean(axis=1) for block in blocks if block.size]).reshape(-1, 2).T
-        look = thin | {"alpha": 0.3, "zorder": 1} if name == "batch" else {"marker": "." * (len(x) < FEW)}
-        axes.plot(x, y, label=f"{name} {y[-1]:.4g}" if y.size else f"{name} -", **look)
-    for name, level in levels.items():
-        axes.axhline(level, label=f"{name} {level:.4g}", linestyle=":", **thin)
-    axes.set_xlabel("step")
-    picture.legend(loc="outside right upper")
+        x, y = points[:, :: -1 - points.shape[1] // POINTS]
+        axes.plot(x, y, marker="." * (len(x) < FEW), label=f"{name} {y[0]:.4g}" if y.size else f"{name} -")
+    steps_below(axes, axes.dataLim.x1)
     return axes
+
+
+def steps_below(axes: Any, last: float) -> None:
+    """The lower axis, from step 0 on."""
+    axes.set(xlabel="step", xlim=np.array([-0.02, 1.02]) * (last or 1))
+    axes.locator_params(axis="x", nbins=5, integer=True)

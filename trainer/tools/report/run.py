@@ -2,21 +2,18 @@
 
 import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from trainer import files
+from trainer import config, files
 from trainer.config import flatten
 from trainer.core.ops import Array
 from trainer.errors import UserError
-from trainer.runs import metrics
 from trainer.runs.checkpoint import Checkpoint, load
-from trainer.runs.metrics import Row
+from trainer.runs.metrics import Row, read
 from trainer.text.corpus import Corpus
-
-DATE = len("2026-01-01 12:00:00 ")  # at the beginning of a line of train.log
 
 
 @dataclass
@@ -24,10 +21,13 @@ class Run:
     """A run folder."""
 
     folder: Path
-    rows: list[Row]
-    last_words: str = ""  # the last line of train.log
+    rows: list[Row]  # of the log, flat: {"update_ratio.C": 1e-3}
+    ended: str = ""  # why, before its last step
     running: bool = False  # another process writes it
     checkpoint: Checkpoint | None = None  # the best one, or the newest; None if it cannot be read
+    # The configuration, flat, its numbers to four digits, and what else can change a result: the text, by its
+    # fingerprint, and the file of a backward pass of one's own. As far as they can be read.
+    settings: dict[str, str] = field(default_factory=dict)
     corpus: Corpus | None = None  # its text, for a page about this run alone
     problem: str = ""  # what could not be read, or is odd about its text
 
@@ -37,25 +37,9 @@ class Run:
         return "/".join(self.folder.absolute().parts[-2:])
 
     @property
-    def backward(self) -> str:
-        """The file of the learner's own backward pass: that of the checkpoint, or else of the newest start."""
-        newest = [{}, *self.of("start")][-1].get("backward")
-        return (self.checkpoint and self.checkpoint.backward) or newest or ""
-
-    def of(self, event: str) -> list[Row]:
-        """The rows of an event; `gradient`, as the name of a check, is one of its own."""
-        return [row for row in self.rows if event in (row["event"], row.get("name"))]
-
-    def column(self, event: str, key: str) -> Array:
-        """Steps, and the numbers there: (2, rows), without rows that have no number."""
-        points = [(row["step"], flatten(row).get(key)) for row in self.of(event)]
-        numbers = [pair for pair in points if isinstance(pair[1], int | float)]
-        return np.asarray(np.array(numbers, float).reshape(-1, 2).T)
-
-    @property
     def best(self) -> Row:
         """The `end` row, or else the evaluation with the lowest validation loss; empty if there is none."""
-        evaluated = [row for row in self.of("eval") if isinstance(row.get("val_loss"), float)]
+        evaluated = [row for row in self.of("eval") if row.get("val_loss")]
         lowest = min(evaluated, key=lambda row: row["val_loss"], default={})
         return [lowest, *self.of("end")][-1]
 
@@ -64,29 +48,43 @@ class Run:
         """As far as the log tells."""
         return max((row.get("step", 0) for row in self.rows), default=0)
 
-    @property
-    def log_V(self) -> float:
-        """The loss where nothing is known, in nats; infinite where V is not known."""
-        return math.log(self.checkpoint.sizes.V) if self.checkpoint else math.inf
+    def of(self, event: str) -> list[Row]:
+        """The rows of an event; `gradient`, as the name of a check, is one of its own."""
+        return [row for row in self.rows if event in (row["event"], row.get("name"))]
+
+    def column(self, event: str, key: str) -> Array:
+        """Steps, and the numbers there: (2, rows), without rows that have no number."""
+        rows = [row for row in self.of(event) if isinstance(row.get(key), int | float)]
+        return np.array([[row[name] for row in rows] for name in ("step", key)], np.float64)
 
 
 def open_run(folder: Path) -> Run:
     """Read a run. Raises UserError if it has no log; a checkpoint that cannot be read is a problem of the run."""
     last_line = files.text(folder / "train.log").strip().rpartition("\n")[2]
-    run, best = Run(folder, metrics.read(folder), last_line[DATE:], running=True), folder / "best.npz"
+    run = Run(folder, list(map(flatten, read(folder))), last_line.partition(" ended: ")[2], True)
     with suppress(UserError), files.held(folder):
         run.running = False
+    with suppress(UserError):
+        tree = config.read(folder / "config.yaml")
+        run.settings = {key: f"{x:.4g}" if isinstance(x, float) else str(x) for key, x in flatten(asdict(tree)).items()}
+    best = folder / "best.npz"
     try:
         run.checkpoint = load(best if best.exists() else folder / "checkpoint.npz")
+        run.settings |= {"text": run.checkpoint.fingerprint[:8], "backward": run.checkpoint.backward or "-"}
     except UserError as error:
         run.problem = str(error)
     return run
 
 
+def histogram(row: Row, name: str) -> tuple[Array, Array]:
+    """Of h, dh or dz in an `eval` row: counts (n,), and the edges of their bins (n + 1,)."""
+    counts, (low, high) = row[f"histograms.{name}.counts"], row[f"histograms.{name}.range"]
+    return np.array(counts), np.linspace(low, high, len(counts) + 1)
+
+
 def looked_at(row: Row) -> str:
-    """What a check was of: 'dz', 'forward h', 'sum to zero'."""
-    name, of = str(row.get("name")).replace("_", " "), row.get("of")
-    return name if of is None else f"d{of}" if name == "gradient" else f"{name} {of}"
+    """What a check was of: 'gradient z', 'sum_to_zero'."""
+    return " ".join(filter(None, (row.get("name"), row.get("of"))))
 
 
 def severity(row: Row) -> float:
@@ -99,13 +97,12 @@ def severity(row: Row) -> float:
 
 def verdict(run: Run) -> tuple[str, str, str]:
     """good, bad or unknown; a word for a table; and what can be said of the run in one sentence."""
-    failed = [row for row in run.of("check") if not row.get("passed") and row.get("name") != "initial_loss"]
-    if failed:
-        words = failed[0].get("words") or f"{looked_at(failed[0])} is out of tolerance"
-        return "bad", "✗ wrong", f"A check failed at step {failed[0]['step']:,}: {words}"
-    ended, _, words = run.last_words.partition("ended: ")
-    if words and not ended and not words.startswith("interrupted"):
-        return "bad", "✗ diverged" if "diverged" in words else "✗ failed", f"The run failed: {words}"
+    for row in run.of("check"):
+        if not row.get("passed") and row.get("name") != "initial_loss":
+            words = row.get("words") or f"{looked_at(row)} is out of tolerance"
+            return "bad", "✗ wrong", f"A check failed at step {row['step']:,}: {words}"
+    if run.ended and not run.ended.startswith("interrupted"):
+        return "bad", "✗ diverged" if "diverged" in run.ended else "✗ failed", f"The run failed: {run.ended}"
     gradients = run.of("gradient")
     if not gradients:
         advice = "with --check each is held against a numerical one"
@@ -118,10 +115,8 @@ def verdict(run: Run) -> tuple[str, str, str]:
 def progress(run: Run) -> str:
     """How far the run is, and where its validation loss was lowest."""
     state = "goes on" if run.running else "has ended" if run.of("end") else "stopped before its end"
-    said, best = f"The run {state}; its log goes to step {run.steps_done:,}", run.checkpoint
-    said += f" of {best.config.train.steps:,}." if best else "."
-    if run.last_words.startswith("ended: interrupted"):
-        said += f" Its log ends with: {run.last_words}"
-    if best and best.best_loss is not None:
+    said = f"The run {state}; its log goes to step {run.steps_done:,}"
+    said += f" of {int(run.settings['train.steps']):,}." if "train.steps" in run.settings else "."
+    if (best := run.checkpoint) and best.best_loss is not None:
         said += f" Validation was lowest at step {best.best_step:,}, {best.best_loss:.4f} nats."
     return said
