@@ -142,5 +142,5 @@ def curve(picture: Any, losses: Sequence[float], right: Sequence[float]) -> None
     axes, steps = picture.subplots(), np.linspace(0, STEPS, len(right))
     axes.plot(steps, losses, "C1")
     axes.plot(steps, right, "--", color=INK, alpha=0.5, linewidth=1)
-    axes.set(xlim=(0, STEPS), ylim=(LOW, HIGH))
+    axes.set(xlim=(0, STEPS), ylim=(LOW, HIGH), xticks=range(0, STEPS + 1, 1000))
     axes.tick_params(length=0, labelsize=7)
