@@ -36,7 +36,7 @@ def test_the_commands_before_a_training_do_what_is_said(copy: Path) -> None:
     assert in_bash(practice, copy)[0] == 0
     assert (copy / "mine.py").read_text().count("= ...") == 9
     status, out = in_bash(logits, copy)
-    assert (status, "0.66524    0.24473   0.090031" in out) == (0, True)
+    assert (status, "0.66524  0.24473   0.090031       1" in out) == (0, True)
     assert in_bash(walk, copy)[0] == 0
     assert "<html" in (copy / "chain.html").read_text("utf-8")
 

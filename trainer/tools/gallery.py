@@ -14,7 +14,7 @@ from trainer import config
 from trainer.core import checks, model, numerical, ops, optim
 from trainer.core.links import LINKS
 from trainer.core.ops import Array
-from trainer.errors import printable
+from trainer.errors import UserError, printable
 from trainer.files import refuse_what_is_in_the_way, write_whole
 from trainer.mistakes.point import applied, given
 from trainer.mistakes.table import FACTORS, MISTAKES, Mistake
@@ -52,6 +52,8 @@ def gallery(path: str = "gallery.html") -> None:
     """Write the page, and print what comes of it. Minutes: some seconds for each mistake. Raises UserError."""
     require_matplotlib("the gallery")
     refuse_what_is_in_the_way(Path(path))  # sooner than after minutes
+    if not Path(DATA).exists():
+        raise UserError(f"no {DATA}, in {Path.cwd()}; start the gallery where it lies")
     many = trials()
     # Ctrl-C, which a terminal sends to all, is left to this process; the others end with the block.
     with multiprocessing.get_context("spawn").Pool(cores(), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
