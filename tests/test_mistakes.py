@@ -12,8 +12,9 @@ from trainer.core import model
 from trainer.core.ops import Array
 from trainer.mistakes.blame import wrote_into
 from trainer.mistakes.diagnosis import instead, times, what_was_done
-from trainer.mistakes.point import draw, given
+from trainer.mistakes.names import given
 from trainer.mistakes.table import LECTURE, MISTAKES
+from trainer.tools.practice.point import draw
 
 ROWS = [(link, mistake) for link, mistakes in MISTAKES.items() for mistake in mistakes]
 

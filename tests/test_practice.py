@@ -9,9 +9,9 @@ from practice_files import LECTURE, RIGHT, example
 from test_practice_run import of, said
 
 from trainer.errors import UserError
-from trainer.mistakes.point import NINE
 from trainer.tools.practice.command import practice, screen
 from trainer.tools.practice.notebook import Practice
+from trainer.tools.practice.point import NINE
 
 README = (ROOT / "README.md").read_text("utf-8")
 

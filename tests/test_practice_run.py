@@ -12,10 +12,10 @@ from practice_files import FAULTS, FULL_MARKS, FUNCTION, LECTURE, PAIRS, RIGHT, 
 
 from trainer.core import model
 from trainer.errors import UserError
-from trainer.mistakes.point import NINE, draw, exercise
 from trainer.tools.practice.backward import own_backward
 from trainer.tools.practice.command import about, screen
 from trainer.tools.practice.judge import Answer, Finding, Judge
+from trainer.tools.practice.point import NINE, draw, exercise
 from trainer.tools.practice.process import judged
 from trainer.tools.practice.source import parse
 

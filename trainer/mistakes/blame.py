@@ -20,7 +20,7 @@ from trainer.core.ops import Array
 from trainer.core.step import Step, by_name, masks
 from trainer.core.verdict import Verdict
 from trainer.mistakes.diagnosis import near, rounding, what_was_done
-from trainer.mistakes.point import Point, applied, given
+from trainer.mistakes.names import Point, applied, given
 
 
 def wrote_into(error: ValueError) -> str | None:

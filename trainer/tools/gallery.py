@@ -16,7 +16,7 @@ from trainer.core.links import LINKS
 from trainer.core.ops import Array
 from trainer.errors import UserError, printable
 from trainer.files import refuse_what_is_in_the_way, write_whole
-from trainer.mistakes.point import applied, given
+from trainer.mistakes.names import applied, given
 from trainer.mistakes.table import FACTORS, MISTAKES, Mistake
 from trainer.runs.starting import begin
 from trainer.runs.threads import cores

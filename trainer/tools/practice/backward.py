@@ -6,11 +6,12 @@ from trainer.core import model
 from trainer.core.model import INNER, NAMES, Batch, InnerGradients, Parameters
 from trainer.core.step import Pass
 from trainer.errors import UserError, printable, quoted
-from trainer.mistakes.diagnosis import of_kind
-from trainer.mistakes.point import LINK_OF, NINE, given
+from trainer.mistakes.names import given
 from trainer.runs.starting import OwnBackward
 from trainer.tools.practice import process, source
 from trainer.tools.practice.judge import gradient, is_real
+from trainer.tools.practice.point import LINK_OF, NINE
+from trainer.tools.practice.wrong import of_kind
 
 
 def own_backward(path: str) -> OwnBackward:

@@ -12,9 +12,9 @@ from trainer import files
 from trainer.core import numerical
 from trainer.errors import UserError, aligned, printable
 from trainer.mistakes.diagnosis import NUMBERS, WROTE
-from trainer.mistakes.point import NINE, B, draw
 from trainer.tools.practice import process
 from trainer.tools.practice.judge import Answer, Finding
+from trainer.tools.practice.point import NINE, B, draw
 
 WIDTH, MARGIN = 80, " " * 8
 BLANKS = """\

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainer.core.links import LINKS
-from trainer.mistakes.diagnosis import near, of_kind, of_numbers, of_shape, rounding
-from trainer.mistakes.point import LINK_OF, NINE, OF_THE_LECTURE, SEVEN, Point, applied
+from trainer.mistakes.diagnosis import near, rounding
+from trainer.mistakes.names import OF_THE_LECTURE, SEVEN, Point, applied
 from trainer.mistakes.table import Names
 from trainer.tools.practice import source
+from trainer.tools.practice.point import LINK_OF, NINE
 from trainer.tools.practice.source import Line, Program
+from trainer.tools.practice.wrong import of_kind, of_numbers, of_shape
 
 FLOAT32 = {".float32", "float32", ".float"}  # what is read by a file whose numbers are rounded
 

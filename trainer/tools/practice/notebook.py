@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import UserError
-from trainer.mistakes.point import LINK_OF, NINE, exercise
 from trainer.tools.practice.command import about
 from trainer.tools.practice.judge import Judge
+from trainer.tools.practice.point import LINK_OF, NINE, exercise
 from trainer.tools.practice.source import parse
 
 

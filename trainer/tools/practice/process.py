@@ -10,9 +10,9 @@ import subprocess
 import sys
 
 from trainer.errors import UserError, printable
-from trainer.mistakes.point import exercise
 from trainer.tools.practice import source
 from trainer.tools.practice.judge import Answer, Finding, Judge
+from trainer.tools.practice.point import exercise
 
 
 def judged(path: str, seconds: float = 10.0) -> Answer:

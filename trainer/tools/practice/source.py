@@ -18,8 +18,8 @@ import numpy as np
 
 from trainer import files
 from trainer.errors import UserError, printable
-from trainer.mistakes.point import ALIASES, LINK_OF
 from trainer.mistakes.table import Names
+from trainer.tools.practice.point import ALIASES, LINK_OF
 
 TORCH = {"torch", "F", ".view", ".clone"}  # what is read by a file for PyTorch
 NUMPY = {"np", "numpy", ".tensor", ".from_numpy", ".as_tensor", ".Tensor"}  # and by one that makes its own tensors
