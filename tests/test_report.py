@@ -92,7 +92,7 @@ def test_samples_tell_where_they_stand_and_characters_that_training_never_saw_ar
     (folder / "samples.txt").write_text("".join(line + "\n" for line in lines))
     html = html_of(folder)
     assert f"  {LINES[0]}  (in the text)\n  zz<" in html
-    assert re.search("have 3 characters that training never saw: ", html)
+    assert re.search("characters that training never saw: 3 in val", html)
     assert "split:" in html.partition('<h2 id="Configuration">')[2]
     assert "were not checked; with --check" in html
     assert 'class="links"' not in html  # nine empty tiles say no more

@@ -38,10 +38,13 @@ class Corpus:
     @property
     def unseen(self) -> str:
         """A sentence on the characters of validation and test that training never saw; else none."""
-        end = self.splits["train"][1]
-        strange = "".join(sorted({*self.characters[end:]} - {*self.characters[:end]}))
-        told = f"validation and test have {len(strange):,} characters that training never saw: {oddities.show(strange)}"
-        return told if strange else ""
+        seen, told = {*self.characters[: self.splits["train"][1]]}, []
+        for name, (start, end) in self.splits.items():
+            part = self.characters[start:end]
+            if strange := {*part} - seen:
+                share = sum(map(part.count, strange)) / len(part)
+                told.append(f"{len(strange):,} in {name} ({share:.2%} of it)")
+        return f"characters that training never saw: {', '.join(told)}" if told else ""
 
 
 def load(data: Data, context: int) -> Corpus:
