@@ -27,7 +27,7 @@ def typed(word: str) -> str:
 
 
 # By what stands for a value in the help.
-TYPES = {"N": int, "K": int, "S": int, "0|1|2": ["0", "1", "2"].index, "T": float, "TEXT": typed, "CHAR": typed}
+TYPES = {"N": int, "K": int, "S": int, "0|1|2": int, "T": float, "TEXT": typed, "CHAR": typed}
 
 
 class Command(NamedTuple):
@@ -50,6 +50,8 @@ class Command(NamedTuple):
             settings: dict[str, Any] = {"action": "store_true"}
             if how:
                 settings = {"metavar": how[-1], "type": TYPES.get(how[-1])}
+            if how == ["0|1|2"]:
+                settings["choices"] = range(3)
             if len(how) == 2:
                 settings |= {"required": True} if how[0] == "!" else {"nargs": how[0]}
             parser.add_argument(option, help=purpose, **settings)
