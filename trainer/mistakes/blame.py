@@ -121,7 +121,12 @@ def at_fault(
 
 
 def once_more(step: Step) -> dict[str, Array]:
-    """The nine gradients by the same forward and backward, the batch as a whole."""
-    p, g = step.before, model.zeros(step.g.sizes, step.g.flat.dtype)
-    inner = model.backward(p, step.batch, model.forward(p, step.batch), g, 1 / len(step.batch.targets))
-    return by_name([inner], g)
+    """The nine gradients by the same forward and backward, one part of the batch after the other, as rounding needs."""
+    p, start, inner = step.before, 0, []
+    g, own = (model.zeros(p.sizes, p.flat.dtype) for _ in range(2))
+    for each in step.passes:
+        batch = step.batch.rows(slice(start, start + len(each.activations.emb)))
+        inner.append(model.backward(p, batch, model.forward(p, batch), own, 1 / len(step.batch.targets)))
+        g.flat += own.flat
+        start += len(batch.targets)
+    return by_name(inner, g)
