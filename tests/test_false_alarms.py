@@ -8,7 +8,7 @@ SOME = 40
 
 def test_no_false_alarm() -> None:
     short = [s for s in map(scene, range(24)) if s.config.train.steps <= 20 and s.sizes.V <= 300]
-    count, alarms = false_alarms(short)
+    count, alarms = false_alarms([*short, scene(603), scene(864)])  # on two threads, whose sums round otherwise
     assert alarms == []
     assert count > 30
 

@@ -197,8 +197,8 @@ def test_errors_stand_at_their_steps_and_the_worst_is_drawn_last() -> None:
     axes = drawn(curves.errors, run_of(*made, *other)).axes[0]
     labels = [
         "forward h  ✓ 0",
-        "gradient h  ✓ 0.2",
-        "gradient z  ✗ 2",
+        "dh  ✓ 0.2",
+        "dz  ✗ 2",
         "of another version  ✓ 0.2",
     ]
     assert [label.get_text().strip() for label in axes.get_yticklabels()] == labels

@@ -48,7 +48,7 @@ def test_the_same_numbers_as_in_the_log(folder: Path) -> None:
     for name, value in (("train", 2.4), ("val", 2.5)):  # one name in two folders: one chart
         (event,) = read(f"board/names/20260101-120000/loss/{name}").Scalars("loss")
         assert (event.step, event.value) == (4, np.float32(value))
-    for tag, ratio in (("gradient_W1", 0.25), ("forward_h", 0.5)):
+    for tag, ratio in (("dW1", 0.25), ("forward_h", 0.5)):
         assert found.Scalars(f"error_over_tolerance/{tag}")[0].value == ratio
     tags = found.Tags()["scalars"]
     assert "step/update_ratio/W2" in tags

@@ -125,7 +125,7 @@ def remark(best: Checkpoint, newest: Checkpoint, corpus: Corpus) -> str:
     counting = -float(shares @ np.log(shares))  # the loss of a model that knows how often each character occurs
     if after["train"] > 0.98 * counting:
         costs = f"knowing nothing costs log V = {log_V:.4f}, counting the characters {counting:.4f}"
-        return f"{costs}: train for longer, or at another rate: {rate}"
+        return f"{costs}: train for longer; {rate}"
     if after.get("val", 0.0) > 1.02 * before.get("val", 0.0):
         rose = f"from step {best.step} on validation rose to {after['val']:.4f} and training"
         if after["train"] > before["train"]:

@@ -43,7 +43,7 @@ class Corpus:
             part = self.characters[start:end]
             if strange := {*part} - seen:
                 share = sum(map(part.count, strange)) / len(part)
-                told.append(f"{len(strange):,} in {name} ({share:.2%} of it)")
+                told.append(f"{len(strange):,} in {name}, at {share:.2%} of its places")
         return f"characters that training never saw: {', '.join(told)}" if told else ""
 
 

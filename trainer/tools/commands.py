@@ -176,7 +176,7 @@ COMMANDS = {
             "overrides + section.key=VALUES": "LOW..HIGH to search (on a logarithmic scale, but for shares and from 0)"
             " or A,B,C, of which alone each combination is tried once; with seed=1,2,3 every seed",
             "--config ! FILE": "where the trials begin",
-            "--trials N": "how many in all, by default 50",
+            "--trials N": "how many in all, by default 50; of ranges each further job may make one more",
             "--jobs N": "how many at once, one core each; by default all cores",
             "--storage URL": "a database for many machines, postgresql://user@host/sweeps",
             "--name NAME": "the folder under runs/ and the study; by default the configuration's name",

@@ -20,11 +20,10 @@ GREEN, RED = "#1f7a4c", "#d02f2f"
 OUTLINES = 6  # histograms over each other
 # What the checks look at, from top to bottom; gradients in the order of the backward pass.
 ROWS = (  # noqa: SIM905
-    "initial_loss, sum_to_zero, batch, dropout emb, dropout h, forward emb, forward z, forward h, forward logits,"
-    " forward loss, gradient logits, gradient h, gradient z, gradient emb, gradient W2, gradient b2, gradient W1,"
-    " gradient b1, gradient C, descent, update, update learning_rate, update velocity, update m, update v, update C,"
-    " update W1, update b1, update W2, update b2, evaluation train, evaluation val, evaluation test, spread positions,"
-    " spread masks"
+    "initial loss, sum to zero, batch, dropout emb, dropout h, forward emb, forward z, forward h, forward logits,"
+    " forward loss, dlogits, dh, dz, demb, dW2, db2, dW1, db1, dC, descent, update, update learning rate,"
+    " update velocity, update m, update v, update C, update W1, update b1, update W2, update b2, evaluation train,"
+    " evaluation val, evaluation test, spread positions, spread masks"
 ).split(", ")
 
 

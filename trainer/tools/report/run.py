@@ -83,8 +83,8 @@ def histogram(row: Row, name: str) -> tuple[Array, Array]:
 
 
 def looked_at(row: Row) -> str:
-    """What a check was of: 'gradient z', 'sum_to_zero'."""
-    return " ".join(filter(None, (row.get("name"), row.get("of"))))
+    """What a check was of: 'dz', 'forward h', 'sum to zero'."""
+    return " ".join(filter(None, (row.get("name"), row.get("of")))).replace("gradient ", "d").replace("_", " ")
 
 
 def severity(row: Row) -> float:
