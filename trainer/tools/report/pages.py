@@ -29,8 +29,8 @@ ABOUT = (
 )
 CAPTION = (
     "In nats, of a sample of the validation text. Look for the lowest end. The scale ends 15 % above the lowest loss;"
-    " what is worse, or goes on for more than twice as long as most, runs out of it, and - marks what was never"
-    f" evaluated. Of more than {MOST} runs the best {MOST} are drawn."
+    " what is worse, or goes on for more than twice as long as most, runs out of it. ↑ marks what lies above it, - what"
+    f" was never evaluated. Of more than {MOST} runs the best {MOST} are drawn."
 )
 
 
