@@ -106,7 +106,7 @@ def test_neither_runs_that_diverged_nor_a_much_longer_one_spoil_the_scale() -> N
     axes = drawn(curves.overlay, curves_of).axes[0]
     assert axes.get_xlim()[1] == pytest.approx(1.02 * 60)
     assert axes.get_ylim() == pytest.approx((0.99 * 2.3, 1.15 * 2.3))
-    labels = [label.get_text() for label in axes.figure.legends[0].texts]
+    labels = [line.get_label() for line in axes.get_lines()]
     assert labels == ["good: 2.3", "long: 2.5", "diverged: 400 ↑", "lost: -"]
 
 

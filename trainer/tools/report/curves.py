@@ -101,9 +101,9 @@ def overlay(picture: Any, curves: Sequence[tuple[str, Array]]) -> None:
     axes = along_steps(picture, curves)
     lowest, ends = axes.dataLim.y0, [points[0, -1] for _, points in curves if points.size]
     axes.set_ylim(0.99 * lowest, NEAR * lowest)
-    for label, (_, points) in zip(picture.legends[0].texts, curves, strict=True):
+    for line, (_, points) in zip(axes.lines, curves, strict=True):
         if points.size and points[1].min() > NEAR * lowest:
-            label.set_text(f"{label.get_text()} ↑")
+            line.set_label(f"{line.get_label()} ↑")
     steps_below(axes, min(max(ends), 2 * median(ends)))
 
 
