@@ -28,6 +28,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         Path("text.txt").write_text("".join(f"{'abc'[k % 3]}{'cab' * (k // 3)}\n" for k in range(30)))
         trained("run", "train.schedule=constant")
         Path("mine.py").write_text(RIGHT)
+        Path("blank.py").write_text("dlogits = ...\n")
         os.mkfifo("pipe")
         Path("device").symlink_to("/dev/zero")
         with socket.socket(socket.AF_UNIX) as each:
@@ -58,6 +59,7 @@ REFUSED = {
     },
     CONFIG + "--from none": "no such run, {here}/none",
     CONFIG + "--backward none.py": "none.py",
+    CONFIG + "data.path=text.txt --backward blank.py": "dlogits is still to do, blank.py; see ",
     "--resume none": "no such run, {here}/none",
     "--resume small.yaml": "cannot read the checkpoint, {here}/checkpoint.npz",
     "score --each --surprising": "--each and --surprising, on the command line; give one",

@@ -10,7 +10,7 @@ import numpy as np
 
 from trainer import config as configuration
 from trainer import referee
-from trainer.core import loop
+from trainer.core import loop, model
 from trainer.core.model import Parameters
 from trainer.core.step import Step
 from trainer.core.verdict import Verdict
@@ -51,7 +51,9 @@ def train(
     config, own = configuration.read(config), own_backward(backward)
     corpus = text.load(config.data, config.model.context)
     checkpoint = begin(config, corpus, source, own)
-    next(batches(corpus, config, 0))  # what no memory holds is refused before there is a folder
+    batch = next(batches(corpus, config, 0))  # what no memory holds is refused before there is a folder
+    if own:  # so is a file that makes no gradients
+        own.gradients(checkpoint.parameters, model.zeros(checkpoint.sizes, config.model.dtype), batch)
     folder = create(name)
     with held(folder):
         fit(Journal(folder, checkpoint, corpus, quiet), own, on_eval)
