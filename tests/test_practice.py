@@ -75,6 +75,8 @@ def test_a_class_is_a_table_and_what_was_written(capsys: Capture) -> None:
     assert broken == "unclosed.py: '(' was never closed, line 1 of unclosed.py; correct it"
     counted = {"dC: 2 wrote dC[X] = demb; 1 right", "dz: 2 wrote dh · (1 - h); 1 right"}
     assert counted | {"dW2: 2 right, from your dlogits; 1 right"} <= {*below}
+    practice(list(files), hints=0)
+    assert {"dC: 2 WRONG; 1 right", "dz: 2 WRONG; 1 right"} <= {*capsys.readouterr().out.splitlines()}
     Path("ends.py").write_text("import os\nos._exit(0)\n")
     assert practice(["ends.py", "unclosed.py"]) == 1
     assert "ends.py: line 2: os._exit(0): ended the process; what" in capsys.readouterr().out

@@ -38,7 +38,7 @@ def practice(paths: Sequence[str], hints: int = 2) -> int:
     if len(paths) > 1:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             answers = [*pool.map(one_of_several, paths)]
-        print(*table(dict(zip(paths, answers, strict=True))), sep="\n")
+        print(*table(dict(zip(paths, answers, strict=True)), hints), sep="\n")
     elif os.path.lexists(path := paths[0]) or path.endswith(".ipynb"):
         answers = [process.judged(path)]
         print(screen(answers[0], hints))
@@ -89,15 +89,19 @@ def wrapped(text: str, margin: str = "") -> str:
     return textwrap.fill(printable(text), WIDTH, initial_indent=margin, subsequent_indent=MARGIN)
 
 
-def table(answers: Mapping[str, Answer]) -> Iterator[str]:
-    """A line for each file, by its path; what else is to be said of it; then how many wrote what, for each link."""
+def table(answers: Mapping[str, Answer], hints: int) -> Iterator[str]:
+    """A line for each file, by its path; what else is to be said of it; then how many wrote what, for each link.
+
+    hints: below 2 how many had which verdict, or what is seen.
+    """
     rows, counts = [["", "right", *(f"d{link}" for link in NINE)]], defaultdict[str, Counter[str]](Counter)
     for path, answer in answers.items():
         words = {each.name: "from" if "from" in each.word else each.word for each in answer.findings}
         rows.append([path, str(answer.right()), *(words.get(name, "") for name in rows[0][2:])])
         for finding in answer.findings:
-            said = re.sub(f"(?:{WROTE}|{NUMBERS})(.*?): .*", r"wrote \1", finding.sentence)
-            counts[finding.name][said or finding.fact.partition("\n")[0] or finding.word] += 1
+            said = re.sub(f"(?:{WROTE}|{NUMBERS})(.*?): .*", r"wrote \1", finding.sentence) if hints == 2 else ""
+            fact = finding.fact.partition("\n")[0] if hints else ""
+            counts[finding.name][said or fact or finding.word] += 1
     yield from (printable(row.rstrip()) for row in aligned(rows))
     yield from (wrapped(f"{path}: {note}") for path, answer in answers.items() for note in answer.notes)
     for gradient, counted in counts.items():

@@ -51,7 +51,7 @@ def of_numbers(
         return seen, "a division by zero, or the exponential of a large number?", ""
     hand, half = found.astype(np.float64), found.dtype == "float16"
     error = float(np.linalg.norm(hand - right) / np.linalg.norm(right))
-    said = f"it is off by {error:.2g} of its size"
+    said = f"its error is {error:.2g} times its size"
     if error <= rounding("float64"):
         said = "rows of characters that no context holds are not zero"
     elif error < rounding("float16" if half else "float32"):
