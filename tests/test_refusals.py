@@ -15,7 +15,7 @@ from practice_files import RIGHT
 
 from trainer.config import Data
 from trainer.errors import UserError
-from trainer.files import held
+from trainer.runs.folder import held
 from trainer.text.corpus import load as load_text
 
 

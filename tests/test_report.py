@@ -18,8 +18,8 @@ from trainer import config
 from trainer.core import ops
 from trainer.core.links import ORDER
 from trainer.errors import RunFailed
-from trainer.files import held
 from trainer.runs.checkpoint import load, save
+from trainer.runs.folder import held
 from trainer.text import corpus as text
 from trainer.tools.report import curves, figures, report
 from trainer.tools.report.run import Run, looked_at

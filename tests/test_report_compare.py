@@ -14,8 +14,8 @@ from reported import LINES, check_row, drawn, eval_row, make, step_row, write
 
 from trainer import config
 from trainer.core.links import ORDER
-from trainer.files import held
 from trainer.runs.checkpoint import load, save
+from trainer.runs.folder import held
 from trainer.tools.report import curves, pages, report
 from trainer.tools.report.run import Run, open_run, progress, severity, verdict
 

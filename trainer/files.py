@@ -1,4 +1,4 @@
-"""Files: read and written as a whole, YAML, a folder held by one process, and one line for what the disk refuses."""
+"""Files: read and written as a whole, YAML, and one line for what the disk refuses."""
 
 import errno
 import os
@@ -11,11 +11,6 @@ from typing import Any
 import yaml
 
 from trainer.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows: runs work, two writers are not kept apart
-    fcntl = None  # type: ignore[assignment]
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
@@ -73,24 +68,6 @@ def text(path: Path, most: int | None = None) -> str:
         return read(path, "", "")[:most].decode("utf-8", "replace")
     except UserError:
         return ""
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Lock the folder of a run itself, whatever becomes of its files. Raises UserError if another process has it."""
-    if fcntl is None:
-        yield
-        return
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(number)
-        raise UserError(f"another process is writing this run, {folder.absolute()}; wait for it or stop it") from None
-    try:
-        yield
-    finally:
-        os.close(number)
 
 
 @contextmanager

@@ -1,13 +1,20 @@
-"""Run folders, runs/NAME/YYYYMMDD-HHMMSS: making one, and finding the one that is meant."""
+"""Run folders, runs/NAME/YYYYMMDD-HHMMSS: making one, holding it for one process, and finding the one that is meant."""
 
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from trainer.errors import UserError, say
 from trainer.files import absolute, naming
 from trainer.runs.checkpoint import Checkpoint, load
+
+try:
+    import fcntl
+except ImportError:  # Windows: runs work, two writers are not kept apart
+    fcntl = None  # type: ignore[assignment]
 
 RUNS = Path("runs")
 
@@ -30,6 +37,24 @@ def check_name(name: str) -> str:
     if not (re.fullmatch(r"[^./\\][^/\\]{0,99}", name) and name.isprintable()):
         raise UserError(f"--name {name!a} is no folder name, under {RUNS.absolute()}; use letters, digits, - and _")
     return name
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Lock the folder of a run itself, whatever becomes of its files. Raises UserError if another process has it."""
+    if fcntl is None:
+        yield
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(number)
+        raise UserError(f"another process is writing this run, {folder.absolute()}; wait for it or stop it") from None
+    try:
+        yield
+    finally:
+        os.close(number)
 
 
 def all_runs(start: Path, file: str) -> list[Path]:

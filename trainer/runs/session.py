@@ -15,13 +15,12 @@ from trainer.core.model import Parameters
 from trainer.core.step import Step
 from trainer.core.verdict import Verdict
 from trainer.errors import Interrupted, RunFailed, quoted
-from trainer.files import held
 from trainer.mistakes import blame
 from trainer.referee.feeding import Spread
 from trainer.referee.forward import check_evaluation
 from trainer.runs import summary, threads
 from trainer.runs.checkpoint import Checkpoint, load, save
-from trainer.runs.folder import create, find
+from trainer.runs.folder import create, find, held
 from trainer.runs.inspection import examine, first_loss, is_due, judge, require_sound, tell
 from trainer.runs.metrics import Journal, histograms, step_row
 from trainer.runs.signals import interruptible

@@ -12,6 +12,7 @@ from trainer.config import flatten
 from trainer.core.ops import Array
 from trainer.errors import UserError
 from trainer.runs.checkpoint import Checkpoint, load
+from trainer.runs.folder import held
 from trainer.runs.metrics import Row, read
 from trainer.text.corpus import Corpus
 
@@ -62,7 +63,7 @@ def open_run(folder: Path) -> Run:
     """Read a run. Raises UserError if it has no log; a checkpoint that cannot be read is a problem of the run."""
     last_line = files.text(folder / "train.log").strip().rpartition("\n")[2]
     run = Run(folder, list(map(flatten, read(folder))), last_line.partition(" ended: ")[2], True)
-    with suppress(UserError), files.held(folder):
+    with suppress(UserError), held(folder):
         run.running = False
     with suppress(UserError):
         tree = config.read(folder / "config.yaml")
