@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 import pytest
 from conftest import Capture, Trainer, assert_one_line, rows, start_process
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from sqlalchemy import text
 
 from trainer.config import read
@@ -120,7 +120,7 @@ def test_values_that_are_drawn_again_are_not_trained_again(trainer: Trainer, pla
     "searched", [pytest.param("train.learning_rate=0.05,0.1", marks=pytest.mark.long), "train.learning_rate=0.05..0.1"]
 )
 def test_what_died_is_offered_again(trainer: Trainer, place: Path, searched: str) -> None:
-    """A trial gives no sign of life any more, and another never gave any."""
+    """A trial gives no sign of life any more, and another, with the same values, never gave any."""
     trainer(*words(searched, 1))
     study = load()
     (before,) = done()
@@ -131,7 +131,7 @@ def test_what_died_is_offered_again(trainer: Trainer, place: Path, searched: str
             "DELETE FROM trial_user_attributes",
         ):
             connection.execute(text(change))
-    study.ask()
+    study.add_trial(create_trial(state=TrialState.RUNNING, params=before.params, distributions=before.distributions))
     assert trainer(*words(searched, 1))[0] == 0
     assert load().trials[0].state == TrialState.FAIL
     assert [(trial.params, trial.value) for trial in done()] == [(before.params, before.value)]

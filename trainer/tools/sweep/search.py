@@ -24,7 +24,7 @@ from trainer.text import corpus
 from trainer.tools.sweep.ranges import Plan
 
 GRACE = 10  # seconds without a sign of life, of which there is one every other, after which a process is dead
-DONE, RUNNING = (TrialState.COMPLETE, TrialState.PRUNED), (TrialState.RUNNING,)
+DONE = TrialState.COMPLETE, TrialState.PRUNED
 
 
 @contextmanager
@@ -71,6 +71,12 @@ def require_same(study: optuna.Study, settings: list[str]) -> None:
         raise UserError(f"{study.study_name} was begun with {differ}; give the same, or another --name")
 
 
+def running(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Trials that have given a sign of life: one that died before its first would be waited for without an end."""
+    trials = study.get_trials(False, (TrialState.RUNNING,))
+    return [trial for trial in trials if trial.user_attrs.get("alive") == trial.number]  # a copy has the first's number
+
+
 def work(study: optuna.Study, plan: Plan, pruning: bool, worker: int) -> None:
     """In the process of that number: train one trial after another until all are done, here or elsewhere."""
     # In the first fifth of its steps, what holds a model back makes it slow too.
@@ -78,9 +84,9 @@ def work(study: optuna.Study, plan: Plan, pruning: bool, worker: int) -> None:
     study.pruner = pruner if pruning else optuna.pruners.NopPruner()
     while True:
         done = [trial.params for trial in study.get_trials(False, DONE)]
-        running = [trial.params for trial in study.get_trials(False, RUNNING)]
+        begun = [trial.params for trial in running(study)]
         left = [values for values in plan.combinations if values not in done]
-        free = [values for values in left if values not in running]
+        free = [values for values in left if values not in begun]
         if left and not free:  # what runs elsewhere may die
             time.sleep(1)
             optuna.storages.fail_stale_trials(study)
@@ -94,19 +100,18 @@ def work(study: optuna.Study, plan: Plan, pruning: bool, worker: int) -> None:
 
 def objective(trial: optuna.Trial, plan: Plan) -> float:
     """The mean over the seeds of the validation loss, in nats per character; infinite if one diverged."""
-    # What dies before its first sign of life is not found: it may not hold values yet, for which others would wait.
     trial.study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
+    trial.set_user_attr("alive", trial.number)
     values: dict[str, Any] = {key: trial.suggest_categorical(key, texts) for key, texts in plan.lists.items()}
     for key, (low, high) in plan.ranges.items():
         suggest: Any = trial.suggest_int if isinstance(low, int) else trial.suggest_float
         # Of sizes and rates, each doubling is as likely as the next.
         values[key] = suggest(key, low, high, log=low > 0 and not key.endswith(("dropout", "momentum")))
-    others = trial.study.get_trials(False)
-    equal = [other for other in others if other.params == values and other.number != trial.number]
-    if any(other.state in RUNNING for other in equal):  # elsewhere, from just now on
+    if [other.params for other in running(trial.study)].count(values) > 1:  # elsewhere too, from just now on
         time.sleep(random.random())
         return math.nan  # for Optuna it has failed
     # What was trained with the same values and seed before is not trained again.
+    equal = [other for other in trial.study.get_trials(False) if other.params == values]
     runs = {seed: run for other in equal for seed, run in other.user_attrs.get("runs", {}).items()}
     for number, seed in enumerate(plan.seeds):
         config = plan.config(values, seed)
