@@ -171,6 +171,7 @@ def test_a_mistake_on_the_command_line(file: Path, override: str, says: str) -> 
         ("data: {path: x}\ntrain: {<<: 3}", "unknown key 'train.<<'"),
         ("? [a, b]\n: 1", "broken YAML (found unhashable key)"),
         ("data: {path: a}\ntrain:\n  steps: 5\n  steps: 6\n", "(steps stands there twice), {}, line 4"),
+        ("data: {path: a}\ndata.path: b", "data.path is given twice, {}; give it once, in its section or by its full"),
         ("a: b: c\n", "broken YAML (mapping values are not allowed here), {}, line 1; write plain YAML in UTF-8, and"),
         ("data: {path: &a [x], mode: *a}", "broken YAML (* is the sign of an alias), {}, line 1"),
         ("data: {path: x}\n---\ndata: {path: y}\n", "broken YAML"),

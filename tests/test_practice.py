@@ -88,6 +88,7 @@ def test_a_class_is_a_table_and_what_was_written(capsys: Capture) -> None:
     ("name", "text", "expected"),
     [
         ("mine.py", "dlogits = (p - y / B\n", "'(' was never closed, line 1 of"),
+        ("mine.py", "x = " + "-" * 100_000 + "1", "Error, "),
         ("mine.py", "return 1\n", "'return' outside function, line 1 of"),
         ("mine.py", "x = '\x00'", "source code string cannot contain null bytes, "),
         ("mine.py", "(" * 500 + ")" * 500, "of"),

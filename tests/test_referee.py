@@ -151,9 +151,10 @@ def test_a_batch_that_is_not_of_the_text_is_found_and_stops_nothing() -> None:
         (right._replace(contexts=right.contexts[:, ::-1]), "example 0 has context ["),
         (right._replace(targets=right.targets + 100), "and target 1"),
         (right._replace(contexts=right.contexts - 100), "has context [-"),
+        (right.rows(slice(1, None)), "it has 7 examples, and train.batch_size is 8"),
     ]
     for batch, words in changes:
-        found = feeding.check_batch(batch, corpus, Spread(corpus), 0)
+        found = feeding.check_batch(batch, corpus, config.train, Spread(corpus), 0)
         assert (found.name, found.passed) == ("batch", not words)
         assert words in (found.words or "")
     step.batch = right._replace(contexts=right.contexts - 100)
@@ -180,7 +181,7 @@ def test_masks_hold_two_values_and_keep_what_chance_allows() -> None:
 
     def masked(h_mask: Array) -> Verdict:
         batch = step.batch._replace(h_mask=h_mask.astype(np.float32))
-        return feeding.check_masks(batch, SIZES, config.train, Spread(corpus))[1]
+        return feeding.check_masks(batch, step.g, config.train, Spread(corpus))[1]
 
     right = masked(mask)
     assert (right.of, right.passed, right.found, right.expected) == ("h", True, (mask > 0).sum(), 64 * 6 * 0.75)

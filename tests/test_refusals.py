@@ -60,6 +60,7 @@ REFUSED = {
     CONFIG + "--from none": "no such run, {here}/none",
     CONFIG + "--backward none.py": "none.py",
     CONFIG + "data.path=text.txt --backward blank.py": "dlogits is still to do, blank.py; see ",
+    "--resume=": "argument --resume: invalid path value: ''",
     "--resume none": "no such run, {here}/none",
     "--resume small.yaml": "cannot read the checkpoint, {here}/checkpoint.npz",
     "score --each --surprising": "--each and --surprising, on the command line; give one",

@@ -91,6 +91,6 @@ def test_standard_input_and_several_files_and_what_cannot_be_scored(trainer: Tra
     assert both == trainer("score", run)
     assert both[1].endswith("; 11 characters, the ends of lines among them\n")
     assert trainer("score", "a.txt", "b.txt")[1] == both[1]  # the newest run
-    for content, says in ((b" \n\n", "nothing to score"), (b"\xff", "not UTF-8")):
+    for content, says in ((b" \n\n", "nothing to score"), (b"\xff", "as UTF-8")):
         feed(content)
         assert_one_line(trainer("score", run), 2, says, "standard input")

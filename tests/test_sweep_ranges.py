@@ -63,7 +63,7 @@ def test_combinations_come_in_an_order_drawn_by_the_seed_and_more_of_them_begin_
         ("train.optimizer=sgd..adamw", "is no range"),
         ("check.eps=1e-3..auto", "is no range"),
         ("train.dropout=0.5..0", "is no range, on the command line; give two numbers, the smaller first"),
-        ("seed=1..3", "is no range"),
+        ("seed=1..3", "seed=1..3 is no range, on the command line; give seed=1,2,3"),
         ("train", "'train' is no override"),
         ("seed=1,2 --trials 0", "--trials 0"),
         ("seed=1,2 --jobs 0", "--jobs 0"),

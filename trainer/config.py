@@ -193,7 +193,7 @@ def read(source: Source, overrides: Overrides = ()) -> Config:
         overrides, origin = by_key(overrides), "on the command line"
     parts: dict[str, dict[str, Any]] = {section: {} for section in ("", *SECTIONS)}
     for tree, place in ((source, where), (overrides, origin)):
-        for key, value in flatten(tree).items():
+        for key, value in flatten(tree, place).items():
             if value or key not in SECTIONS:  # a section may be empty
                 section, _, name = key.rpartition(".")
                 parts[section][name] = convert(key, value, place)
@@ -217,12 +217,15 @@ def by_key(overrides: Sequence[str]) -> dict[str, Any]:
     return {name: values if len({*values}) > 1 else values[0] for name, values in found.items()}
 
 
-def flatten(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} becomes {"a.b": 1}."""
+def flatten(tree: Mapping[str, Any], where: str = "", before: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} becomes {"a.b": 1}. Raises UserError where these two stand side by side."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{before}{key}"
-        flat |= flatten(value, f"{name}.") if value and isinstance(value, dict) else {name: value}
+        found = flatten(value, where, f"{name}.") if value and isinstance(value, dict) else {name: value}
+        if twice := flat.keys() & found.keys():
+            raise UserError(f"{min(twice)} is given twice, {where}; give it once, in its section or by its full name")
+        flat |= found
     return flat
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from trainer.config import Config
 from trainer.config import read as read_config
-from trainer.core.model import Sizes
+from trainer.core.model import Sizes, zeros
 from trainer.core.verdict import Verdict
 from trainer.errors import RunFailed
 from trainer.referee.feeding import Spread, check_batch, check_masks
@@ -130,7 +130,7 @@ def drawn_from(folder: Path, setting: str) -> tuple[Corpus, Config]:
 def over_a_run(corpus: Corpus, config: Config, steps: int) -> Iterator[Verdict]:
     """The verdicts on what is drawn in each of so many steps."""
     seen, shape = Spread(corpus), config.model
-    sizes = Sizes(len(corpus.vocabulary), shape.context, shape.embedding, shape.hidden)
+    p = zeros(Sizes(len(corpus.vocabulary), shape.context, shape.embedding, shape.hidden), shape.dtype)
     for number, batch in enumerate(islice(batches.batches(corpus, config, 0), steps)):
-        yield check_batch(batch, corpus, seen, number)
-        yield from (*check_masks(batch, sizes, config.train, seen), *seen.verdicts())
+        yield check_batch(batch, corpus, config.train, seen, number)
+        yield from (*check_masks(batch, p, config.train, seen), *seen.verdicts())

@@ -27,7 +27,8 @@ def steps(
 ) -> Iterator[Step]:  # fmt: skip
     """Train from step `first` to the last, moving `p` and `state` in place. Yields each step when it has been made."""
     g = model.zeros(p.sizes, p.flat.dtype)
-    fixed = Parameters(p.sizes, model.frozen(p.flat.view()))  # the same numbers, for passes, which may not write
+    # The same numbers, read-only: parameters for the passes, gradients for the update.
+    fixed, read = (Parameters(p.sizes, model.frozen(each.flat.view())) for each in (p, g))
     for number in range(first, train.steps):
         batch, before, state_before, looked = next(batches), p, state, looked_at(number)
         if looked:
@@ -35,5 +36,5 @@ def steps(
             state_before = {name: vector.copy() for name, vector in state.items()}
         passes = gradients(fixed, g, batch)
         rate = optim.learning_rate(train, number)
-        in_parts(partial(optim.update, train, p, g, state, rate, number))
+        in_parts(partial(optim.update, train, p, read, state, rate, number))
         yield Step(number, rate, batch, passes, g, p, state, looked, before, state_before)

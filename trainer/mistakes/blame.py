@@ -7,7 +7,8 @@ adds what was done instead, and runs/inspection.py ends the run with the sentenc
 """
 
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,28 +16,34 @@ import numpy as np
 
 from trainer.core import model, ops
 from trainer.core.links import LINKS
-from trainer.core.model import Activations, Parameters
+from trainer.core.model import NAMES, Activations, Parameters
 from trainer.core.ops import Array
 from trainer.core.step import Step, by_name, masks
 from trainer.core.verdict import Verdict
+from trainer.errors import RunFailed
 from trainer.mistakes.diagnosis import near, rounding, what_was_done
 from trainer.mistakes.names import Point, applied, given
 
 
-def wrote_into(error: ValueError) -> str | None:
-    """Which operation wrote into what it was given, from NumPy's error for that; None for another error."""
-    if "read-only" not in str(error):
-        return None
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"line {last.lineno} of {Path(last.filename).name}: {last.line}"
-    return f"{last.name} wrote into what it was given: look at {place}; return a new array"
+@contextmanager
+def only_reading(step: int) -> Iterator[None]:
+    """Raise RunFailed for NumPy's error where an operation wrote into what it was given."""
+    try:
+        yield
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"line {last.lineno} of {Path(last.filename).name}: {last.line}"
+        said = f"{last.name} wrote into what it was given: look at {place}; return a new array"
+        raise RunFailed(f"step {step}: {said}") from None
 
 
-def of_descent(verdict: Verdict) -> str:
-    """What a failed check of a small step says."""
+def of_descent(verdict: Verdict, wrong: Collection[str]) -> str:
+    """What a failed check of a small step says; `wrong` are the gradients that failed."""
     said = "a small step against the gradient does not lower the loss as predicted"
-    numbers = f"predicted {verdict.expected:.3e}, actual {verdict.found:.3e}"
-    return f"{said}: look at the gradients of the parameters; {numbers}"
+    where = "the gradients of the parameters" if wrong else "forward in model.py, for each link by itself is right"
+    return f"{said}: look at {where}; predicted {verdict.expected:.3e}, actual {verdict.found:.3e}"
 
 
 def of_sum(verdict: Verdict, step: Step) -> str:
@@ -97,14 +104,19 @@ def suspect(tensor: str, step: Step, came: Point, verdict: Verdict) -> str:
         dropped = ops.dropout_backward(step.gradients[before], came["mask"])
         if not near(dropped, came[f"d{before}"], rounding(dtype)):
             return "dropout_backward (forward: dropout)"
-    operation = getattr(ops, link.backward)
     match tensor:
         case "logits":
-            alone = operation(came["p"].astype(dtype), came["Y"], 1 / came["B"])
+            takes = [came["p"].astype(dtype), came["Y"], 1 / came["B"]]
         case "C":
-            alone = operation(came["demb"].astype(dtype).reshape(*came["X"].shape, -1), came["X"], came["V"])
+            takes = [came["demb"].astype(dtype).reshape(*came["X"].shape, -1), came["X"], came["V"]]
         case _:
-            alone = operation(*(came[name].astype(dtype) for name in link.takes))
+            takes = [came[name].astype(dtype) for name in link.takes]
+    operation = getattr(ops, link.backward)
+    if tensor in NAMES:  # as training has it, which gives a place for the result
+        alone = np.full_like(getattr(step.g, tensor), np.nan)
+        operation(*takes, out=alone)
+    else:
+        alone = operation(*takes)
     words = f"{link.backward} (forward: {link.forward})"
     return at_fault(words, "backward", alone, lambda: once_more(step)[tensor], partial(holds, verdict))
 
@@ -117,7 +129,7 @@ def at_fault(
         return operation
     if not is_right(whole()):
         return f"{chain} in model.py ({operation.partition(' (')[0]} by itself gives what it should)"
-    return f"gradients in threads.py ({chain} by itself gives what it should)"
+    return f"gradients in threads.py or steps in loop.py ({chain} by itself gives what it should)"
 
 
 def once_more(step: Step) -> dict[str, Array]:

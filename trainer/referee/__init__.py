@@ -5,13 +5,14 @@ run how they are drawn), `forward` (tensors and loss, and those of an evaluation
 gradients are put into words, and the sum over threads is made once more.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from trainer.config import Check, Config
 from trainer.core import checks, numerical
-from trainer.core.links import ORDER
+from trainer.core.links import FORWARD, LINKS, ORDER
 from trainer.core.numerical import Mapper, Point
 from trainer.core.ops import Array
 from trainer.core.step import Step, masks
@@ -35,16 +36,29 @@ def examine(
     `seen` remembers what earlier steps drew; `mapper` makes the passes of the numerical gradients.
     """
     batch, x = step.batch, step.forward
-    fed = [check_batch(batch, corpus, seen, step.number), *check_masks(batch, step.g.sizes, config.train, seen)]
+    fed = [check_batch(batch, corpus, config.train, seen, step.number)]
+    fed += check_masks(batch, step.g, config.train, seen)
     misshapen = any(mask.shape != x[name].shape for name, mask in masks(batch).items())
     if misshapen or batch.contexts.min() < 0 or batch.contexts.max() >= step.g.sizes.V:
         return fed  # nothing else can be computed
     forward = check_forward(step)
     if all(verdict.passed for verdict in forward) and not np.isfinite(x["logits"]).all():
-        return [*forward, *fed]  # too large for their type: training diverges, and nothing else can be compared
+        return [*fed, *forward]  # too large for their type: training diverges, and nothing else can be compared
     at = numerical.point(step.before, batch)
     derivatives = check_derivatives(step, at, config, rng, mapper)
-    return [*forward, *fed, *derivatives, check_update(step, at, config.train), *seen.verdicts()]
+    check_types(step, forward, derivatives)
+    return [*fed, *forward, *derivatives, check_update(step, at, config.train), *seen.verdicts()]
+
+
+def check_types(step: Step, forward: Sequence[Verdict], gradients: Sequence[Verdict]) -> None:
+    """Fail what is of another type than the parameters: NumPy goes on with it, slower or less exact."""
+    dtype = step.g.flat.dtype
+    for links, arrays, verdicts in (FORWARD, step.forward, forward), (LINKS, step.gradients, gradients):
+        for verdict in verdicts:
+            made = arrays.get(str(verdict.of))
+            if verdict.passed and made is not None and made.dtype != dtype:
+                said = f"{links[str(verdict.of)].formula} is of type {made.dtype}, should be {dtype}"
+                verdict.passed, verdict.words = False, said
 
 
 def check_derivatives(step: Step, at: Point, config: Config, rng: np.random.Generator, mapper: Mapper) -> list[Verdict]:
@@ -63,13 +77,13 @@ def check_derivatives(step: Step, at: Point, config: Config, rng: np.random.Gene
         if not (verdict.passed or verdict.words):
             verdict.words = of_gradient(verdict, step, wrong)
     if not descent.passed:
-        descent.words = of_descent(descent)
+        descent.words = of_descent(descent, wrong)
     return [check_sum(step), *gradients.values(), descent]
 
 
 def check_sum(step: Step) -> Verdict:
     """The verdict `sum_to_zero`, which is made in every run."""
-    verdict = checks.sum_to_zero(step.gradients["logits"])
+    verdict = checks.sum_to_zero(step.gradients["logits"].astype(step.g.flat.dtype))
     if not verdict.passed:
         verdict.words = of_sum(verdict, step)
     return verdict

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from trainer.config import Train
-from trainer.core.model import Batch, Sizes
+from trainer.core.model import Batch, Parameters, Sizes
 from trainer.core.ops import Array
 from trainer.core.step import masks
 from trainer.core.tolerances import machine_epsilon
@@ -20,6 +20,7 @@ from trainer.text.corpus import Corpus, windows
 
 NEVER = 1e9
 BATCHES, MASKS = "look at batches in batches.py", "look at draw_mask in batches.py"
+RATES = {"emb": f"{MASKS}, and its rate at embedding_rate", "h": MASKS}
 CHANCES = 1 << 16  # a rate is met to within one of so many equal chances, for masks are drawn with 16 bits
 
 
@@ -32,14 +33,16 @@ def examples_at(corpus: Corpus, positions: Array, K: int) -> Array:
     return ids
 
 
-def check_batch(batch: Batch, corpus: Corpus, seen: "Spread", number: int) -> Verdict:
-    """The verdict `batch`: places in the training split, examples as the text has them, and not an earlier batch."""
+def check_batch(batch: Batch, corpus: Corpus, train: Train, seen: "Spread", number: int) -> Verdict:
+    """The verdict `batch`: so many places, in the training split, examples as the text has them, no earlier batch."""
     positions, (B, K), (start, end) = batch.positions, batch.contexts.shape, corpus.splits["train"]
     assert positions is not None
     inside, text = np.clip(positions, start, end - 1), examples_at(corpus, positions, K)  # (B,), (B, K + 1)
     found, right = np.column_stack([batch.contexts, batch.targets, positions]), np.column_stack([text, inside])
     verdict = compare("batch", found, right, 0)
-    if outside := (positions != inside).sum():
+    if train.batch_size != B:
+        said = f"{BATCHES}: it has {B} examples, and train.batch_size is {train.batch_size}"
+    elif outside := (positions != inside).sum():
         said = f"{BATCHES}: {outside} of {B} examples are not of the training split: {splits_of(corpus, positions)}"
     elif not verdict.passed:
         b = int((found != right).any(axis=1).argmax())
@@ -52,8 +55,8 @@ def check_batch(batch: Batch, corpus: Corpus, seen: "Spread", number: int) -> Ve
         first = seen.see_positions(positions, number)
         if first == number:
             return verdict
-        verdict.passed, said = False, f"{BATCHES}: its batch is that of step {first}, place by place"
-    verdict.words = f"the step was fed something else than the text: {said}"
+        said = f"{BATCHES}: its batch is that of step {first}, place by place"
+    verdict.passed, verdict.words = False, f"the step was fed something else than the text: {said}"
     return verdict
 
 
@@ -72,21 +75,23 @@ def kept_shares(train: Train, sizes: Sizes) -> dict[str, Array]:
     return {place: 1 - np.minimum(np.round(rate * CHANCES), CHANCES - 1) / CHANCES for place, rate in rates.items()}
 
 
-def check_masks(batch: Batch, sizes: Sizes, train: Train, seen: "Spread") -> list[Verdict]:
+def check_masks(batch: Batch, p: Parameters, train: Train, seen: "Spread") -> list[Verdict]:
     """The verdicts `dropout`, one for each of emb and h that is dropped or should be: its values and its count."""
-    drawn, verdicts = masks(batch), list[Verdict]()
-    for place, chance in kept_shares(train, sizes).items():
+    drawn, verdicts, dtype = masks(batch), list[Verdict](), p.flat.dtype
+    for place, chance in kept_shares(train, p.sizes).items():
         if place not in drawn and chance.min() == 1:
             continue
         shape, mask = (len(batch.targets), len(chance)), drawn.get(place)
-        wrong = f"the dropout mask of {place} is wrong: {MASKS}"
-        if mask is None or mask.shape != shape:
+        wrong = f"the dropout mask of {place} is wrong: {RATES[place]}"
+        if mask is None or (mask.shape, mask.dtype) != (shape, dtype):
             verdict = compare("dropout", math.inf, 0, 0, place)
-            said = f"its shape is {mask.shape}, should be {shape}" if mask is not None else f"{place} is not dropped"
+            said = f"{place} is not dropped"
+            if mask is not None:
+                said = f"its shape is {mask.shape}, {mask.dtype}, should be {shape}, {dtype}"
         else:
             kept = mask != 0  # (B, n)
             right = np.where(kept, 1 / chance, 0)
-            verdict = compare("dropout", mask, right, 2 * machine_epsilon(mask.dtype) * right, place)
+            verdict = compare("dropout", mask, right, 2 * machine_epsilon(dtype) * right, place)
             said = f"it holds {verdict.found:.6g}, should be 0 or 1 / (1 - rate) = {verdict.expected:.6g}"
             said += ": what is kept is not scaled" * np.array_equal(mask, kept)
         if not verdict.passed:

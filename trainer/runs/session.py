@@ -14,8 +14,8 @@ from trainer.core import loop, model
 from trainer.core.model import Parameters
 from trainer.core.step import Step
 from trainer.core.verdict import Verdict
-from trainer.errors import Interrupted, RunFailed, quoted
-from trainer.mistakes import blame
+from trainer.errors import Interrupted, quoted
+from trainer.mistakes.blame import only_reading
 from trainer.referee.feeding import Spread
 from trainer.referee.forward import check_evaluation
 from trainer.runs import summary, threads
@@ -92,7 +92,7 @@ def check(config: configuration.Source) -> list[Verdict]:
     corpus = text.load(config.data, config.model.context)
     checkpoint, batch = begin(config, corpus), next(batches(corpus, config, 0))
     p, rng = checkpoint.parameters, np.random.default_rng([config.seed, CHECKS])
-    with threads.workers() as pool:
+    with threads.workers() as pool, only_reading(0):
         at_start = first_loss(config.check, p, batch)
         for bias in (p.b1, p.b2):
             bias[...] = rng.standard_normal(bias.shape)
@@ -116,13 +116,15 @@ def fit(journal: Journal, own: OwnBackward | None, on_eval: OnEval | None) -> No
         end, stopped = config.train.steps, summary.without_progress(checkpoint)  # why the run ends before its last step
         while checkpoint.step < end and not (stopped or asked):
             began = time.monotonic()
-            step = next(made)
+            with only_reading(checkpoint.step):
+                step = next(made)
             in_steps += time.monotonic() - began
             checkpoint.step = step.number + 1
             if step.looked_at:  # the checks speak before anything is called divergence
                 if own:
                     step.own = own.lines
-                examine(journal, step, seen, mapper)
+                with only_reading(step.number):
+                    examine(journal, step, seen, mapper)
                 if not (np.isfinite(step.loss) and np.isfinite(step.g.flat).all()):
                     raise summary.diverged(journal, "the loss or a gradient is not finite")
                 if step.number % config.log.every == 0:
@@ -147,20 +149,15 @@ def fit(journal: Journal, own: OwnBackward | None, on_eval: OnEval | None) -> No
 
 
 def steps(checkpoint: Checkpoint, corpus: text.Corpus, own: OwnBackward | None, pool: Executor) -> Iterator[Step]:
-    """The loop, from where the state stands. Raises RunFailed where an operation wrote into what it may only read."""
+    """The loop, from where the state stands."""
     config, p, count = checkpoint.config, checkpoint.parameters, checkpoint.threads
-    try:
-        yield from loop.steps(
-            config.train, p, checkpoint.state, checkpoint.step,
-            batches=batches(corpus, config, checkpoint.step),
-            gradients=own.gradients if own else threads.gradients(p, count, pool),
-            looked_at=lambda step: step % config.log.every == 0 or is_due(config, step),
-            in_parts=threads.in_parts(count, pool, len(p.flat)),
-        )  # fmt: skip
-    except ValueError as error:
-        if (words := blame.wrote_into(error)) is None:
-            raise
-        raise RunFailed(f"step {checkpoint.step}: {words}") from None
+    return loop.steps(
+        config.train, p, checkpoint.state, checkpoint.step,
+        batches=batches(corpus, config, checkpoint.step),
+        gradients=own.gradients if own else threads.gradients(p, count, pool),
+        looked_at=lambda step: step % config.log.every == 0 or is_due(config, step),
+        in_parts=threads.in_parts(count, pool, len(p.flat)),
+    )  # fmt: skip
 
 
 def validate(journal: Journal, step: Step, on_eval: OnEval | None) -> str:

@@ -23,7 +23,7 @@ def warnings(text: str) -> Iterator[str]:
     if odd := INVISIBLE.findall("".join(sorted({*text} - {*PLAIN}))):
         found = ", ".join(f"{text.count(character):,} × {name(character)}" for character in odd)
         yield f"in the text {found} will be learned as characters; replace them in the text if that is not meant"
-    head = re.findall(r"(\S.*)\n", text[:100_000])
+    head = [line.lstrip() for line in text[:100_000].split("\n")[:-1] if line.strip()]
     if len(head) < 3:
         return
     if head[0].startswith(">") and head[1].isalpha():

@@ -26,8 +26,16 @@ def typed(word: str) -> str:
     return re.sub(r"\\[nt\\]", lambda found: ESCAPES[found.group()], word)
 
 
+def path(word: str) -> str:
+    """A path, which may not be empty, as what a shell makes of a variable that is not set."""
+    if not word:
+        raise ValueError
+    return word
+
+
 # By what stands for a value in the help.
-TYPES = {"N": int, "K": int, "S": int, "0|1|2": int, "T": float, "TEXT": typed, "CHAR": typed}
+TYPES = dict.fromkeys(("N", "K", "S", "0|1|2"), int) | {"T": float, "TEXT": typed, "CHAR": typed}
+TYPES |= {"RUN": path, "FILE": path}
 
 
 class Command(NamedTuple):

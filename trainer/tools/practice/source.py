@@ -64,7 +64,8 @@ def parse(source: bytes, path: str) -> Program:
         compile(tree, path, "exec")  # finds also a return outside a function
         used = re.sub(r"(?m)^ *(import|from) .*|def \w+", "", ast.unparse(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        what, number = getattr(error, "msg", error), getattr(error, "lineno", None)  # none where the bytes are no text
+        what = str(getattr(error, "msg", error)) or type(error).__name__
+        number = getattr(error, "lineno", None)  # none where the bytes are no text
         where = f"line {number} of {path}" if number else path
         raise UserError(printable(f"{what}, {where}; correct it")) from None
     return Program(path, source.decode("utf-8-sig", "replace"), tree, set(re.findall(r"\.?\b[^\W\d]\w*", used)))
