@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator
 
 from trainer.errors import UserError, say
-from trainer.runs.checkpoint import Checkpoint
 from trainer.runs.folder import open_run, say_which
 from trainer.runs.sampling import LENGTHS, samples
 from trainer.runs.starting import same_text
@@ -23,25 +22,17 @@ def print_samples(
     lines = checkpoint.config.data.mode == "lines"
     if n is None:
         n = 20 if lines else 1
+    if new and not lines:
+        raise UserError("--new is for lists of lines, and this model has learned running text; leave it out")
     drawn = samples(checkpoint, TRIES * n if new else n, prompt, temperature, top_k, length, seed)
     if new:
         most = LENGTHS["lines"] if length is None else length
-        drawn = new_lines(known_text(checkpoint), drawn, n, len(prompt) + most)
+        drawn = new_lines(same_text(checkpoint), drawn, n, len(prompt) + most)
     say_which(run, checkpoint)
     for text in drawn:
         # On a terminal the text itself is shown without what that would obey.
         shown = "\n".join(map(legible, text.split("\n"))) if sys.stdout.isatty() else text
         print(shown, end="\n" if lines or n == 1 else "\n\n")
-
-
-def known_text(checkpoint: Checkpoint) -> Corpus:
-    """The list that a model has learned. Raises UserError if it is not there, or is running text."""
-    if checkpoint.config.data.mode != "lines":
-        raise UserError("--new is for lists of lines, and this model has learned running text; leave it out")
-    try:
-        return same_text(checkpoint)
-    except UserError as error:
-        raise UserError(f"--new needs the text of the run: {error}") from None
 
 
 def new_lines(corpus: Corpus, drawn: Iterator[str], n: int, most: int) -> Iterator[str]:
