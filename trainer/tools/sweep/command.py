@@ -47,11 +47,11 @@ def sweep(
     with search.answering(url):
         if worker is not None:
             with ThreadPoolExecutor(1) as thread:  # where a run leaves the signals alone
-                thread.submit(search.work, search.open_study(name, url), plan, not no_pruning, worker).result()
+                thread.submit(search.work, search.open_study(name, url, plan), plan, not no_pruning, worker).result()
             return 0
         settings = search.settings(plan)
         folder.mkdir(parents=True, exist_ok=True)
-        study = search.open_study(name, url)
+        study = search.open_study(name, url, plan)
         search.require_same(study, settings)
         command = ["sweep", *overrides, "--config", config, "--trials", str(trials), "--name", name, "--storage", url]
         status = run_together(jobs, *command, *["--no-pruning"] * no_pruning)

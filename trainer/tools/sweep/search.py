@@ -37,13 +37,13 @@ def answering(url: str) -> Iterator[None]:
         raise UserError(f"the search stopped ({why}), {where}; give --storage a database that answers") from None
 
 
-def open_study(name: str, url: str) -> optuna.Study:
-    """The study, made if it is not there. Optuna offers the values again that were trained when a process died."""
+def open_study(name: str, url: str, plan: Plan) -> optuna.Study:
+    """The study, made if it is not there. Values in ranges that were trained when a process died are tried again."""
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     logging.getLogger("optuna").handlers[0].addFilter(lambda told: told.levelno == logging.INFO and "Trial" in told.msg)
     sqlite = url.startswith("sqlite")
     options = {"connect_args": {"timeout": 60, "isolation_level": None} if sqlite else {}}
-    again = optuna.storages.RetryHeartbeatStaleTrialCallback()
+    again = optuna.storages.RetryHeartbeatStaleTrialCallback() if plan.ranges else None
     alive: Any = {"heartbeat_interval": 2, "grace_period": GRACE, "heartbeat_stale_trial_callback": again}
     try:
         storage = optuna.storages.RDBStorage(url, options, **alive)
@@ -71,10 +71,10 @@ def require_same(study: optuna.Study, settings: list[str]) -> None:
         raise UserError(f"{study.study_name} was begun with {differ}; give the same, or another --name")
 
 
-def running(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Trials that have given a sign of life: one that died before its first would be waited for without an end."""
-    trials = study.get_trials(False, (TrialState.RUNNING,))
-    return [trial for trial in trials if trial.user_attrs.get("alive") == trial.number]  # a copy has the first's number
+def is_running(trial: optuna.trial.FrozenTrial) -> bool:
+    """Whether it has given a sign of life and not ended: what died before its first would never be found dead."""
+    alive = trial.user_attrs.get("alive") == trial.number  # a copy has the number of the first
+    return alive and trial.state == TrialState.RUNNING
 
 
 def work(study: optuna.Study, plan: Plan, pruning: bool, worker: int) -> None:
@@ -83,8 +83,9 @@ def work(study: optuna.Study, plan: Plan, pruning: bool, worker: int) -> None:
     pruner = optuna.pruners.MedianPruner(n_warmup_steps=plan.first.train.steps // 5)
     study.pruner = pruner if pruning else optuna.pruners.NopPruner()
     while True:
-        done = [trial.params for trial in study.get_trials(False, DONE)]
-        begun = [trial.params for trial in running(study)]
+        trials = study.get_trials(False)
+        done = [trial.params for trial in trials if trial.state in DONE]
+        begun = [trial.params for trial in trials if is_running(trial)]
         left = [values for values in plan.combinations if values not in done]
         free = [values for values in left if values not in begun]
         if left and not free:  # what runs elsewhere may die
@@ -107,11 +108,12 @@ def objective(trial: optuna.Trial, plan: Plan) -> float:
         suggest: Any = trial.suggest_int if isinstance(low, int) else trial.suggest_float
         # Of sizes and rates, each doubling is as likely as the next.
         values[key] = suggest(key, low, high, log=low > 0 and not key.endswith(("dropout", "momentum")))
-    if [other.params for other in running(trial.study)].count(values) > 1:  # elsewhere too, from just now on
-        time.sleep(random.random())
+    others = trial.study.get_trials(False)
+    equal = [other for other in others if other.params == values and other.number != trial.number]
+    if any(is_running(other) or (plan.combinations and other.state in DONE) for other in equal):
+        time.sleep(random.random())  # it is trained elsewhere, from just now on
         return math.nan  # for Optuna it has failed
     # What was trained with the same values and seed before is not trained again.
-    equal = [other for other in trial.study.get_trials(False) if other.params == values]
     runs = {seed: run for other in equal for seed, run in other.user_attrs.get("runs", {}).items()}
     for number, seed in enumerate(plan.seeds):
         config = plan.config(values, seed)
