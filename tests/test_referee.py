@@ -287,8 +287,8 @@ def test_the_sum_over_the_threads_is_computed_again() -> None:
 @pytest.mark.parametrize(
     ("given", "advice"),
     [
-        ({"eps": 0.1}, "check.eps=0.1, and passes an error of a tenth; give check.eps from 1e-"),
-        ({"eps": 1e-13}, "check.eps=1e-13, and passes an error of a tenth; give check.eps from 1e-"),
+        ({"eps": 0.1}, "check.eps=0.1, and passes an error of a tenth; give auto"),
+        ({"eps": 1e-13}, "check.eps=1e-13, and passes an error of a tenth; give auto"),
         ({"rtol": 0.5}, "check.rtol=0.5, and passes an error of a tenth; give auto"),
         ({"atol": 1.0}, "check.atol=1, and passes an error of a tenth; give auto"),
         ({"eps": 1e-5, "rtol": 1e-3, "atol": 1e-6}, ""),

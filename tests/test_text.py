@@ -150,20 +150,19 @@ NAMES = gzip.compress(b"anna\nbob\n" * 99, mtime=0)  # else each process has oth
 @pytest.mark.parametrize(
     ("content", "settings", "says"),
     [
-        (b"\xef\xbb\xbfab\xff", {}, "cannot read the text as UTF-8, {}: 'utf-8' codec can't decode byte 0xff in "
+        (b"\xef\xbb\xbfab\xff", {}, "cannot read {} as UTF-8: 'utf-8' codec can't decode byte 0xff in "
          "position 5: invalid start byte; write it as UTF-8, or train with data.encoding=cp1252 or the like"),
         (b"a\r\nb\r\n" * 30 + b"\xed\xa0\x80", {}, "position 180"),  # half of a surrogate pair
-        ("café\n", {"encoding": "ascii"}, "cannot read the text as ASCII, {}: "),
+        ("café\n", {"encoding": "ascii"}, "cannot read {} as ASCII: "),
         ("anna\n".encode("utf-16"), {}, "it is UTF-16, or no text: write it as UTF-8, or train with data.encoding="),
-        ("anna\n".encode("utf-16-le"), {}, "as UTF-8, {}: it has bytes of zero; it is UTF-16, or no text: write"),
-        ("anna\né" * 8, {"encoding": "utf-16"}, "as UTF-16, {}: no byte of it is zero; it is UTF-8: train with data"),
+        ("anna\n".encode("utf-16-le"), {}, "{} as UTF-8: it has bytes of zero; it is UTF-16, or no text: write"),
+        ("anna\né" * 8, {"encoding": "utf-16"}, "{} as UTF-16: no byte of it is zero; it is UTF-8: train with data"),
         *((damaged, {}, "it is a damaged .gz: get it once more")
           for damaged in (NAMES[:-20], NAMES + b"rubbish", NAMES[:-6] + b"\xff" * 6)),
         *((blank, {}, "not two distinct characters, {}; ") for blank in ("", "\ufeff", "\n\r\n \n\t\n", "aa\na\n")),
         ("aaaa", {"mode": "stream"}, "not two distinct characters, {}; "),
         ("abcabc", {"mode": "stream"}, "the train split is empty, {}; give more text, "
          "data.split=[1,0,0], which trains on all of it, or less than model.context=10"),
-        ("ab", {"mode": "stream", "split": (1, 0, 0)}, "is empty, {}; give more text, or less than model.context=10"),
         ("ab\n" * 20, {}, "the val split is empty, {}; give more text, data.split=[1,0,0]"),
         ("a long line " * 90, {}, "or data.mode=stream, if it is running text"),
     ],

@@ -1,7 +1,6 @@
 """The configuration: a table of every key with its default and its rule; read from a file, a dictionary, overrides.
 
-A value is read by the rule of its key, wherever it was written: a scalar of a file and an override are both text until
-then. So a path stays as it was typed, and `010` or `1:30` is no number.
+A value is text until the rule of its key reads it: a path stays as it was typed, and `010` or `1:30` is no number.
 """
 
 import difflib
@@ -60,8 +59,7 @@ def paths(value: Any) -> str | tuple[str, ...]:
 
 
 def at_least(low: int) -> Rule:
-    words = f"a whole number from {low} to below 2^53, without leading zeros"
-    return Rule(whole, words, lambda n: low <= n < 2**53)
+    return Rule(whole, f"a whole number from {low} to below 2^53, without leading zeros", lambda n: low <= n < 2**53)
 
 
 def up_to(most: float) -> Rule:
@@ -163,9 +161,8 @@ class Config:
 
 
 SECTIONS = {"data": Data, "model": Model, "train": Train, "check": Check, "log": Log}
-KEYS: dict[str, Any] = {"seed": fields(Config)[0]} | {
-    f"{section}.{each.name}": each for section, cls in SECTIONS.items() for each in fields(cls)
-}
+KEYS: dict[str, Any] = {f"{section}.{each.name}": each for section, cls in SECTIONS.items() for each in fields(cls)}
+KEYS["seed"] = fields(Config)[0]
 Source = Config | Mapping[str, Any] | str | os.PathLike[str]
 Overrides = Sequence[str] | Mapping[str, Any]
 

@@ -52,9 +52,8 @@ def check_slope(
 ) -> Verdict:  # fmt: skip
     """One tensor along one random direction of length 1.
 
-    An error e of the gradient moves the slope by the sum of e times the direction, which is about as large as the root
-    mean square of e and is small by chance only: below a tenth of it once in a dozen steps or more, in step after step
-    never.
+    An error e of the gradient moves the slope by the sum of e times the direction. That is about as large as the root
+    mean square of e, and below a tenth of it by chance once in a dozen steps or more, but not in step after step.
     """
     hand = by_hand.astype(np.float64)
     direction = rng.uniform(-1, 1, hand.shape)

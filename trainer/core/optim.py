@@ -14,9 +14,8 @@ State = dict[str, Array]  # vectors like Parameters.flat, kept from step to step
 def learning_rate(train: Train, step: int) -> float:
     """The learning rate of a step, 0 <= step < train.steps.
 
-    It rises linearly over `warmup_steps`; then `constant` stays, `step` drops tenfold at half of all steps and again at
-    three quarters, `cosine` falls along half a wave to zero at step train.steps (Loshchilov and Hutter 2017,
-    arXiv:1608.03983), which is not made.
+    It rises linearly over `warmup_steps`; then `constant` stays, `step` drops tenfold at half and at three quarters of
+    all steps, `cosine` falls along half a wave to zero (Loshchilov and Hutter 2017, arXiv:1608.03983).
     """
     if step < train.warmup_steps:
         return train.learning_rate * (step + 1) / train.warmup_steps

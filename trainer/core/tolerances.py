@@ -10,8 +10,7 @@
 By hand, a rounding makes an error of u A in the logits, hence in the logarithm of p, and of at most u A / B in an
 example's dlogits: of u A s / B in the gradient of a tensor. To dW2 comes the rounding of h itself, u times the
 magnitudes that go into z: its s is larger by their share of A. Numerically, a central difference rounds by u64 A / eps
-and truncates by (eps t)² t, whose sum is least near eps = u64^(1/3) / t; a complex step truncates alike, and rounds as
-the gradient by hand, by u64.
+and truncates by (eps t)² t, whose sum is least near eps = u64^(1/3) / t. A complex step truncates alike, rounds by u64.
 """
 
 import math
@@ -99,8 +98,7 @@ def tolerances(at: Point, check: Check, dtype: str, slopes: bool = False) -> Tol
 
     Or of `slopes` along a direction of length 1, where rtol is for the root mean square of the gradient. It moves the
     numbers no farther than an entry does, but in all examples; and the errors of n entries add up as their root, to
-    that of one: to a quarter of what the worst may have, without its chain where n is large. A wrong suspicion costs a
-    full check of the step.
+    that of one: to a quarter of what the worst may have. A wrong suspicion costs a full check of the step.
     """
     A, s, t, chain = magnitudes(at)
     B, u, smallest = len(at.batch.targets), machine_epsilon(dtype), float(np.finfo(dtype).smallest_normal)
@@ -130,9 +128,8 @@ def of_initial_loss(h: Array, targets: Array, V: int) -> float:
 
     W2 is drawn with standard deviation w = 0.1 / sqrt(H), so that the logits are small. To first order the loss is
     log V minus the sum of W2 * G, where G = (y - 1/V)ᵀh / B, and so spreads by w times the norm of G: less the more
-    examples there are, and the less they have in common. Five times that is exceeded once in a million starts. To
-    second order half the variance of the logits comes on top, w² |h|² / 2, here with room for its own spread; and
-    rounding in float32.
+    examples there are, and the less they have in common. Five times that is exceeded once in a million starts. On top
+    come half the variance of the logits, w² |h|² / 2, here with room for its own spread, and rounding in float32.
     """
     B, w = len(h), 0.1 / math.sqrt(h.shape[1])
     h = h.astype(np.float64)

@@ -1,7 +1,6 @@
 """What stands in place of what is right, in words: a wrong array held against candidates.
 
-It says what agrees to rounding where nothing else does, and otherwise only what is seen: a factor, a sign, the rows or
-columns that are wrong.
+It says what alone agrees to rounding, else only what is seen: a factor, a sign, the rows or columns that are wrong.
 """
 
 import re

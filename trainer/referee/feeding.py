@@ -20,7 +20,6 @@ from trainer.text.corpus import Corpus, windows
 
 NEVER = 1e9
 BATCHES, MASKS = "look at batches in batches.py", "look at draw_mask in batches.py"
-RATES = {"emb": f"{MASKS}, and its rate at embedding_rate", "h": MASKS}
 CHANCES = 1 << 16  # a rate is met to within one of so many equal chances, for masks are drawn with 16 bits
 
 
@@ -82,7 +81,7 @@ def check_masks(batch: Batch, p: Parameters, train: Train, seen: "Spread") -> li
         if place not in drawn and chance.min() == 1:
             continue
         shape, mask = (len(batch.targets), len(chance)), drawn.get(place)
-        wrong = f"the dropout mask of {place} is wrong: {RATES[place]}"
+        wrong = f"the dropout mask of {place} is wrong: {MASKS}"
         if mask is None or (mask.shape, mask.dtype) != (shape, dtype):
             verdict = compare("dropout", math.inf, 0, 0, place)
             said = f"{place} is not dropped"

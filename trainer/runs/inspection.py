@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -48,10 +47,8 @@ def examine(journal: Journal, step: Step, seen: Spread, mapper: Mapper) -> None:
         began, rng = time.monotonic(), np.random.default_rng([config.seed, CHECKS, OF_STEP, number])
         verdicts += referee.examine(step, journal.corpus, config, rng, seen, mapper)
         if seen.steps == 2:  # the first is slower: memory and caches are cold
-            journal.say(
-                f"checks take about {time.monotonic() - began:.2g} s a step;"
-                " cheaper: a larger check.every or check.coordinates=directions"
-            )
+            cheaper = "a larger check.every or check.coordinates=directions"
+            journal.say(f"checks take about {time.monotonic() - began:.2g} s a step; cheaper: {cheaper}")
     elif math.isfinite(step.loss):  # else training diverges
         verdicts.append(referee.check_sum(step))
     judge(journal, verdicts, number)
@@ -103,9 +100,8 @@ def first_loss(check: Check, p: model.Parameters, batch: model.Batch, known: boo
         atol = tolerances.of_initial_loss(activations.h, batch.targets, V)
     verdict = checks.initial_loss(float(losses.mean(dtype=np.float64)), V, float(atol))
     if known and verdict.found < verdict.expected:
-        verdict = replace(verdict, passed=True, error=0.0)
-    said = (
-        f"the first loss is {verdict.found:.4f}, not within {atol:.1g} of log V = {verdict.expected:.4f}:"
-        " the output weights are too large at the start, or know another text"
-    )
-    return replace(verdict, words=None if verdict.passed else said)
+        verdict.passed, verdict.error = True, 0.0
+    if not verdict.passed:
+        said = f"the first loss is {verdict.found:.4f}, not within {atol:.1g} of log V = {verdict.expected:.4f}"
+        verdict.words = f"{said}: the output weights are too large at the start, or know another text"
+    return verdict

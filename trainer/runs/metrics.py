@@ -136,8 +136,7 @@ def metrics(run: str | Path) -> dict[str, dict[str, list[Any]]]:
     """The log of a run, or of the newest in a folder of runs, as columns of one length, ready for pandas.
 
     They stand by event, `start`, `step`, `eval`, `end`, and for the checks by name, `gradient` and so on. Nested keys
-    are joined by dots. Times are in seconds of training, losses in nats per character. Raises UserError if there is no
-    such run, or its log cannot be read.
+    are joined by dots. Times are in seconds of training, losses in nats per character. Raises UserError without a log.
 
     >>> trainer.metrics(run)["eval"]["step"][-1]
     20

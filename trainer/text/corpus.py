@@ -71,8 +71,7 @@ def load(data: Data, context: int) -> Corpus:
     for name, (start, end) in splits.items():
         if start >= end:
             mend = "data.mode=stream, if it is running text" if lines else f"less than model.context={context}"
-            whole = "data.split=[1,0,0], which trains on all of it, " if data.split[0] < 1 else ""
-            advice = f"give more text, {whole}or {mend}"
+            advice = f"give more text, data.split=[1,0,0], which trains on all of it, or {mend}"
             raise UserError(f"the {name} split is empty, {where}; {advice}")
     ids, fingerprint = encode(characters, vocabulary), hashlib.sha256(text.encode()).hexdigest()
     return Corpus(ids, vocabulary, lines, splits, fingerprint, characters, tuple(oddities.warnings(text)))

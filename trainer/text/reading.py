@@ -33,8 +33,7 @@ def read_text(place: str, encoding: str) -> str:
         if "\0" in text or (text and not zeros and b"\0" in "\n".encode(encoding)):
             raise UnicodeError("it has bytes of zero" if zeros else "no byte of it is zero")
     except (UnicodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        what = f"cannot read the text as {encoding.upper()}, {where}: {error}"
-        raise UserError(f"{what}; {advice_on_bytes(raw)}") from None
+        raise UserError(f"cannot read {where} as {encoding.upper()}: {error}; {advice_on_bytes(raw)}") from None
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -27,15 +27,14 @@ def typed(word: str) -> str:
 
 
 def path(word: str) -> str:
-    """A path, which may not be empty, as what a shell makes of a variable that is not set."""
+    """A path; the empty one, which a shell makes of a variable that is not set, would mean the newest run."""
     if not word:
         raise ValueError
     return word
 
 
 # By what stands for a value in the help.
-TYPES = dict.fromkeys(("N", "K", "S", "0|1|2"), int) | {"T": float, "TEXT": typed, "CHAR": typed}
-TYPES |= {"RUN": path, "FILE": path}
+TYPES = dict.fromkeys(("N", "K", "S", "0|1|2"), int) | {"RUN": path, "T": float, "TEXT": typed, "CHAR": typed}
 
 
 class Command(NamedTuple):

@@ -39,8 +39,8 @@ def write(run: Run, writer: Any) -> None:
             case "check":
                 scalars = {f"error_over_tolerance/{looked_at(row).replace(' ', '_')}": severity(row)}
             case "eval":
-                losses = {split: row[f"{split}_loss"] for split in ("train", "val")}
-                writer.add_scalars("loss", {split: loss for split, loss in losses.items() if loss}, at)  # in one chart
+                losses = {split: loss for split in ("train", "val") if (loss := row[f"{split}_loss"])}
+                writer.add_scalars("loss", losses, at)  # in one chart
                 for name in ("h", "dh", "dz"):
                     counts, edges = histogram(row, name)
                     writer.add_histogram(name, np.repeat((edges[:-1] + edges[1:]) / 2, counts), at, edges)

@@ -88,9 +88,9 @@ def along_steps(picture: Any, curves: Sequence[tuple[str, Array]]) -> Any:
 
 
 def steps_below(axes: Any, last: float) -> None:
-    """The lower axis, from step 0 on; 50k stands for 50,000."""
+    """The lower axis, from step 0 on; 50 k stands for 50,000."""
     from matplotlib.ticker import EngFormatter
 
     axes.set(xlabel="step", xlim=np.array([-0.02, 1.02]) * (last or 1))
     axes.locator_params(axis="x", nbins=5, integer=True)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_formatter(EngFormatter())

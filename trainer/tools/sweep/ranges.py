@@ -43,8 +43,7 @@ def read(config: str, overrides: Sequence[str], trials: int) -> Plan:
         elif {*map(type, values)} <= {int, float} and values[0] < values[1] and key != "seed":
             ranges[key] = values[0], values[1]
         else:
-            advice = "seed=1,2,3" if key == "seed" else "two numbers, the smaller first"
-            raise UserError(f"{key}={written} is no range, on the command line; give {advice}")
+            raise UserError(f"{key}={written} is no range, on the command line; give the smaller one first, or a list")
     first = configuration.read(config, fixed | {key: values[0] for key, values in {**ranges, **lists}.items()})
     if first.data.path == "-" or first.data.split[1] == 0:
         raise UserError("a sweep needs a file and a share for validation, in data.path and data.split; give both")

@@ -73,8 +73,8 @@ def require_same(study: optuna.Study, settings: list[str]) -> None:
 
 def is_running(trial: optuna.trial.FrozenTrial) -> bool:
     """Whether it has given a sign of life and not ended: what died before its first would never be found dead."""
-    alive = trial.user_attrs.get("alive") == trial.number  # a copy has the number of the first
-    return alive and trial.state == TrialState.RUNNING
+    # A copy has the number of the first.
+    return trial.state == TrialState.RUNNING and trial.user_attrs.get("alive") == trial.number
 
 
 def work(study: optuna.Study, plan: Plan, pruning: bool, worker: int) -> None:
