@@ -33,7 +33,7 @@ def examples_at(corpus: Corpus, positions: Array, K: int) -> Array:
 
 
 def check_batch(batch: Batch, corpus: Corpus, train: Train, seen: "Spread", number: int) -> Verdict:
-    """The verdict `batch`: so many places, in the training split, examples as the text has them, no earlier batch."""
+    """The verdict `batch`: its size, places in the training split, examples as the text has them, no earlier batch."""
     positions, (B, K), (start, end) = batch.positions, batch.contexts.shape, corpus.splits["train"]
     assert positions is not None
     inside, text = np.clip(positions, start, end - 1), examples_at(corpus, positions, K)  # (B,), (B, K + 1)
