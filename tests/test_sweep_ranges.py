@@ -87,7 +87,10 @@ def test_what_cannot_be_searched_is_told_in_one_line(trainer: Trainer, config: s
         ("oracle://me:secret@host/sweeps", "No module named"),
     ],
 )
-def test_a_store_that_cannot_be_reached(trainer: Trainer, config: str, url: str, told: str) -> None:
+def test_a_store_that_cannot_be_reached(
+    trainer: Trainer, config: str, url: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     outcome = trainer("sweep", "--config", config, "seed=1,2", "--storage", url)
     assert_one_line(outcome, 2, "the search stopped", told)
     assert "secret" not in outcome[2]
