@@ -219,7 +219,7 @@ def flatten(tree: Mapping[str, Any], where: str = "", before: str = "") -> dict[
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{before}{key}"
-        found = flatten(value, where, f"{name}.") if value and isinstance(value, dict) else {name: value}
+        found = flatten(value, where, f"{name}.") if value and isinstance(value, Mapping) else {name: value}
         if twice := flat.keys() & found.keys():
             raise UserError(f"{min(twice)} is given twice, {where}; give it once, in its section or by its full name")
         flat |= found

@@ -13,7 +13,7 @@ from trainer.core.links import ORDER
 from trainer.core.model import NAMES, Parameters, Sizes
 from trainer.core.numerical import Mapper, Point, loss_at, rest
 from trainer.core.ops import Array
-from trainer.core.tolerances import Tolerances, tolerances
+from trainer.core.tolerances import Tolerances, machine_epsilon, tolerances
 from trainer.core.verdict import Verdict, compare
 
 
@@ -25,7 +25,7 @@ def check_gradients(
     Where slopes along directions are asked for and one of them is wrong, every entry is looked at.
     """
     g = as_parameters(at.p.sizes, by_hand)
-    # Rows of C that the batch does not read are zero exactly, which no slope would show.
+    # Rows of C that the batch does not read are zero exactly, where a slope would let small numbers pass.
     if check.coordinates == "directions" and not by_hand["C"][unread(at)].any():
         tol = tolerances(at, check, dtype, slopes=True)
         verdicts = [check_slope(at, name, by_hand[name], tol, check.method, rng) for name in ORDER]
@@ -106,7 +106,7 @@ def descent(at: Point, g: Parameters, tol: Tolerances) -> Verdict:
 
 def sum_to_zero(dlogits: Array) -> Verdict:
     """Each row of p - y sums to zero: probabilities sum to one, and so does y: (B, V)."""
-    (B, V), u = dlogits.shape, float(np.finfo(dlogits.dtype).eps)
+    (B, V), u = dlogits.shape, machine_epsilon(dlogits.dtype)
     sums = dlogits.sum(axis=1)  # (B,)
     # A row's numbers add up to 2 / B in size; V additions, and four roundings of each p.
     return compare("sum_to_zero", sums, np.zeros(B), 2 * u * (V + 4) / B)

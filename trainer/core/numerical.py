@@ -166,8 +166,8 @@ def nudges(at: Point, name: str) -> Iterator[Nudged]:
                 yield (v, [d]), partial(nudged_embedding, at, v, d)
     else:
         W, of_unit = (at.p.W1, nudged_hidden_unit) if name in ("W1", "b1") else (at.p.W2, nudged_logit)
-        bias, units = W.shape
-        rows = np.array([bias]) if name in ("b1", "b2") else np.arange(bias)
+        inputs, units = W.shape  # row number `inputs` is the bias
+        rows = np.array([inputs]) if name in ("b1", "b2") else np.arange(inputs)
         most = max(1, LARGEST_PASS // (B * V))
         for unit in range(units):
             for first in range(0, len(rows), most):

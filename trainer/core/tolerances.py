@@ -1,6 +1,6 @@
 """How far apart two right numbers may be: what rounding and the difference quotient do to them.
 
-    u           one rounding of the training type: the distance from 1 to the next float
+    u           the distance from 1 to the next float of the training type, twice one rounding
     A           the sum of the magnitudes that go into the log-sum-exp, through both layers
     s           how far the logits move when an entry of a tensor moves by 1, at most
     t           the same, or how far z moves if that is more; at least 1

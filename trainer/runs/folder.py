@@ -23,10 +23,11 @@ def create(name: str) -> Path:
     """An empty folder runs/NAME/YYYYMMDD-HHMMSS that no other run has. Raises UserError."""
     parent, began = RUNS / check_name(name), time.time()
     with naming(parent):
+        os.makedirs(parent, exist_ok=True)
         while True:
             folder = parent / time.strftime("%Y%m%d-%H%M%S", time.localtime(began))
             try:
-                folder.mkdir(parents=True)
+                folder.mkdir()
                 return folder
             except FileExistsError:
                 began += 1  # a sweep begins several runs within a second

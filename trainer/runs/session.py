@@ -52,7 +52,7 @@ def train(
     checkpoint = begin(config, corpus, source, own)
     batch = next(batches(corpus, config, 0))  # what no memory holds is refused before there is a folder
     if own:  # so is a file that makes no gradients
-        own.gradients(checkpoint.parameters, model.zeros(checkpoint.sizes, config.model.dtype), batch)
+        own.gradients(checkpoint.parameters, model.zeros(checkpoint.sizes, np.float64), batch)
     folder = create(name)
     with held(folder):
         fit(Journal(folder, checkpoint, corpus, quiet), own, on_eval)
@@ -186,8 +186,8 @@ def evaluate(journal: Journal, p: Parameters, splits: Iterable[str], most: int) 
     checkpoint, corpus, found = journal.checkpoint, journal.corpus, {}
     for split in splits:
         positions = text.sample_positions(corpus, split, most, journal.config.data.split_seed)
-        tell = lambda done, split=split: journal.progress(f"evaluating {done} of {split}")
-        losses = threads.losses(p, corpus, positions, tell)
+        progress = lambda done, split=split: journal.progress(f"evaluating {done} of {split}")
+        losses = threads.losses(p, corpus, positions, progress)
         shown = found[split] = float(losses.mean(dtype=np.float64))
         if journal.config.check.enabled and math.isfinite(shown):  # else training diverges
             given = p, corpus, split, positions, losses, shown, np.random.default_rng(checkpoint.step)
