@@ -9,7 +9,7 @@ from conftest import Trainer, assert_one_line, at_step, folder, fresh, rows
 from practice_files import RIGHT
 
 from trainer.runs.checkpoint import load
-from trainer.tools.report.run import open_run, verdict
+from trainer.tools.report.run import read_run, verdict
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -63,7 +63,7 @@ with Path("calls").open("a+") as calls:
     assert_one_line(trainer(*fresh("own"), "--backward", "mine.py"), 2, words)
     last = (folder("own") / "train.log").read_text().splitlines()[-1]
     assert f"ended: {words}" in last
-    assert verdict(open_run(folder("own")))[2].startswith(f"The run failed: {words}")
+    assert verdict(read_run(folder("own")))[2].startswith(f"The run failed: {words}")
 
 
 def test_a_mistake_that_leaves_no_trace_at_the_start_is_found_before_the_first_step(trainer: Trainer) -> None:

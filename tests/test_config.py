@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
-from trainer.config import KEYS, SECTIONS, Config, Data, Log, Model, Train, read, to_yaml
+from trainer.config import KEYS, SECTIONS, Config, Data, Log, Model, Train, read
 from trainer.errors import UserError
+from trainer.runs.metrics import to_yaml
 
 DEFAULTS = """
 seed: 42

@@ -129,6 +129,7 @@ def test_without_a_run_everything_can_be_recomputed_on_paper(capsys: Capture) ->
     assert (emb[0] == C.reshape(4, 2)[[2, 3, 3]].ravel()).all()
     np.testing.assert_allclose(array(out, "z = "), (emb @ W1.reshape(6, 3) + b1).ravel(), atol=1e-9)
     assert not Path("runs").exists()
+    assert "V = 2" in walked(capsys, None, "", "", None)
 
 
 def test_the_numerical_derivative_is_no_copy_of_the_one_by_hand(

@@ -16,8 +16,9 @@ from trainer import config
 from trainer.core.links import ORDER
 from trainer.runs.checkpoint import load, save
 from trainer.runs.folder import held
+from trainer.runs.metrics import to_yaml
 from trainer.tools.report import curves, pages, report
-from trainer.tools.report.run import Run, open_run, progress, severity, verdict
+from trainer.tools.report.run import Run, progress, read_run, severity, verdict
 
 pytestmark = pytest.mark.usefixtures("undrawn", "empty")
 
@@ -30,7 +31,7 @@ def copy_of(finished: Path, name: str, val_loss: float | None, at: str = "202601
     changed = {key.replace("_", ".", 1): value for key, value in settings.items()}
     checkpoint.config = config.read(checkpoint.config, changed)
     save(folder / "best.npz", checkpoint)
-    (folder / "config.yaml").write_text(config.to_yaml(checkpoint.config))
+    (folder / "config.yaml").write_text(to_yaml(checkpoint.config))
     return write(folder, [*(step_row(k) for k in range(5)), eval_row(2, 3.0), eval_row(5, val_loss)])
 
 
@@ -90,7 +91,7 @@ def test_what_failed_stands_last_and_a_backward_pass_of_ones_own_is_named(finish
     save(own / "best.npz", checkpoint)
     write(bad, [*rows(bad), check_row("update", passed=False)])
     (burst / "train.log").write_text("2026-01-01 12:00:00 ended: training had diverged by step 5: the loss is nan\n")
-    runs = sorted(map(open_run, (lost, good, own, bad, burst)), key=pages.rank)
+    runs = sorted(map(read_run, (lost, good, own, bad, burst)), key=pages.rank)
     html = pages.comparison(runs, "runs", False).decode()
     assert [Path(name).parent.name for name in cells(html, "run")] == ["own", "good", "lost", "burst", "bad"]
     assert cells(html, "backward") == ["mine.py", "-", "-", "-", "-"]
@@ -219,5 +220,5 @@ def test_a_run_that_is_held_goes_on(tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
     folder = write(tmp_path / "run", [step_row(0)])
     with held(folder):
-        assert open_run(folder).running
-    assert not open_run(folder).running
+        assert read_run(folder).running
+    assert not read_run(folder).running

@@ -61,7 +61,7 @@ def test_a_signal_in_the_last_step_lets_the_run_end(monkeypatch: pytest.MonkeyPa
     ("apart", "step", "says"),
     [
         (0.001, 10, "interrupted at step 10, state saved"),  # a wrapper delivers the terminal's own once more
-        (0.6, 8, "stopped at once; --resume goes on from the last state that was saved"),
+        (0.6, 8, "interrupted at once; --resume goes on from the last state that was saved"),
     ],
 )
 def test_a_later_signal_stops_at_once(

@@ -11,7 +11,7 @@ from reported import check_row, eval_row, step_row, write
 
 from trainer.errors import UserError
 from trainer.tools import tensorboard
-from trainer.tools.report.run import open_run
+from trainer.tools.report.run import read_run
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def read(folder: str) -> Any:
 
 def test_the_same_numbers_as_in_the_log(folder: Path) -> None:
     for _ in range(2):  # written again, nothing is doubled
-        tensorboard.export([open_run(folder)], Path("board"))
+        tensorboard.export([read_run(folder)], Path("board"))
     found, log = read("board/names/20260101-120000"), rows(folder)
     losses = [(row["step"], np.float32(row["loss"])) for row in log if row["event"] == "step" and row["loss"]]
     assert [(event.step, event.value) for event in found.Scalars("step/loss")] == losses
@@ -66,4 +66,4 @@ def test_the_same_numbers_as_in_the_log(folder: Path) -> None:
 def test_without_the_package_it_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(UserError, match=r"pip install 'handmade-char-lm\[tensorboard\]'"):
-        tensorboard.export([open_run(folder)], Path("board"))
+        tensorboard.export([read_run(folder)], Path("board"))

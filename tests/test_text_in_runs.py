@@ -89,6 +89,9 @@ def test_a_text_is_found_again(trainer: Trainer, monkeypatch: pytest.MonkeyPatch
     (here / "elsewhere").mkdir()
     monkeypatch.chdir(here / "elsewhere")
     assert trainer("--resume", str(run))[0] == 0  # by its absolute path
+    Path("text.txt").write_text("another\none\n" * 9)
+    assert trainer("--resume", str(run))[0] == 0  # though one of its name lies here
+    Path("text.txt").unlink()
     (here / "text.txt").rename(here / "moved.txt")
     assert_one_line(trainer("--resume", str(run)), 2, "cannot read the text", str(here / "text.txt"), "data.path=FILE")
     assert trainer("--resume", str(run), "data.path=../moved.txt")[0] == 0

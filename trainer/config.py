@@ -13,8 +13,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, NamedTuple
 
-import yaml
-
 from trainer import files
 from trainer.errors import UserError
 
@@ -243,8 +241,3 @@ def convert(key: str, value: Any, where: str) -> Any:
             return found
     words = f"auto, or {rule.words}" if default == AUTO else rule.words
     raise UserError(f"{key} is {reprlib.repr(value)}, {where}; it must be {words}")
-
-
-def to_yaml(config: Config) -> str:
-    """What config.yaml holds; `read` makes the same Config of it."""
-    return str(yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))

@@ -62,14 +62,6 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
         raise UserError(f"broken YAML ({why}), {absolute(path)}{line}; {advice}") from None
 
 
-def text(path: Path, most: int | None = None) -> str:
-    """The first bytes of a regular file as text, what is no UTF-8 replaced; nothing if it cannot be read."""
-    try:
-        return read(path, "", "")[:most].decode("utf-8", "replace")
-    except UserError:
-        return ""
-
-
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Say in one line which file could not be written: raises UserError for an OSError."""

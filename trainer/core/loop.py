@@ -16,14 +16,14 @@ from trainer.core.step import Pass, Step
 # From p, g and a batch: forward and backward through the batch, in parts; the gradient of the mean loss goes into g.
 Gradients = Callable[[Parameters, Parameters, Batch], Sequence[Pass]]
 # An update, of which each call moves a part of the flat vector; and what calls it until the whole has been moved.
-Move = Callable[[slice], None]
-InParts = Callable[[Move], object]
+Update = Callable[[slice], None]
+InParts = Callable[[Update], object]
 
 
 def steps(
     train: Train, p: Parameters, state: State, first: int,
     batches: Iterator[Batch], gradients: Gradients, looked_at: Callable[[int], bool],
-    in_parts: InParts = lambda move: move(slice(None)),
+    in_parts: InParts = lambda update: update(slice(None)),
 ) -> Iterator[Step]:  # fmt: skip
     """Train from step `first` to the last, moving `p` and `state` in place. Yields each step when it has been made."""
     g = model.zeros(p.sizes, p.flat.dtype)

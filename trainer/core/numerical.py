@@ -32,16 +32,14 @@ class Point(NamedTuple):
     p: Parameters
     batch: Batch
     a: Activations
-
-    def tensor(self, name: str) -> Array:
-        """One of the nine tensors that have a gradient."""
-        return np.asarray(getattr(self.a if name in INNER else self.p, name))
+    tensors: dict[str, Array]  # the nine that have a gradient, by name
 
 
 def point(p: Parameters, batch: Batch) -> Point:
     """The forward pass of a step in float64, with the same batch and the same dropout masks."""
     p64 = Parameters(p.sizes, p.flat.astype(np.float64))
-    return Point(p64, batch, model.forward(p64, batch))
+    a = model.forward(p64, batch)
+    return Point(p64, batch, a, {name: getattr(a if name in INNER else p64, name) for name in ORDER})
 
 
 def loss_at(at: Point, flat: Array) -> Any:
@@ -52,7 +50,7 @@ def loss_at(at: Point, flat: Array) -> Any:
 
 def rest(at: Point, name: str, value: Array) -> Array:
     """The rest of the forward pass, from another value of one of the nine tensors to each example's loss: (B,)."""
-    x = {each: at.tensor(each) for each in ORDER} | {name: value}
+    x = at.tensors | {name: value}
     if name == "C":
         name, x["emb"] = "emb", model.embed(x["C"], at.batch)
     if name in ("emb", "W1", "b1"):
@@ -77,7 +75,7 @@ def quotient(method: str, eps: float, losses: Losses) -> Any:
 
 def slope(at: Point, name: str, direction: Array, method: str, eps: float) -> float:
     """The derivative of the mean loss along a direction through one of the nine tensors, which has its shape."""
-    loss = lambda nudge: rest(at, name, at.tensor(name) + nudge * direction).mean()
+    loss = lambda nudge: rest(at, name, at.tensors[name] + nudge * direction).mean()
     return float(quotient(method, eps, loss))
 
 
@@ -86,11 +84,11 @@ def slope(at: Point, name: str, direction: Array, method: str, eps: float) -> fl
 
 def nudged_column(at: Point, name: str, j: int, nudge: Nudge) -> Array:
     """A column of an activation, whose entries reach an example each: (B,)."""
-    column = at.tensor(name)[:, j] + nudge  # (B,)
+    column = at.tensors[name][:, j] + nudge  # (B,)
     if name == "z":  # the other units need no second tanh
         mask = None if at.batch.h_mask is None else at.batch.h_mask[:, j]
         name, column = "h", ops.dropout(ops.tanh(column), mask)
-    changed = at.tensor(name).astype(column.dtype)
+    changed = at.tensors[name].astype(column.dtype)
     changed[:, j] = column
     return rest(at, name, changed)
 
@@ -109,7 +107,7 @@ def nudged_hidden_unit(at: Point, unit: int, rows: Array, nudge: Nudge) -> Array
     more = ops.dropout(ops.tanh(z), mask) - at.a.h[:, unit, None]  # (B, n): than the unit puts out without a nudge
     # The vocabulary comes first, because sums over it are fastest where it is the outer axis.
     logits = at.a.logits.T[:, :, None] + at.p.W2[unit][:, None, None] * more  # (V, B, n)
-    return ops.cross_entropy(np.moveaxis(logits, 0, -1), at.batch.targets[:, None])
+    return losses_of(logits, at.batch.targets)
 
 
 def nudged_logit(at: Point, unit: int, rows: Array, nudge: Nudge) -> Array:
@@ -123,7 +121,13 @@ def nudged_logit(at: Point, unit: int, rows: Array, nudge: Nudge) -> Array:
     log_sum_exp = ops.cross_entropy(others, np.zeros_like(at.batch.targets)) + others[:, 0]  # (B,): loss + its logit
     classes = np.stack([np.broadcast_to(log_sum_exp[:, None], logit.shape), logit])  # (2, B, n)
     target = (at.batch.targets == unit).astype(np.intp)  # (B,): which of the two
-    return ops.cross_entropy(np.moveaxis(classes, 0, -1), target[:, None])
+    return losses_of(classes, target)
+
+
+def losses_of(logits: Array, targets: Array) -> Array:
+    """The loss of each example for each of n nudges: logits (V, B, n), ids (B,) -> (B, n)."""
+    V, B, n = logits.shape
+    return ops.cross_entropy(logits.reshape(V, B * n).T, targets.repeat(n)).reshape(B, n)
 
 
 def nudged_embedding(at: Point, v: int, d: int, nudge: Nudge) -> Array:
@@ -147,7 +151,7 @@ def gradients(at: Point, method: str, eps: dict[str, float], mapper: Mapper = ma
 
     result = {}
     for name in ORDER:
-        result[name] = np.zeros(at.tensor(name).shape)  # rows of C that the batch does not read stay zero
+        result[name] = np.zeros(at.tensors[name].shape)  # rows of C that the batch does not read stay zero
         rows = np.atleast_2d(result[name])  # the same numbers: a bias is one row
         for index, each in mapper(partial(derivative, name), nudges(at, name)):
             rows[index] = each / len(at.batch.targets)  # of the mean over the batch
@@ -158,7 +162,7 @@ def nudges(at: Point, name: str) -> Iterator[Nudged]:
     """What it takes to nudge every entry of a tensor."""
     B, V = at.a.logits.shape
     if name in INNER:
-        for j in range(at.tensor(name).shape[1]):
+        for j in range(at.tensors[name].shape[1]):
             yield (slice(None), j), partial(nudged_column, at, name, j)
     elif name == "C":
         for v in np.unique(at.batch.contexts).tolist():

@@ -3,7 +3,7 @@
 A `_backward` takes the upstream gradient, that of the loss by the operation's output, and gives the gradient by one of
 its inputs: the chain rule, one link at a time. `dx` is the derivative of the loss by x. What is given is not written
 to; three make the gradient of a parameter, and can write it to its place, `out`. Forward operations but softmax take
-any float or complex type, and leading axes `...`, because the checker calls them on nudged inputs.
+any float or complex type, because the checker calls them on nudged inputs.
 """
 
 from functools import cache
@@ -42,7 +42,7 @@ def embedding_backward(demb: Array, ids: Array, V: int, out: Array | None = None
 
 
 def affine(x: Array, W: Array, b: Array) -> Array:
-    """x @ W + b: (..., I), (I, O), (O,) -> (..., O)."""
+    """x @ W + b: (B, I), (I, O), (O,) -> (B, O)."""
     return x @ W + b
 
 
@@ -91,14 +91,14 @@ def softmax(logits: Array) -> Array:
 
 
 def cross_entropy(logits: Array, targets: Array) -> Array:
-    """Each example's loss in nats, -log probs[target]: (..., V), ids (...) or what broadcasts to it -> (...).
+    """Each example's loss in nats, -log probs[target]: (B, V), ids (B,) -> (B,).
 
     It is log(sum of exp(logits)) - logits[target]; the largest logit, by its real part, is taken off as in `softmax`.
     """
-    largest = np.maximum.reduce(logits.real, axis=-1, keepdims=True)  # (..., 1)
-    shifted = logits - largest  # (..., V)
-    total = np.add.reduce(np.exp(shifted), axis=-1)  # (...)
-    at_target = np.take_along_axis(shifted, targets[..., None], axis=-1)[..., 0]  # (...)
+    largest = np.maximum.reduce(logits.real, axis=1, keepdims=True)  # (B, 1)
+    shifted = logits - largest  # (B, V)
+    total = np.add.reduce(np.exp(shifted), axis=1)  # (B,)
+    at_target = shifted[np.arange(len(logits)), targets]  # (B,)
     return np.asarray(np.log(total) - at_target)
 
 

@@ -45,14 +45,14 @@ def update(
 
     Weight decay is decoupled from the gradient (Loshchilov and Hutter 2019, arXiv:1711.05101) and spares the biases.
     """
-    own = {name: vector[part] for name, vector in state.items()}
+    kept = {name: vector[part] for name, vector in state.items()}
     if train.weight_decay:
         matrices = p.matrices[part]  # the beginning of the flat vector: of a part beyond them nothing
         np.multiply(matrices, 1 - rate * train.weight_decay, out=matrices)
     if train.optimizer == "adamw":
-        adam(p.flat[part], g.flat[part], own["m"], own["v"], rate, step)
+        adam(p.flat[part], g.flat[part], kept["m"], kept["v"], rate, step)
     elif train.momentum:
-        momentum(p.flat[part], g.flat[part], own["velocity"], rate, train.momentum)
+        momentum(p.flat[part], g.flat[part], kept["velocity"], rate, train.momentum)
     else:
         sgd(p.flat[part], g.flat[part], rate)
 

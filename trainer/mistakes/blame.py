@@ -22,7 +22,7 @@ from trainer.core.step import Step, by_name, masks
 from trainer.core.verdict import Verdict
 from trainer.errors import RunFailed
 from trainer.mistakes.diagnosis import near, rounding, what_was_done
-from trainer.mistakes.names import Point, applied, given
+from trainer.mistakes.names import Arrays, applied, given
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def holds(verdict: Verdict, again: Array) -> bool:
     return bool(abs(float(again[tuple(verdict.worst or ())]) - verdict.expected) <= verdict.tolerance)
 
 
-def arrays(tensor: str, step: Step) -> Point:
+def arrays(tensor: str, step: Step) -> Arrays:
     """The step in float64 under the names of the table of mistakes, as the link of a tensor takes it, and its mask."""
     p = Parameters(step.g.sizes, step.before.flat.astype(np.float64))
     a = Activations(*(array.astype(np.float64) for array in step.forward.values()))
@@ -94,7 +94,7 @@ def arrays(tensor: str, step: Step) -> Point:
     return found
 
 
-def suspect(tensor: str, step: Step, came: Point, verdict: Verdict) -> str:
+def suspect(tensor: str, step: Step, came: Arrays, verdict: Verdict) -> str:
     """The function to look at: the first whose result is wrong when it is run once more on what it was given."""
     link, dtype = LINKS[tensor], step.g.flat.dtype
     if tensor == "logits" and not near(ops.softmax(step.forward["logits"]), came["p"], rounding(dtype)):

@@ -14,7 +14,7 @@ from trainer.mistakes.table import LECTURE, Names
 
 *SEVEN, _ = LECTURE  # the lecture's, in the order in which they come before dlogits
 
-Point = dict[str, Any]  # arrays and sizes under the names of the table of mistakes, and the right gradients
+Arrays = dict[str, Any]  # arrays and sizes under the names of the table of mistakes, and the right gradients
 
 
 def applied(link: Link, arrays: Names) -> Any:
@@ -33,7 +33,7 @@ MADE = {step: compile(LECTURE[step][0].formula, step, "eval") for step in revers
 OF_THE_LECTURE = {name: link_of(right.formula) for name, (_, right, *_) in LECTURE.items()}
 
 
-def forward(arrays: Names) -> Point:
+def forward(arrays: Names) -> Arrays:
     """The arrays, and those of the seven steps that are not among them, made of them."""
     names = dict(arrays)
     for step, made in MADE.items():
@@ -42,7 +42,7 @@ def forward(arrays: Names) -> Point:
     return names
 
 
-def given(p: Parameters, batch: Batch, a: Activations) -> Point:
+def given(p: Parameters, batch: Batch, a: Activations) -> Arrays:
     """A step without its gradients, under the names of the table; its softmax is that of the seven steps."""
     names = {name: getattr(p, name) for name in NAMES} | {name: getattr(a, name) for name in INNER}
     y = np.eye(p.sizes.V, dtype=a.logits.dtype)[batch.targets]  # (B, V)

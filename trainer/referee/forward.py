@@ -111,13 +111,10 @@ def slips(step: Step, given: Mapping[str, Array], right: Mapping[str, Array]) ->
     }
 
 
-# Without dropout, over the places of a split.
-
-
 def check_evaluation(
     p: Parameters, corpus: Corpus, split: str, positions: Array, losses: Array, shown: float, rng: np.random.Generator
 ) -> Verdict:
-    """The verdict `evaluation` of a split: all positions (n,) lie in it, a few losses (n,) and `shown` are right."""
+    """The verdict `evaluation` of a split: its positions (n,), a few of the losses (n,), and `shown` are right."""
     (start, end), n, dtype = corpus.splits[split], len(positions), p.flat.dtype
     distinct = len(np.unique(positions[(positions >= start) & (positions < end)]))
     few = rng.permutation(n)[:FEW]

@@ -102,11 +102,11 @@ def unpack(arrays: dict[str, Array], meta: dict[str, Any]) -> Checkpoint:
     config = configuration.read(tree)
     p = zeros(sizes_of(config, meta["vocabulary"]), config.model.dtype)
     state = optim.initial_state(config.train, p)
-    for name, own in arrays_of(p, state).items():
+    for name, place in arrays_of(p, state).items():
         array = arrays.pop(name)
-        if (array.shape, array.dtype) != (own.shape, own.dtype) or not np.isfinite(array).all():
+        if (array.shape, array.dtype) != (place.shape, place.dtype) or not np.isfinite(array).all():
             raise ValueError
-        own[...] = array
+        place[...] = array
     if arrays or meta["format"] not in range(1, FORMAT + 1):
         raise ValueError
     return Checkpoint(config, parameters=p, state=state, **meta)

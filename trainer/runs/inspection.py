@@ -36,14 +36,14 @@ def chosen_step(seed: int, block: int, every: int) -> int:
     return block * every + int(place)
 
 
-def examine(journal: Journal, step: Step, seen: Spread, mapper: Mapper) -> None:
+def inspect(journal: Journal, step: Step, seen: Spread | None, mapper: Mapper) -> None:
     """Check a step that is due, of another one that p - y sums to zero, and of the very first its loss."""
     config, number, verdicts = journal.config, step.number, list[Verdict]()
     if number == 0:
         first = first_loss(config.check, step.before, step.batch, bool(journal.checkpoint.source))
         verdicts.append(first)
         journal.say(f"first loss  {first.found:.4f} nats; log V = {first.expected:.4f}")
-    if is_due(config, number):
+    if seen and is_due(config, number):
         began, rng = time.monotonic(), np.random.default_rng([config.seed, CHECKS, OF_STEP, number])
         verdicts += referee.examine(step, journal.corpus, config, rng, seen, mapper)
         if seen.steps == 2:  # the first is slower: memory and caches are cold

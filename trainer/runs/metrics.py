@@ -6,14 +6,16 @@ import os
 import sys
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+import yaml
 from tqdm import tqdm
 
 from trainer import files
-from trainer.config import flatten, to_yaml
+from trainer.config import Config, flatten
 from trainer.core.model import NAMES
 from trainer.core.step import Step
 from trainer.errors import Interrupted, RunFailed, UserError, printable
@@ -79,6 +81,11 @@ class Journal:
         """Move the bar, if one is drawn."""
         self.bar.set_postfix_str(note, refresh=False)
         self.bar.update(self.checkpoint.step - self.bar.n)
+
+
+def to_yaml(config: Config) -> str:
+    """What config.yaml holds; `trainer.read_config` makes the same Config of it."""
+    return str(yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))
 
 
 def append(path: Path, line: str) -> None:

@@ -21,7 +21,7 @@ from trainer.referee.forward import check_evaluation
 from trainer.runs import summary, threads
 from trainer.runs.checkpoint import Checkpoint, load, save
 from trainer.runs.folder import create, find, held
-from trainer.runs.inspection import examine, first_loss, is_due, judge, require_sound, tell
+from trainer.runs.inspection import first_loss, inspect, is_due, judge, require_sound, tell
 from trainer.runs.metrics import Journal, histograms, step_row
 from trainer.runs.signals import interruptible
 from trainer.runs.starting import OwnBackward, begin, own_backward, reopen, same_text
@@ -82,7 +82,8 @@ def check(config: configuration.Source) -> list[Verdict]:
     """Make all checks of the first step, at random biases, which at zero would hide mistakes; nothing is written.
 
     config: as for `trainer.train`. A verdict for each check has `name`, `of`, `passed` and the numbers compared;
-    `pandas.DataFrame` takes the list as it is. Raises UserError for what the user can mend.
+    `pandas.DataFrame` takes the list as it is. Raises UserError for what the user can mend, and RunFailed where an
+    operation writes into what it is given. The first loss is that of the real start, its biases zero.
 
     >>> verdicts = trainer.check(config)
     >>> [verdict.of for verdict in verdicts if verdict.name == "gradient" and verdict.passed]
@@ -111,7 +112,8 @@ def fit(journal: Journal, own: OwnBackward | None, on_eval: OnEval | None) -> No
         save_state(journal)
         if own and config.check.enabled and (words := own.complaint()):  # biases of zero hide some
             tell(journal, checkpoint.step, "gradient", words, failed=True)
-        seen, mapper = Spread(corpus), pool.map if checkpoint.threads > 1 else map
+        seen = Spread(corpus) if config.check.enabled else None
+        mapper = pool.map if checkpoint.threads > 1 else map
         made, logged, in_steps = steps(checkpoint, corpus, own, pool), checkpoint.step, 0.0
         end, stopped = config.train.steps, summary.without_progress(checkpoint)  # why the run ends before its last step
         while checkpoint.step < end and not (stopped or asked):
@@ -124,7 +126,7 @@ def fit(journal: Journal, own: OwnBackward | None, on_eval: OnEval | None) -> No
                 if own:
                     step.own = own.lines
                 with only_reading(step.number):
-                    examine(journal, step, seen, mapper)
+                    inspect(journal, step, seen, mapper)
                 if not (np.isfinite(step.loss) and np.isfinite(step.g.flat).all()):
                     raise summary.diverged(journal, "the loss or a gradient is not finite")
                 if step.number % config.log.every == 0:

@@ -27,7 +27,7 @@ def interruptible(answer: Callable[[str], None]) -> Iterator[list[float]]:
             with suppress(UserError, OSError, RuntimeError):
                 answer("finishing the step; again to stop now")
         elif came[-1] - came[0] > SAME:
-            raise KeyboardInterrupt("stopped at once; --resume goes on from the last state that was saved")
+            raise KeyboardInterrupt("interrupted at once; --resume goes on from the last state that was saved")
 
     previous = {}
     for name in ("SIGINT", "SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ():

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -90,10 +91,8 @@ def reopen(folder: Path, overrides: configuration.Overrides, own: OwnBackward | 
     checkpoint = load(folder / "checkpoint.npz")
     before = checkpoint.config
     if checkpoint.format < FORMAT:
-        raise UserError(
-            f"a run of an earlier version (format {checkpoint.format}) cannot go on, {folder};"
-            f" {ANOTHER}, or use it as it is"
-        )
+        said = f"a run of an earlier version (format {checkpoint.format}) cannot go on, {folder}"
+        raise UserError(f"{said}; {ANOTHER}, or use it as it is")
     if bool(checkpoint.backward) != bool(own):
         its = f"--backward {checkpoint.backward}" if checkpoint.backward else "no --backward"
         raise UserError(f"this run was trained with {its}, {folder}; give the same")
@@ -115,17 +114,14 @@ def reopen(folder: Path, overrides: configuration.Overrides, own: OwnBackward | 
 def same_text(checkpoint: Checkpoint) -> text.Corpus:
     """The text of a run, from the working directory or where it was. Raises UserError if it is gone, or another one."""
     data = checkpoint.config.data
-    found = places(data)
-    if not all(map(os.path.exists, found)):
-        found = checkpoint.places or found
-    where = ", ".join(found)
-    if not all(map(os.path.exists, found)):
-        raise UserError(f"cannot read the text again, {where}; {MOVED}")
-    corpus = text.load(replace(data, path=tuple(found)), checkpoint.sizes.K)
-    differs = corpus.fingerprint != checkpoint.fingerprint and checkpoint.format == FORMAT  # earlier ones had another
-    if differs or corpus.vocabulary != checkpoint.vocabulary:
-        raise UserError(
-            f"the text has changed since the run began, or is another one, {where};"
-            f" restore that one ({MOVED}), or {ANOTHER}"
-        )
-    return corpus
+    there = [found for found in (places(data), checkpoint.places) if found and all(map(os.path.exists, found))]
+    for found in there:
+        with suppress(UserError):  # another text may be none that can be trained on
+            corpus = text.load(replace(data, path=tuple(found)), checkpoint.sizes.K)
+            same = checkpoint.format < FORMAT or corpus.fingerprint == checkpoint.fingerprint  # it had another one
+            if same and corpus.vocabulary == checkpoint.vocabulary:
+                return corpus
+    if not there:
+        raise UserError(f"cannot read the text again, {', '.join(checkpoint.places or places(data))}; {MOVED}")
+    what = f"the text has changed since the run began, or is another one, {', '.join(there[0])}"
+    raise UserError(f"{what}; restore that one ({MOVED}), or {ANOTHER}")

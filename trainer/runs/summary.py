@@ -8,6 +8,7 @@ import numpy as np
 
 from trainer import __version__
 from trainer.config import RATES, Train
+from trainer.core.ops import Array
 from trainer.errors import Diverged, aligned, quoted
 from trainer.files import write_whole
 from trainer.runs.checkpoint import Checkpoint
@@ -73,10 +74,11 @@ def rate_of(train: Train) -> str:
 
 def diverged(journal: Journal, what: str) -> Diverged:
     """The error for a training whose numbers are not sound, with what may help."""
-    own, config = journal.checkpoint.backward, journal.config
+    config = journal.config
     said = f"training had diverged by step {journal.checkpoint.step}: {what}; the last good state is"
     said += f" {journal.folder / 'checkpoint.npz'}; try a lower rate: {rate_of(config.train)}"
-    return Diverged(f"{said}; --check tells whether {own} is right" if own and not config.check.enabled else said)
+    which = journal.checkpoint.backward or "every gradient"
+    return Diverged(said if config.check.enabled else f"{said}; --check tells whether {which} is right")
 
 
 def conclude(journal: Journal, best: Checkpoint, losses: dict[str, float]) -> None:
@@ -121,8 +123,7 @@ def remark(best: Checkpoint, newest: Checkpoint, corpus: Corpus) -> str:
     """What the losses of the best and of the newest parameters say to someone who has not seen many, if anything."""
     log_V, rate, before, after = math.log(best.sizes.V), rate_of(best.config.train), best.losses, newest.losses
     start, end = corpus.splits["train"]
-    shares = np.unique(corpus.ids[start:end], return_counts=True)[1] / (end - start)
-    counting = -float(shares @ np.log(shares))  # the loss of a model that knows how often each character occurs
+    counting = entropy(corpus.ids[start:end])
     if after["train"] > 0.98 * counting:
         costs = f"knowing nothing costs log V = {log_V:.4f}, counting the characters {counting:.4f}"
         return f"{costs}: train for longer; {rate}"
@@ -132,6 +133,12 @@ def remark(best: Checkpoint, newest: Checkpoint, corpus: Corpus) -> str:
             return f"{rose} to {after['train']:.4f}; try a lower rate: {rate}"
         return f"{rose} fell to {after['train']:.4f}: little text for so long a training; --last samples the newest"
     return ""
+
+
+def entropy(ids: Array) -> float:
+    """The loss of a model that knows how often each of some ids (n,) occurs and nothing else, in nats."""
+    shares = np.unique(ids, return_counts=True)[1] / len(ids)
+    return -float(shares @ np.log(shares))
 
 
 def sample_lines(texts: list[str], corpus: Corpus) -> list[str]:

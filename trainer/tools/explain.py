@@ -15,7 +15,7 @@ import numpy as np
 
 from trainer import config
 from trainer.core import checks, model, numerical, ops
-from trainer.core.links import FORWARD, LINKS, ORDER
+from trainer.core.links import FORWARD, LINKS
 from trainer.core.model import NAMES, Batch, Sizes
 from trainer.core.numerical import TINY
 from trainer.core.ops import Array
@@ -50,7 +50,7 @@ def walk(checkpoint: Checkpoint, batch: Batch) -> Walk:
     """Forward and backward through the operations that training uses, and a check of every gradient."""
     at, g = numerical.point(checkpoint.parameters, batch), model.zeros(checkpoint.sizes, np.float64)
     gradients = by_name([model.backward(at.p, batch, at.a, g, 1 / len(batch.targets))], g)
-    arrays = {name: at.tensor(name) for name in ORDER} | {f"d{name}": each for name, each in gradients.items()}
+    arrays = at.tensors | {f"d{name}": each for name, each in gradients.items()}
     arrays |= {"p": ops.softmax(at.a.logits), "loss": ops.cross_entropy(at.a.logits, batch.targets)}
     check = config.Check(method="complex-step", coordinates="all" if g.flat.size < LARGE else "directions")
     verdicts = checks.check_gradients(at, gradients, check, "float64", np.random.default_rng(0))
@@ -97,7 +97,7 @@ def open_model(run: str | None, context: str, target: str) -> tuple[Checkpoint, 
         checkpoint = open_run(run)
         say_which(run, checkpoint)
         return checkpoint, f"the model of {printable(str(checkpoint.path))}, at step {checkpoint.step:,}"
-    vocabulary = "\n" + "".join(sorted({*context[-3:], *target} - {"\n"}))
+    vocabulary = "\n" + ("".join(sorted({*context[-3:], *target} - {"\n"})) or "a")
     p = model.zeros(Sizes(len(vocabulary), K=3, D=2, H=3), np.float64)
     p.flat[...] = np.random.default_rng(0).normal(0, 0.5, p.flat.shape).round(1)
     settings = config.read({"data": {"path": "-"}})

@@ -14,7 +14,7 @@ import numpy as np
 
 from trainer.core.links import LINKS
 from trainer.mistakes.diagnosis import near, rounding
-from trainer.mistakes.names import OF_THE_LECTURE, SEVEN, Point, applied
+from trainer.mistakes.names import OF_THE_LECTURE, SEVEN, Arrays, applied
 from trainer.mistakes.table import Names
 from trainer.tools.practice import source
 from trainer.tools.practice.point import LINK_OF, NINE
@@ -60,7 +60,7 @@ class Answer(NamedTuple):
 class Judge:
     """The names in which a backward pass is written, and the verdicts on the gradients among them."""
 
-    def __init__(self, program: Program, point: Point) -> None:
+    def __init__(self, program: Program, point: Arrays) -> None:
         self.program, self.point = program, point
         self.given = {name: value for name, value in point.items() if name[0] != "d"}
         self.names = source.namespace(self.given, program) | {"cmp": self.cmp}

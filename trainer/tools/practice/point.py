@@ -14,7 +14,7 @@ from trainer.core import model, numerical
 from trainer.core.links import ORDER
 from trainer.core.model import Batch, Parameters, Sizes
 from trainer.core.ops import Array
-from trainer.mistakes.names import SEVEN, Point, forward, given
+from trainer.mistakes.names import SEVEN, Arrays, forward, given
 
 LINES = "emma olivia ava isabella sophia charlotte mia amelia harper evelyn abigail"
 VOCABULARY = ".abcdefghijklmnopqrstuvwxyz"  # the dot is the boundary
@@ -49,7 +49,7 @@ def gradients(logits: Array, targets: Array) -> dict[str, Array]:
 
 
 @cache
-def exercise(seed: int = 0) -> Point:
+def exercise(seed: int = 0) -> Arrays:
     """The batch of this seed, and its numerical gradients, in float64: nobody's derivative is taken on trust."""
     at = numerical.point(*draw(seed))
     right = numerical.gradients(at, "complex-step", dict.fromkeys(ORDER, numerical.TINY))

@@ -11,7 +11,7 @@ from trainer.files import write_whole
 from trainer.runs.folder import all_runs, find
 from trainer.tools.report.figures import require_matplotlib
 from trainer.tools.report.pages import comparison, page, rank, table_of
-from trainer.tools.report.run import Run, open_run
+from trainer.tools.report.run import Run, read_run
 
 PAUSE = 3.0  # seconds between two pages that are watched
 
@@ -41,9 +41,9 @@ def report(
     folders = named([runs] if isinstance(runs, str | Path) else runs)
     if not folders:
         folders = [find(None, "metrics.jsonl" if watch else "best.npz").parent]
-        say(f"the report is of {folders[0]}, at step {open_run(folders[0]).steps_done:,}")
+        say(f"the report is of {folders[0]}, at step {read_run(folders[0]).steps_done:,}")
     while True:
-        opened = sorted(map(open_run, folders), key=rank)
+        opened = sorted(map(read_run, folders), key=rank)
         going_on = watch and any(run.running for run in opened)
         path = show(opened, going_on)
         if not going_on:

@@ -9,6 +9,7 @@ import numpy as np
 
 from trainer.core.model import NAMES
 from trainer.core.ops import Array
+from trainer.runs.summary import entropy
 from trainer.text.corpus import Corpus
 from trainer.tools.report.figures import PALE, along_steps, steps_below
 from trainer.tools.report.run import Run, histogram, looked_at, severity
@@ -43,12 +44,8 @@ def by_counting(corpus: Corpus) -> dict[str, float]:
     """The losses of who knows nothing, how often a character occurs, or how often after which other one; in nats."""
     V, (start, end) = len(corpus.vocabulary), corpus.splits["train"]
     after, before = corpus.ids[start:end], corpus.ids[start - 1 : end - 1].astype(np.int64)
-    entropies = []
-    for ids in (after, before, before * V + after):
-        shares = np.unique(ids, return_counts=True)[1] / len(ids)
-        entropies.append(-float(shares @ np.log(shares)))
-    unigram, previous, both = entropies
-    return {"log V": math.log(V), "unigram": unigram, "bigram": both - previous}  # H(next | previous)
+    bigram = entropy(before * V + after) - entropy(before)  # H(next | previous)
+    return {"log V": math.log(V), "unigram": entropy(after), "bigram": bigram}
 
 
 def errors(picture: Any, run: Run) -> None:

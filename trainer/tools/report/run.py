@@ -59,9 +59,9 @@ class Run:
         return np.array([[row[name] for row in rows] for name in ("step", key)], np.float64)
 
 
-def open_run(folder: Path) -> Run:
+def read_run(folder: Path) -> Run:
     """Read a run. Raises UserError if it has no log; a checkpoint that cannot be read is a problem of the run."""
-    last_line = files.text(folder / "train.log").strip().rpartition("\n")[2]
+    last_line = excerpt(folder / "train.log").strip().rpartition("\n")[2]
     run = Run(folder, list(map(flatten, read(folder))), last_line.partition(" ended: ")[2], True)
     with suppress(UserError), held(folder):
         run.running = False
@@ -75,6 +75,14 @@ def open_run(folder: Path) -> Run:
     except UserError as error:
         run.problem = str(error)
     return run
+
+
+def excerpt(path: Path, most: int | None = None) -> str:
+    """The first bytes of a file as text, what is no UTF-8 replaced; nothing if it cannot be read."""
+    try:
+        return files.read(path, "", "")[:most].decode("utf-8", "replace")
+    except UserError:
+        return ""
 
 
 def histogram(row: Row, name: str) -> tuple[Array, Array]:

@@ -20,6 +20,7 @@ import trainer
 from trainer import config as configuration
 from trainer.errors import Diverged, RunFailed, UserError, aligned
 from trainer.files import write_whole
+from trainer.runs.metrics import to_yaml
 from trainer.text import corpus
 from trainer.tools.sweep.ranges import Plan
 
@@ -162,5 +163,5 @@ def conclude(study: optuna.Study, plan: Plan, path: Path) -> None:
     if len(complete) >= 10:
         for key, share in optuna.importance.get_param_importances(study).items():
             print(f"importance  {share:4.0%}  {key}")
-    write_whole(path, configuration.to_yaml(plan.config(complete[0].params, plan.seeds[0])).encode())
+    write_whole(path, to_yaml(plan.config(complete[0].params, plan.seeds[0])).encode())
     print(f"best {complete[0].value:.4f}: {path}")
