@@ -146,7 +146,6 @@ REMARKS = {
     "train.optimizer=adamw train.learning_rate=3 train.schedule=constant": "knowing nothing costs log V = 2.1972, "
     "counting the characters 2.0652: train for longer; train.learning_rate is 3, usual with adamw "
     "is 0.001",
-    "train.learning_rate=1e-3": "train for longer; train.learning_rate is 0.001, usual with sgd is 0.1",
     "train.optimizer=adamw train.steps=900 train.learning_rate=0.03 model.hidden=60": "little text for so long a",
 }
 

@@ -74,7 +74,7 @@ def test_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     run = folder("once")
     told = f"interrupted at step 7, state saved; go on with: python -m trainer --resume {run}"
     assert failure(cells["interrupted"]) == ("Interrupted", told)
-    assert "finishing the step; again to stop now" in shown(cells["interrupted"])
+    assert "finishing what has begun; again to stop now" in shown(cells["interrupted"])
     assert shown(cells["after"]) == "17 Interrupted True\n"
 
     # A process of the command computes the same, bit for bit.

@@ -85,7 +85,6 @@ def test_state_is_what_the_rule_remembers() -> None:
 @pytest.mark.parametrize(
     ("schedule", "warmup", "expected"),
     [
-        ("constant", 0, {0: 1, 99: 1}),
         ("constant", 10, {0: 0.1, 4: 0.5, 9: 1, 10: 1, 99: 1}),
         ("step", 0, {0: 1, 49: 1, 50: 0.1, 74: 0.1, 75: 0.01, 99: 0.01}),
         ("step", 60, {0: 1 / 60, 59: 1, 60: 0.1, 75: 0.01}),

@@ -84,7 +84,7 @@ def test_every_entry_of_the_move_is_held_against_the_rule(rule: str, dtype: str)
     config = configured(rule, f"model.dtype={dtype}")
     step, _ = last_step(config, steps=4)
     verdict = move_verdict(step, config)
-    assert (verdict.name, verdict.passed, verdict.count) == ("update", True, SIZES.parameters())
+    assert (verdict.name, verdict.passed, verdict.count) == ("update", True, step.g.flat.size)
     for name in model.NAMES:  # ten units in the last place of one entry are ten times what rounding may do
         value = getattr(step.after, name)
         place = tuple(range(1, 1 + value.ndim))
@@ -309,6 +309,10 @@ def test_tolerances_below_rounding_are_blamed_on_nobody() -> None:
     for verdict in failed:
         assert f"d{verdict.of} is right to rounding" in str(verdict.words)
         assert "check.rtol=1e-12, check.atol=1e-14 is too strict for float32; give auto" in str(verdict.words)
+    config = configured(rtol=0.05, atol=1e-20)  # too strict for small entries, too wide for large ones
+    step, _ = last_step(config)
+    step.g.W1[:, 1] *= 1.1
+    assert "dz is right, dW1 is wrong" in str(gradient_verdicts(step, config))
 
 
 def test_where_its_own_tolerances_see_nothing_either_a_check_is_silent() -> None:

@@ -79,7 +79,7 @@ def test_a_later_signal_stops_at_once(
     status, _, err = trainer(*fresh("late", "log.checkpoint_every=4"))
     assert (status, load(folder("late") / "checkpoint.npz").step) == (130, step)
     assert err.splitlines()[-1].startswith(says)
-    assert err.count("finishing the step") == 1
+    assert err.count("finishing what has begun") == 1
     assert signal.getsignal(signal.SIGINT) == before
 
 

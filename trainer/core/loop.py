@@ -10,6 +10,7 @@ from functools import partial
 from trainer.config import Train
 from trainer.core import model, optim
 from trainer.core.model import Batch, Parameters
+from trainer.core.ops import frozen
 from trainer.core.optim import State
 from trainer.core.step import Pass, Step
 
@@ -28,13 +29,13 @@ def steps(
     """Train from step `first` to the last, moving `p` and `state` in place. Yields each step when it has been made."""
     g = model.zeros(p.sizes, p.flat.dtype)
     # The same numbers, read-only: parameters for the passes, gradients for the update.
-    fixed, read = (Parameters(p.sizes, model.frozen(each.flat.view())) for each in (p, g))
+    fixed_p, fixed_g = (Parameters(p.sizes, frozen(each.flat.view())) for each in (p, g))
     for number in range(first, train.steps):
         batch, before, state_before, looked = next(batches), p, state, looked_at(number)
         if looked:
             before = Parameters(p.sizes, p.flat.copy())
             state_before = {name: vector.copy() for name, vector in state.items()}
-        passes = gradients(fixed, g, batch)
+        passes = gradients(fixed_p, g, batch)
         rate = optim.learning_rate(train, number)
-        in_parts(partial(optim.update, train, p, read, state, rate, number))
+        in_parts(partial(optim.update, train, p, fixed_g, state, rate, number))
         yield Step(number, rate, batch, passes, g, p, state, looked, before, state_before)

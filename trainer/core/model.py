@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.core import ops
-from trainer.core.ops import Array
+from trainer.core.ops import Array, frozen
 
 NAMES = ("C", "W1", "b1", "W2", "b2")
 
@@ -37,9 +37,6 @@ class Sizes(NamedTuple):
         """Each parameter's shape. Matrices come first, so that weight decay, which spares the biases, is one slice."""
         V, K, D, H = self
         return {"C": (V, D), "W1": (K * D, H), "W2": (H, V), "b1": (H,), "b2": (V,)}
-
-    def parameters(self) -> int:
-        return sum(math.prod(shape) for shape in self.shapes().values())
 
 
 class Parameters:
@@ -67,7 +64,7 @@ class Parameters:
 
 def zeros(sizes: Sizes, dtype: npt.DTypeLike) -> Parameters:
     """Parameters (or gradients) that are all zero."""
-    return Parameters(sizes, np.zeros(sizes.parameters(), dtype))
+    return Parameters(sizes, np.zeros(sum(map(math.prod, sizes.shapes().values())), dtype))
 
 
 def initial(sizes: Sizes, dtype: npt.DTypeLike, rng: np.random.Generator) -> Parameters:
@@ -122,12 +119,6 @@ class InnerGradients(NamedTuple):
 
 
 INNER = tuple(name[1:] for name in InnerGradients._fields)  # logits, h, z, emb
-
-
-def frozen(x: Array) -> Array:
-    """The array, read-only from here on: an operation that writes into what it is given fails at its own line."""
-    x.setflags(write=False)
-    return x
 
 
 def embed(C: Array, batch: Batch) -> Array:

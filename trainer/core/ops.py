@@ -15,12 +15,16 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
+def frozen(x: Array) -> Array:
+    """The array, read-only from here on: an operation that writes into what it is given fails at its own line."""
+    x.setflags(write=False)
+    return x
+
+
 @cache
 def ones(n: int, dtype: np.dtype[Any]) -> Array:
     """np.ones(n), read-only."""
-    vector = np.ones(n, dtype)
-    vector.setflags(write=False)
-    return vector
+    return frozen(np.ones(n, dtype))
 
 
 def embedding(C: Array, ids: Array) -> Array:

@@ -31,7 +31,7 @@ def machine_epsilon(dtype: npt.DTypeLike) -> float:
     return float(np.finfo(dtype).eps)
 
 
-ROUNDING = machine_epsilon(np.float64)
+U64 = machine_epsilon(np.float64)
 
 
 def sum_of(n: int) -> float:
@@ -103,11 +103,11 @@ def tolerances(at: Point, check: Check, dtype: str, slopes: bool = False) -> Tol
     A, s, t, chain = magnitudes(at)
     B, u, smallest = len(at.batch.targets), machine_epsilon(dtype), float(np.finfo(dtype).smallest_normal)
     complex_step = check.method == "complex-step"
-    nudge = {name: TINY if complex_step else max(ROUNDING ** (1 / 3) / t[name], 1e-300) for name in ORDER}
-    eps, rtol, atol = given(check.eps, nudge), {}, {}
+    nudge = {name: TINY if complex_step else max(U64 ** (1 / 3) / t[name], 1e-300) for name in ORDER}
+    eps, rtol, atol = written_or(check.eps, nudge), {}, {}
     for name in ORDER:
         bend = eps[name] * t[name] * eps[name] * t[name]  # a power would raise OverflowError where this is infinite
-        lost = ROUNDING * A * s[name] if complex_step else ROUNDING * A / eps[name]
+        lost = U64 * A * s[name] if complex_step else U64 * A / eps[name]
         quotient = chain * (lost + bend * t[name])
         by_hand = max(1.0, chain / math.sqrt(at.tensors[name].size)) / 4 if slopes else chain
         touched = B if slopes or name in NAMES else 1
@@ -115,10 +115,10 @@ def tolerances(at: Point, check: Check, dtype: str, slopes: bool = False) -> Tol
         rtol[name] = by_hand * u * A + chain * bend
         # Below the smallest normal number digits are lost, whatever the size of the result.
         atol[name] = rounding * math.sqrt(touched) / B + smallest * t[name]
-    return Tolerances(eps, given(check.rtol, rtol), given(check.atol, atol), chain * ROUNDING * A)
+    return Tolerances(eps, written_or(check.rtol, rtol), written_or(check.atol, atol), chain * U64 * A)
 
 
-def given(value: float | str, auto: dict[str, float]) -> dict[str, float]:
+def written_or(value: float | str, auto: dict[str, float]) -> dict[str, float]:
     """What the configuration gives for all tensors, or for `auto` what is worked out for each."""
     return auto if value == "auto" else dict.fromkeys(ORDER, float(value))
 

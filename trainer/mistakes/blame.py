@@ -1,4 +1,4 @@
-"""How a wrong dW1 gets its name: the sentence that a failed check on gradients is told in.
+"""How a wrong dW1 gets its name: the sentence that a failed check on gradients, or an error of NumPy's, is told in.
 
 `core.checks` compares nine gradients with numerical ones, in the order of `core.links`; the first that is wrong is the
 broken link. Whose fault that is shows when what is suspected is run once more on its own: the operation, on what it was
@@ -133,7 +133,7 @@ def at_fault(
 
 
 def once_more(step: Step) -> dict[str, Array]:
-    """The nine gradients by the same forward and backward, one part of the batch after the other, as rounding needs."""
+    """The nine gradients by the same forward and backward, part by part as training adds them."""
     p, start, inner = step.before, 0, []
     g, own = (model.zeros(p.sizes, p.flat.dtype) for _ in range(2))
     for each in step.passes:

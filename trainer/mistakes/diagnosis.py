@@ -86,21 +86,22 @@ def times(ratio: float, rtol: float, sizes: Names | None = None) -> str:
         known = row.faces(sizes)[0] if sizes else np.nan
         if abs(size - known) <= 10 * rtol * known:
             name = row.written.removeprefix("1 / ")
-            shown = f", and {name} is {factor:.6g}" if set(name) <= set("B V K") else ""
+            shown = f", and {name} is {factor:.6g}" if name in ("B", "V", "K", "B V") else ""
             causes.append(f"{shown}: {row.cause}")
     words = f"it is {factor:.6g} times too {'large' if size > 1 else 'small'}{only(causes) or ''}"
     return f"{turned}, and {words}" if ratio < 0 else words
 
 
 def in_part(found: Array, right: Array, rtol: float) -> str | None:
-    """Which rows or columns are wrong, where others are right."""
+    """Which rows or columns are wrong, where others are right; the fewer of both."""
     sides: dict[str, Any] = {"rows": 1, "columns": 0} if right.ndim == 2 else {"entries": ()}
+    said = dict[float, str]()
     for lines, axis in sides.items():
         wrong = np.sqrt(((found - right) ** 2).sum(axis)) > rtol * np.linalg.norm(right)
         if wrong.any() and right.any(axis)[~wrong].any():
-            places, what = np.flatnonzero(wrong), "wrong" if found.any(axis)[wrong].any() else "zero"
-            return f"{len(places)} of {len(wrong)} {lines} are {what}, from {places[0]} to {places[-1]}; others right"
-    return None
+            k, what = np.flatnonzero(wrong), "wrong" if found.any(axis)[wrong].any() else "zero"
+            said[wrong.mean()] = f"{len(k)} of {len(wrong)} {lines} are {what}, from {k[0]} to {k[-1]}; others right"
+    return said[min(said)] if said else None
 
 
 def what_was_done(link: str, by_hand: Array, right: Array, arrays: Names, source: str | None = None) -> str | None:

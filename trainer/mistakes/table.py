@@ -51,7 +51,7 @@ def read(name: str) -> dict[str, list[Mistake]]:
 MISTAKES, LECTURE = read("table.txt"), read("lecture.txt")
 FACTORS = MISTAKES.pop("factor")  # what a wrong gradient may be times the right one, whatever the link
 
-added_up = LINKS["C"].right
+added_up = LINKS["C"].right  # for table.txt, as what follows
 
 
 def overwritten(demb: Array, X: Array, V: int, D: int) -> Array:

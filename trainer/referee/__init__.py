@@ -1,12 +1,13 @@
 """What else can be wrong in a step, beside its gradients: each part of it against a plain transcription of what it is.
 
-Slow and obvious on purpose, in float64, and not the code that trains: `feeding` (batch and dropout masks, and over a
-run how they are drawn), `forward` (tensors and loss, and those of an evaluation), `update` (the move). Here the nine
-gradients are put into words, and the sum over threads is made once more.
+Slow and obvious on purpose, in float64, and not the code that trains, which runs again only to find whose fault it is:
+`feeding` (batch and dropout masks, and over a run how they are drawn), `forward` (tensors and loss, and those of an
+evaluation), `update` (the move). Here all are called, in the order of blame.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def examine(
     `seen` remembers what earlier steps drew; `mapper` makes the passes of the numerical gradients.
     """
     fed = [check_batch(step.batch, corpus, config.train, seen, step.number)]
-    fed += check_masks(step.batch, step.g, config.train, seen)
+    fed += check_masks(step.batch, step.before, config.train, seen)
     if not all(verdict.passed for verdict in fed):
         return fed  # it may have ids that there are not, or masks of another shape
     forward = check_forward(step)
@@ -61,7 +62,8 @@ def check_types(step: Step, forward: Sequence[Verdict], gradients: Sequence[Verd
 
 def check_derivatives(step: Step, at: Point, config: Config, rng: np.random.Generator, mapper: Mapper) -> list[Verdict]:
     """The verdicts `sum_to_zero`, `gradient` of nine tensors, and `descent`; what failed says what is wrong."""
-    *found, descent = checks.check_gradients(at, step.gradients, config.check, config.model.dtype, rng, mapper)
+    check_by = partial(checks.check_gradients, at, step.gradients, dtype=config.model.dtype, rng=rng, mapper=mapper)
+    *found, descent = misjudged(at, config, step.gradients, check_by)
     gradients = dict(zip(ORDER, found, strict=True))
     if len(step.passes) > 1:
         for name, right in once_more(step).items():  # the parts of the batch one after the other
@@ -69,11 +71,9 @@ def check_derivatives(step: Step, at: Point, config: Config, rng: np.random.Gene
             again = compare("gradient", step.gradients[name], right, most, name)
             if not again.passed:
                 gradients[name] = again
-    wrong = [name for name, verdict in gradients.items() if not verdict.passed]
-    misjudged(at, config, step.gradients, gradients)
-    for verdict in gradients.values():
-        if not (verdict.passed or verdict.words):
-            verdict.words = of_gradient(verdict, step, wrong)
+    wrong = [name for name, verdict in gradients.items() if not (verdict.passed or verdict.words)]
+    for name in wrong:
+        gradients[name].words = of_gradient(gradients[name], step, wrong)
     if not descent.passed:
         descent.words = of_descent(descent, wrong)
     return [check_sum(step), *gradients.values(), descent]
@@ -87,28 +87,36 @@ def check_sum(step: Step) -> Verdict:
     return verdict
 
 
-def misjudged(at: Point, config: Config, gradients: dict[str, Array], verdicts: dict[str, Verdict]) -> None:
-    """Fail each gradient for which a given eps, rtol or atol is too wide or too narrow, where `auto` is not."""
+def misjudged(
+    at: Point, config: Config, by_hand: dict[str, Array], check_by: Callable[[Check], list[Verdict]]
+) -> list[Verdict]:  # fmt: skip
+    """The verdicts on gradients and descent; what a given eps, rtol or atol fails, and what it cannot see, says so."""
     check, dtype = config.check, config.model.dtype
-    written = {key: value for key in ("eps", "rtol", "atol") if (value := getattr(check, key)) != "auto"}
-    if not written:
-        return
-    auto = replace(check, eps="auto", rtol="auto", atol="auto")
+    verdicts, auto = check_by(check), replace(check, eps="auto", rtol="auto", atol="auto")
+    written = [key for key in ("eps", "rtol", "atol") if getattr(check, key) != "auto"]
+    given = ", ".join(f"check.{key}={getattr(check, key):g}" for key in written)
+    if not given:
+        return verdicts
+    if not all(verdict.passed for verdict in verdicts):
+        again = check_by(replace(auto, coordinates="all"))
+        if not all(verdict.passed for verdict in again):
+            return again
+        for verdict in verdicts:
+            if not verdict.passed:
+                right = f"d{verdict.of} is right to rounding, off by {verdict.error:.1e} of {abs(verdict.expected):.1e}"
+                verdict.words = f"{right}: {given} is too strict for {dtype}; give auto"
+        return verdicts
     slopes = check.coordinates == "directions"
-    sizes = {name: np.sqrt((g * g).mean()) if slopes else abs(g).max() for name, g in gradients.items()}
 
     def seen(by: Check) -> set[str]:
         """The gradients beside whose size the tolerances are small."""
         tol = tolerances(at, by, dtype, slopes)
+        sizes = {name: np.sqrt((g * g).mean()) if slopes else abs(g).max() for name, g in by_hand.items()}
         return {name for name, size in sizes.items() if tol.atol[name] + tol.rtol[name] * size < BLIND * size}
 
-    blind, tol = seen(auto) - seen(check), tolerances(at, auto, dtype)
-    given = ", ".join(f"check.{key}={value:g}" for key, value in written.items())
-    for name, verdict in verdicts.items():
-        expected = abs(verdict.expected)
-        if verdict.passed and name in blind:
-            said = f"the check of d{name} sees nothing at {given}, and passes an error of a tenth; give auto"
+    blind = seen(auto) - seen(check)
+    for verdict in verdicts:
+        if verdict.of in blind:
+            said = f"the check of d{verdict.of} sees nothing at {given}, and passes an error of a tenth; give auto"
             verdict.passed, verdict.words = False, said
-        elif not verdict.passed and verdict.error <= tol.atol[name] + tol.rtol[name] * expected:
-            numbers = f"off by {verdict.error:.1e} at {verdict.worst}, of {expected:.1e}"
-            verdict.words = f"d{name} is right to rounding, {numbers}: {given} is too strict for {dtype}; give auto"
+    return verdicts

@@ -24,7 +24,7 @@ CHANCES = 1 << 16  # a rate is met to within one of so many equal chances, for m
 
 
 def examples_at(corpus: Corpus, positions: Array, K: int) -> Array:
-    """The K ids before each place, and the id there, (n,) -> (n, K + 1); before a line of a list is boundary."""
+    """The K ids before each place, and the id there, (n,) -> (n, K + 1); in a list places before its line have id 0."""
     ids = corpus.ids.take(positions[:, None] + np.arange(-K, 1), mode="clip").astype(np.intp)
     if corpus.lines:
         nearest_first = np.minimum.accumulate(ids[:, -2::-1], axis=1)  # (n, K): 0 from the end of a line on
@@ -93,13 +93,12 @@ def check_masks(batch: Batch, p: Parameters, train: Train, seen: "Spread") -> li
             verdict = compare("dropout", mask, right, 2 * machine_epsilon(dtype) * right, place)
             said = f"it holds {verdict.found:.6g}, should be 0 or 1 / (1 - rate) = {verdict.expected:.6g}"
             said += ": what is kept is not scaled" * np.array_equal(mask, kept)
-        if not verdict.passed:
-            verdict.words = f"{wrong}: {said}"
-        else:
-            said = f"{wrong}: entries that are kept"
-            verdict = by_chance("dropout", place, said, kept.sum(), kept.size, chance.mean())
         if verdict.passed:
+            words = f"{wrong}: entries that are kept"
+            verdict = by_chance("dropout", place, words, kept.sum(), kept.size, chance.mean())
             seen.see_mask(place, kept, chance)
+        else:
+            verdict.words = f"{wrong}: {said}"
         verdicts.append(verdict)
     return verdicts
 
@@ -149,7 +148,7 @@ class Spread:
         }
 
     def count(self, of: str, words: str, found: Any, trials: int, chance: Any) -> None:
-        """Add to the counts of a kind."""
+        """Add to a count, which its words tell apart."""
         if trials:
             before, earlier, _ = self.counts[of].get(words, (0, 0, 0))
             self.counts[of][words] = before + found, earlier + trials, chance
@@ -176,11 +175,11 @@ class Spread:
         before = self.waiting.pop(place, kept[:0])
         if not len(before):  # at every second step, so that no two pairs share a mask
             self.waiting[place] = kept
-        p, q, same = chance[:-1:2], chance[1::2], chance**2 + (1 - chance) ** 2
+        even, odd, same = chance[:-1:2], chance[1::2], chance**2 + (1 - chance) ** 2
         looks = {
             f"kept in {place}": (kept, chance),
             f"{place} as in the next example": (kept[:-1:2] == kept[1::2], same),
-            f"{place} as in the next column": (kept[:, :-1:2] == kept[:, 1::2], p * q + (1 - p) * (1 - q)),
+            f"{place} as in the next column": (kept[:, :-1:2] == kept[:, 1::2], even * odd + (1 - even) * (1 - odd)),
             f"{place} as in the mask of an earlier step": (before == kept[: len(before)], same),
         }
         for words, (holds, expected) in looks.items():

@@ -17,7 +17,7 @@ from trainer.core.model import NAMES, Parameters
 from trainer.core.numerical import Point, loss_at, rest
 from trainer.core.ops import Array
 from trainer.core.step import Step
-from trainer.core.tolerances import ROUNDING, loosened, machine_epsilon
+from trainer.core.tolerances import U64, loosened, machine_epsilon
 from trainer.core.verdict import Verdict, compare
 from trainer.mistakes.diagnosis import instead, multiple, rounding, times
 
@@ -45,7 +45,7 @@ def remembered(train: Train, g: Array) -> dict[str, tuple[float, Array]]:
 
 
 def against(g: Array, state: Mapping[str, Array], number: float) -> Array:
-    """What p moves against, by the state after the step, without decay; AdamW's bias corrections end at infinity."""
+    """What p moves against, by the state after the step, without decay; infinity leaves out the bias corrections."""
     if "m" not in state:
         return state.get("velocity", g)
     root = np.sqrt((1 - BETA2) / (1 - BETA2 ** (number + 1)) * state["v"])
@@ -95,7 +95,7 @@ def moves(step: Step, train: Train) -> Iterator[Move]:
 def check_update(step: Step, at: Point, train: Train) -> Verdict:
     """The verdict `update` of a step: of learning_rate, velocity, m or v where that is wrong, else of a parameter."""
     rate, sizes, dtype = scheduled_rate(train, step.number), step.g.sizes, step.g.flat.dtype
-    lost = 8 * ROUNDING * train.learning_rate  # by cos, near the end of its half wave
+    lost = 8 * U64 * train.learning_rate  # by cos, near the end of its half wave
     verdict = compare("update", step.rate, rate, lost, "learning_rate")
     if not verdict.passed:
         verdict.words = f"the update is wrong: look at learning_rate in optim.py: {step.rate:.6g}, should be {rate:.6g}"
@@ -103,7 +103,7 @@ def check_update(step: Step, at: Point, train: Train) -> Verdict:
     for move in moves(step, train):
         bound = loosened(move.bound, move.right, dtype)
         verdict = compare("update", move.found, move.right, bound)
-        here = Parameters(sizes, np.arange(len(bound)) == verdict.worst)
+        here = Parameters(sizes, np.arange(len(bound)) == verdict.worst)  # True at that entry alone
         name = next(name for name in NAMES if getattr(here, name).any())
         verdict.of, verdict.worst = move.name or name, np.argwhere(getattr(here, name))[0].tolist()
         if not verdict.passed:

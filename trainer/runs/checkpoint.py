@@ -87,10 +87,8 @@ def load(path: str | Path) -> Checkpoint:
             arrays = dict(archive)
         return unpack(arrays, json.loads(arrays.pop("meta").tobytes()) | {"path": Path(path)})
     except Exception:  # whatever damage makes zipfile, NumPy or json raise, and what does not fit together
-        raise UserError(
-            f"not a checkpoint of format 1 to {FORMAT}, or a damaged one, {files.absolute(path)};"
-            " give another file of the run, best.npz or checkpoint.npz"
-        ) from None
+        what = f"not a checkpoint of format 1 to {FORMAT}, or a damaged one, {files.absolute(path)}"
+        raise UserError(f"{what}; give another file of the run, best.npz or checkpoint.npz") from None
 
 
 def unpack(arrays: dict[str, Array], meta: dict[str, Any]) -> Checkpoint:

@@ -79,7 +79,7 @@ def open_run(run: Checkpoint | str | Path | None, last: bool = False) -> Checkpo
     """The best checkpoint of the run that is meant, or with `last` its newest. Raises UserError."""
     if isinstance(run, Checkpoint):
         return run
-    path = find(run, "checkpoint.npz" if last and run else "best.npz")
+    path = find(run, "checkpoint.npz" if last and run else "best.npz")  # without RUN the same, `last` or not
     return load(path.with_name("checkpoint.npz") if last else path)
 
 

@@ -40,8 +40,7 @@ def inspect(journal: Journal, step: Step, seen: Spread | None, mapper: Mapper) -
     """Check a step that is due, of another one that p - y sums to zero, and of the very first its loss."""
     config, number, verdicts = journal.config, step.number, list[Verdict]()
     if number == 0:
-        first = first_loss(config.check, step.before, step.batch, bool(journal.checkpoint.source))
-        verdicts.append(first)
+        verdicts += [first := first_loss(config.check, step.before, step.batch, bool(journal.checkpoint.source))]
         journal.say(f"first loss  {first.found:.4f} nats; log V = {first.expected:.4f}")
     if seen and is_due(config, number):
         began, rng = time.monotonic(), np.random.default_rng([config.seed, CHECKS, OF_STEP, number])
@@ -55,9 +54,10 @@ def inspect(journal: Journal, step: Step, seen: Spread | None, mapper: Mapper) -
 
 
 def judge(journal: Journal, verdicts: Sequence[Verdict], step: int) -> None:
-    """Count verdicts and log them, then tell of the first that failed, and of what else has words as a warning."""
+    """Count verdicts and log them, then raise RunFailed for one that failed; a warning is said once for a check."""
     config, tallies = journal.config, journal.checkpoint.checks
     checked, block = tallies.get("descent", {"run": 0})["run"], range(step - step % config.log.every, step)
+    # All rows of the first steps are logged, then of the first one in each log.every, and of all what is the worst.
     whole = checked < WRITTEN or not any(is_due(config, each) for each in block)
     for verdict in verdicts:
         tally = tallies.setdefault(verdict.name, {"run": 0, "failed": 0, "worst": -1.0})
@@ -69,17 +69,12 @@ def judge(journal: Journal, verdicts: Sequence[Verdict], step: int) -> None:
         tally["worst"] = max(tally["worst"], severity)
     for verdict in verdicts:
         failed = not verdict.passed and verdict.name != WARNING
-        if failed or verdict.words:
-            tell(journal, step, verdict.name, verdict.words or str(verdict), failed)
-
-
-def tell(journal: Journal, step: int, name: str, words: str, failed: bool) -> None:
-    """Raise RunFailed for what has failed. A warning, and where it is asked for a failure, is said once for a check."""
-    if failed and journal.config.check.on_failure == "stop":
-        raise RunFailed(f"step {step}: {words}")
-    if name not in journal.told:
-        journal.told.add(name)
-        journal.say(f"warning: step {step}: {words}")
+        words = verdict.words or str(verdict)
+        if failed and config.check.on_failure == "stop":
+            raise RunFailed(f"step {step}: {words}")
+        if (failed or verdict.words) and verdict.name not in journal.told:
+            journal.told.add(verdict.name)
+            journal.say(f"warning: step {step}: {words}")
 
 
 def require_sound(journal: Journal) -> None:
@@ -102,6 +97,6 @@ def first_loss(check: Check, p: model.Parameters, batch: model.Batch, known: boo
     if known and verdict.found < verdict.expected:
         verdict.passed, verdict.error = True, 0.0
     if not verdict.passed:
-        said = f"the first loss is {verdict.found:.4f}, not within {atol:.1g} of log V = {verdict.expected:.4f}"
+        said = f"the first loss is {verdict.found:.4f}, not within {atol:.3g} of log V = {verdict.expected:.4f}"
         verdict.words = f"{said}: the output weights are too large at the start, or know another text"
     return verdict

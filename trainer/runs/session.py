@@ -13,7 +13,7 @@ from trainer import referee
 from trainer.core import loop, model
 from trainer.core.model import Parameters
 from trainer.core.step import Step
-from trainer.core.verdict import Verdict
+from trainer.core.verdict import Verdict, compare
 from trainer.errors import Interrupted, quoted
 from trainer.mistakes.blame import only_reading
 from trainer.referee.feeding import Spread
@@ -21,7 +21,7 @@ from trainer.referee.forward import check_evaluation
 from trainer.runs import summary, threads
 from trainer.runs.checkpoint import Checkpoint, load, save
 from trainer.runs.folder import create, find, held
-from trainer.runs.inspection import first_loss, inspect, is_due, judge, require_sound, tell
+from trainer.runs.inspection import first_loss, inspect, is_due, judge, require_sound
 from trainer.runs.metrics import Journal, histograms, step_row
 from trainer.runs.signals import interruptible
 from trainer.runs.starting import OwnBackward, begin, own_backward, reopen, same_text
@@ -110,8 +110,12 @@ def fit(journal: Journal, own: OwnBackward | None, on_eval: OnEval | None) -> No
     with journal, interruptible(journal.say) as asked, threads.workers() as pool:
         summary.introduce(journal)
         save_state(journal)
-        if own and config.check.enabled and (words := own.complaint()):  # biases of zero hide some
-            tell(journal, checkpoint.step, "gradient", words, failed=True)
+        if (
+            own and config.check.enabled and (words := own.complaint())
+        ):  # zero biases hide some mistakes from the checks
+            complaint = compare("gradient", math.inf, 0, 0)
+            complaint.words = words
+            judge(journal, [complaint], checkpoint.step)
         seen = Spread(corpus) if config.check.enabled else None
         mapper = pool.map if checkpoint.threads > 1 else map
         made, logged, in_steps = steps(checkpoint, corpus, own, pool), checkpoint.step, 0.0
@@ -198,7 +202,7 @@ def evaluate(journal: Journal, p: Parameters, splits: Iterable[str], most: int) 
 
 
 def save_state(journal: Journal, file: str = "checkpoint.npz") -> None:
-    """Write the state into a file of the run, and where none is the best by validation, as the best, too."""
+    """Write the state into a file of the run; without a validation split into best.npz, too."""
     checkpoint = journal.checkpoint
     if not all(np.isfinite(each).all() for each in (checkpoint.parameters.flat, *checkpoint.state.values())):
         raise summary.diverged(journal, "a parameter, or what the rule remembers, is not finite")

@@ -25,7 +25,7 @@ def interruptible(answer: Callable[[str], None]) -> Iterator[list[float]]:
         came.append(time.monotonic())
         if len(came) == 1:
             with suppress(UserError, OSError, RuntimeError):
-                answer("finishing the step; again to stop now")
+                answer("finishing what has begun; again to stop now")
         elif came[-1] - came[0] > SAME:
             raise KeyboardInterrupt("interrupted at once; --resume goes on from the last state that was saved")
 

@@ -74,10 +74,8 @@ def take_over(checkpoint: Checkpoint, other: Checkpoint) -> None:
     """Begin with the parameters of another run: all but the rows and columns of characters that it did not know."""
     if checkpoint.sizes[1:] != other.sizes[1:]:
         _, K, D, H = other.sizes
-        raise UserError(
-            "the model has other sizes than that of the run of --from;"
-            f" give model.context={K} model.embedding={D} model.hidden={H}"
-        )
+        advice = f"give model.context={K} model.embedding={D} model.hidden={H}"
+        raise UserError(f"the model has other sizes than that of the run of --from; {advice}")
     _, new, old = np.intersect1d([*checkpoint.vocabulary], [*other.vocabulary], return_indices=True)
     p, q = checkpoint.parameters, other.parameters
     p.C[new] = q.C[old]

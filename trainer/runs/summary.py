@@ -27,7 +27,7 @@ def introduce(journal: Journal) -> None:
     if checkpoint.metrics_length:
         say(f"resuming {journal.folder} at step {checkpoint.step} of {journal.config.train.steps}")
         return
-    sizes = checkpoint.sizes
+    parameters = checkpoint.parameters.flat.size
     examples = dict.fromkeys(SPLITS, 0) | {split: end - start for split, (start, end) in corpus.splits.items()}
     journal.row(
         "start",
@@ -37,8 +37,8 @@ def introduce(journal: Journal) -> None:
         platform=platform.platform(),
         threads=checkpoint.threads,
         seed=journal.config.seed,
-        vocab_size=sizes.V,
-        parameters=sizes.parameters(),
+        vocab_size=len(corpus.vocabulary),
+        parameters=parameters,
         lines=len(listed) or None,
         distinct_lines=len({*listed}) or None,
         backward=checkpoint.backward,
@@ -48,9 +48,9 @@ def introduce(journal: Journal) -> None:
     counts = f", {len(listed):,} lines, {len({*listed}):,} distinct" if listed else ""
     say(f"run         {journal.folder}")
     say(f"text        {', '.join(checkpoint.places)}: {length:,} characters{counts}")
-    say(f"vocabulary  {sizes.V}: {show(corpus.vocabulary)}")
+    say(f"vocabulary  {len(corpus.vocabulary)}: {show(corpus.vocabulary)}")
     say("examples    " + ", ".join(f"{split} {n:,}" for split, n in examples.items()))
-    say(f"parameters  {sizes.parameters():,}: {checkpoint.parameters}; threads: {checkpoint.threads}")
+    say(f"parameters  {parameters:,}: {checkpoint.parameters}; threads: {checkpoint.threads}")
     if checkpoint.source:
         say(f"begins with {checkpoint.source}")
     for words in filter(None, (*corpus.warnings, corpus.unseen)):
@@ -58,7 +58,7 @@ def introduce(journal: Journal) -> None:
 
 
 def without_progress(checkpoint: Checkpoint) -> str:
-    """Why to stop after train.patience evaluations without a better validation loss; else nothing."""
+    """Why to stop after train.patience evaluations without a better validation loss; else ""."""
     step, best, config = checkpoint.step, checkpoint.best_step, checkpoint.config
     patience = config.train.patience
     if patience and best and step - best >= patience * config.log.eval_every:
@@ -78,7 +78,7 @@ def diverged(journal: Journal, what: str) -> Diverged:
     said = f"training had diverged by step {journal.checkpoint.step}: {what}; the last good state is"
     said += f" {journal.folder / 'checkpoint.npz'}; try a lower rate: {rate_of(config.train)}"
     which = journal.checkpoint.backward or "every gradient"
-    return Diverged(said if config.check.enabled else f"{said}; --check tells whether {which} is right")
+    return Diverged(said + f"; --check tells whether {which} is right" * (not config.check.enabled))
 
 
 def conclude(journal: Journal, best: Checkpoint, losses: dict[str, float]) -> None:

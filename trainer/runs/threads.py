@@ -86,10 +86,9 @@ def gradients(like: Parameters, threads: int, pool: Executor) -> Gradients:
     others = [model.zeros(like.sizes, like.flat.dtype) for _ in range(threads - 1)]
 
     def compute(p: Parameters, g: Parameters, batch: Batch) -> list[Pass]:
-        parts = cut(len(batch.targets), threads)
         share = 1 / len(batch.targets)
-        each = zip([g, *others], map(batch.rows, parts), strict=True)
-        passes = together(pool, [partial(forward_and_backward, p, own, rows, share) for own, rows in each])
+        each = zip([g, *others], map(batch.rows, slices(len(batch.targets), threads)), strict=True)
+        passes = together(pool, [partial(forward_and_backward, p, into, rows, share) for into, rows in each])
         for other in others:
             g.flat += other.flat
         return passes
@@ -105,11 +104,11 @@ def forward_and_backward(p: Parameters, g: Parameters, batch: Batch, share: floa
 
 def in_parts(threads: int, pool: Executor, size: int) -> InParts:
     """What moves a flat vector of that size: each thread a part of it."""
-    parts = cut(size, threads)
+    parts = slices(size, threads)
     return lambda move: together(pool, [partial(move, part) for part in parts])
 
 
-def cut(size: int, parts: int) -> list[slice]:
+def slices(size: int, parts: int) -> list[slice]:
     """A length in so many parts of nearly equal size."""
     ends = [size * k // parts for k in range(parts + 1)]
     return [slice(start, end) for start, end in pairwise(ends)]

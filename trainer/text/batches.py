@@ -6,8 +6,8 @@ from itertools import count
 import numpy as np
 
 from trainer.config import Config
-from trainer.core.model import Batch, frozen
-from trainer.core.ops import Array
+from trainer.core.model import Batch
+from trainer.core.ops import Array, frozen
 from trainer.text.corpus import Corpus, windows
 
 # The random streams of a seed, each with generators of its own. A seed sequence fills up with zeros, so that [seed, s]

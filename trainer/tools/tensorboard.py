@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer import files
 from trainer.errors import UserError, printable, quoted
-from trainer.tools.report.run import Run, excerpt, histogram, looked_at, severity
+from trainer.tools.report.run import Run, histogram, looked_at, severity, written
 
 
 def export(runs: Sequence[Run], folder: Path) -> None:
@@ -47,5 +47,5 @@ def write(run: Run, writer: Any) -> None:
         for tag, value in scalars.items():
             if isinstance(value, int | float):
                 writer.add_scalar(tag, value, at)
-    config = excerpt(run.folder / "config.yaml")
-    writer.add_text("config.yaml", indent(config, "    "), run.steps_done)  # as it is, in Markdown
+    config = indent(written(run.folder / "config.yaml"), "    ")  # as it is, in Markdown
+    writer.add_text("config.yaml", config, run.steps_done)

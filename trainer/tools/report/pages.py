@@ -17,7 +17,7 @@ from trainer.tools.explain import walk
 from trainer.tools.report import chain
 from trainer.tools.report.curves import SECTIONS, overlay
 from trainer.tools.report.figures import figure, fill, svg, table
-from trainer.tools.report.run import Run, excerpt, progress, verdict
+from trainer.tools.report.run import Run, progress, verdict, written
 
 TEXT = 200_000  # characters of a text file that go into the page
 MOST = 24  # curves that can be told apart
@@ -94,7 +94,7 @@ def page(run: Run, reload: bool) -> bytes:
         about = f"At step {run.checkpoint.step:,}, by the derivatives of this program"
         picture = figure(about, chain.CAPTION, the_chain, run.checkpoint, run.corpus)
         sections["The chain, forward and back"] = picture
-    sections["Configuration"] = f"<pre>{escape(excerpt(run.folder / 'config.yaml', TEXT))}</pre>"
+    sections["Configuration"] = f"<pre>{escape(written(run.folder / 'config.yaml')[:TEXT])}</pre>"
     kind, _, sentence = verdict(run)
     body = [
         f'<p class="verdict {kind}">{escape(printable(sentence))}</p>',
@@ -123,7 +123,7 @@ def links(run: Run) -> str:
 
 def samples(run: Run) -> str:
     """The samples; of a list each with a word on where it stands in the text."""
-    found, kind = excerpt(run.folder / "samples.txt", TEXT), ""
+    found, kind = written(run.folder / "samples.txt")[:TEXT], ""
     if run.corpus and run.corpus.lines:
         found, kind = "\n".join(sample_lines(found.split("\n")[:-1], run.corpus)), " class=listed"
     return f"<h3>Samples</h3><pre{kind}>{escape(found)}</pre>" if found else ""

@@ -61,7 +61,7 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     """Read a run. Raises UserError if it has no log; a checkpoint that cannot be read is a problem of the run."""
-    last_line = excerpt(folder / "train.log").strip().rpartition("\n")[2]
+    last_line = written(folder / "train.log").strip().rpartition("\n")[2]
     run = Run(folder, list(map(flatten, read(folder))), last_line.partition(" ended: ")[2], True)
     with suppress(UserError), held(folder):
         run.running = False
@@ -77,10 +77,10 @@ def read_run(folder: Path) -> Run:
     return run
 
 
-def excerpt(path: Path, most: int | None = None) -> str:
-    """The first bytes of a file as text, what is no UTF-8 replaced; nothing if it cannot be read."""
+def written(path: Path) -> str:
+    """What stands in a file, as text, what is no UTF-8 replaced; nothing if it cannot be read."""
     try:
-        return files.read(path, "", "")[:most].decode("utf-8", "replace")
+        return files.read(path, "", "").decode("utf-8", "replace")
     except UserError:
         return ""
 
