@@ -178,7 +178,7 @@ def test_tolerances_that_are_given_hold(key: str, value: float) -> None:
 def test_descent_is_right_for_the_gradient_and_wrong_for_another() -> None:
     s = scene(*SHAPES[2])
     tol, g = tolerances(s.at, s.check, "float64"), checks.as_parameters(s.p.sizes, s.hand).flat
-    fall = lambda factor: checks.descent(s.at, Parameters(s.p.sizes, factor * g), tol)
+    fall = lambda factor: checks.check_descent(s.at, Parameters(s.p.sizes, factor * g), tol)
     verdict, nothing = fall(1), fall(0)
     lower = Parameters(s.p.sizes, s.p.flat - verdict.expected / (g @ g) * g)
     before, after = (plain_model.loss(plain_model.inputs(p, s.batch), s.batch) for p in (s.p, lower))
@@ -203,11 +203,11 @@ def test_descent_is_right_for_the_gradient_and_wrong_for_another() -> None:
     ],
 )
 def test_sum_to_zero_takes_the_largest_row(dlogits: Array, passed: bool, value: float) -> None:
-    verdict = checks.sum_to_zero(dlogits)
+    verdict = checks.check_sum_to_zero(dlogits)
     assert (verdict.passed, verdict.found) == (passed, pytest.approx(value, rel=0.3))  # 1e-7 in float32 is 1.19e-7
 
 
 def test_initial_loss_beside_log_V() -> None:
-    verdict = checks.initial_loss(3.35, 27, 0.1)
+    verdict = checks.check_initial_loss(3.35, 27, 0.1)
     assert (verdict.passed, verdict.expected) == (True, pytest.approx(3.2958, abs=1e-4))
-    assert [checks.initial_loss(value, 27, 0.1).passed for value in (3.19, 3.40, math.nan)] == [False] * 3
+    assert [checks.check_initial_loss(value, 27, 0.1).passed for value in (3.19, 3.40, math.nan)] == [False] * 3

@@ -30,10 +30,11 @@ def check_gradients(
         tol = tolerances(at, check, dtype, slopes=True)
         verdicts = [check_slope(at, name, by_hand[name], tol, check.method, rng) for name in ORDER]
         if all(verdict.passed for verdict in verdicts):
-            return [*verdicts, descent(at, g, tol)]
+            return [*verdicts, check_descent(at, g, tol)]
     tol = tolerances(at, check, dtype)
     expected = numerical.gradients(at, check.method, tol.eps, mapper=mapper)
-    return [*(check_entries(at, name, by_hand[name], expected[name], tol) for name in ORDER), descent(at, g, tol)]
+    verdicts = [check_entries(at, name, by_hand[name], expected[name], tol) for name in ORDER]
+    return [*verdicts, check_descent(at, g, tol)]
 
 
 def check_entries(at: Point, name: str, by_hand: Array, expected: Array, tol: Tolerances) -> Verdict:
@@ -78,7 +79,7 @@ def as_parameters(sizes: Sizes, arrays: dict[str, Array]) -> Parameters:
     return p
 
 
-def descent(at: Point, g: Parameters, tol: Tolerances) -> Verdict:
+def check_descent(at: Point, g: Parameters, tol: Tolerances) -> Verdict:
     """A step against the gradient, small enough that first order holds, lowers the loss as predicted.
 
     Where a fall by d is predicted and the curvature is b, the step lowers the loss by d - b, and the same step back
@@ -104,7 +105,7 @@ def descent(at: Point, g: Parameters, tol: Tolerances) -> Verdict:
     return verdict
 
 
-def sum_to_zero(dlogits: Array) -> Verdict:
+def check_sum_to_zero(dlogits: Array) -> Verdict:
     """Each row of p - y sums to zero: probabilities sum to one, and so does y: (B, V)."""
     (B, V), u = dlogits.shape, machine_epsilon(dlogits.dtype)
     sums = dlogits.sum(axis=1)  # (B,)
@@ -112,6 +113,6 @@ def sum_to_zero(dlogits: Array) -> Verdict:
     return compare("sum_to_zero", sums, np.zeros(B), 2 * u * (V + 4) / B)
 
 
-def initial_loss(value: float, V: int, atol: float) -> Verdict:
+def check_initial_loss(value: float, V: int, atol: float) -> Verdict:
     """Before training nothing is known: the loss is that of V equally likely characters, log V."""
     return compare("initial_loss", value, math.log(V), atol)

@@ -26,7 +26,7 @@ FORWARD = {
 class Link(NamedTuple):
     """A link of the chain rule: the gradient of one tensor."""
 
-    needs: tuple[str, ...]  # the nearest links before it, in the order of blame; the gradient of the last one comes in
+    needs: tuple[str, ...]  # the links before it that a message calls right or wrong; the last one's gradient comes in
     shape: str  # of the tensor and of its gradient
     backward: str  # the operation that makes it
     forward: str  # what that is the derivative of

@@ -81,7 +81,7 @@ def check_derivatives(step: Step, at: Point, config: Config, rng: np.random.Gene
 
 def check_sum(step: Step) -> Verdict:
     """The verdict `sum_to_zero`, which is made in every run."""
-    verdict = checks.sum_to_zero(step.gradients["logits"].astype(step.g.flat.dtype))
+    verdict = checks.check_sum_to_zero(step.gradients["logits"].astype(step.g.flat.dtype))
     if not verdict.passed:
         verdict.words = of_sum(verdict, step)
     return verdict

@@ -93,7 +93,7 @@ def first_loss(check: Check, p: model.Parameters, batch: model.Batch, known: boo
     losses = ops.cross_entropy(activations.logits, batch.targets)  # (B,)
     if atol == "auto":
         atol = tolerances.of_initial_loss(activations.h, batch.targets, V)
-    verdict = checks.initial_loss(float(losses.mean(dtype=np.float64)), V, float(atol))
+    verdict = checks.check_initial_loss(float(losses.mean(dtype=np.float64)), V, float(atol))
     if known and verdict.found < verdict.expected:
         verdict.passed, verdict.error = True, 0.0
     if not verdict.passed:

@@ -87,7 +87,7 @@ def train(trial: Trial, steps: int = STEPS) -> Outcome:
             if step in CHECKED and np.isfinite(loss):
                 at, rng = numerical.point(p, batch), np.random.default_rng(0)
                 verdicts = checks.check_gradients(at, gradients, settings.check, settings.model.dtype, rng)
-                for verdict in (checks.sum_to_zero(gradients["logits"]), *verdicts):
+                for verdict in (checks.check_sum_to_zero(gradients["logits"]), *verdicts):
                     if not verdict.passed:
                         seen.setdefault(verdict.name, verdict.of)
             p.flat -= optim.learning_rate(settings.train, step) * checks.as_parameters(p.sizes, gradients).flat

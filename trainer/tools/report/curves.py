@@ -44,8 +44,8 @@ def by_counting(corpus: Corpus) -> dict[str, float]:
     """The losses of who knows nothing, how often a character occurs, or how often after which other one; in nats."""
     V, (start, end) = len(corpus.vocabulary), corpus.splits["train"]
     after, before = corpus.ids[start:end], corpus.ids[start - 1 : end - 1].astype(np.int64)
-    bigram = entropy(before * V + after) - entropy(before)  # H(next | previous)
-    return {"log V": math.log(V), "unigram": entropy(after), "bigram": bigram}
+    # The last is H(next | previous).
+    return {"log V": math.log(V), "unigram": entropy(after), "bigram": entropy(before * V + after) - entropy(before)}
 
 
 def errors(picture: Any, run: Run) -> None:
