@@ -29,15 +29,14 @@ def warnings(text: str) -> Iterator[str]:
     if head[0].startswith(">") and head[1].isalpha():
         join = """awk '/^>/{if (s) print s; s=""; next} {s=s $0} END{print s}' FILE"""
         yield f"the text looks like FASTA, whose records may take several lines; to have one a line: {join}"
-        return
-    if all(line.startswith("{") and line.endswith("}") for line in head):
+    elif all(line.startswith("{") and line.endswith("}") for line in head):
         yield "the text looks like JSON, an object a line; to learn one field alone: jq -r .FIELD FILE"
-        return
-    for separator, command in CUTS.items():
-        widths = {len(row) for row in csv.reader(head, delimiter=separator)}
-        if len(widths) == 1 and widths != {1}:
-            yield f"the text looks like a table; to learn one column alone, the second: {command} FILE"
-            return
+    else:
+        for separator, command in CUTS.items():
+            widths = {len(row) for row in csv.reader(head, delimiter=separator)}
+            if len(widths) == 1 and widths != {1}:
+                yield f"the text looks like a table; to learn one column alone, the second: {command} FILE"
+                return
 
 
 def name(character: str) -> str:
