@@ -307,7 +307,7 @@ def test_tolerances_below_rounding_are_blamed_on_nobody() -> None:
     failed = [verdict for verdict in gradient_verdicts(last_step(config)[0], config) if not verdict.passed]
     assert failed
     for verdict in failed:
-        assert f"d{verdict.of} is right to rounding" in str(verdict.words)
+        assert f"d{verdict.of} is off by " in str(verdict.words)
         assert "check.rtol=1e-12, check.atol=1e-14 is too strict for float32; give auto" in str(verdict.words)
     config = configured(rtol=0.05, atol=1e-20)  # too strict for small entries, too wide for large ones
     step, _ = last_step(config)

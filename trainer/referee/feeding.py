@@ -94,8 +94,7 @@ def check_masks(batch: Batch, p: Parameters, train: Train, seen: "Spread") -> li
             said = f"it holds {verdict.found:.6g}, should be 0 or 1 / (1 - rate) = {verdict.expected:.6g}"
             said += ": what is kept is not scaled" * np.array_equal(mask, kept)
         if verdict.passed:
-            words = f"{wrong}: entries that are kept"
-            verdict = by_chance("dropout", place, words, kept.sum(), kept.size, chance.mean())
+            verdict = by_chance("dropout", place, f"{wrong}: kept entries", kept.sum(), kept.size, chance.mean())
             seen.see_mask(place, kept, chance)
         else:
             verdict.words = f"{wrong}: {said}"

@@ -57,7 +57,6 @@ def judge(journal: Journal, verdicts: Sequence[Verdict], step: int) -> None:
     """Count verdicts and log them, then raise RunFailed for one that failed; a warning is said once for a check."""
     config, tallies = journal.config, journal.checkpoint.checks
     checked, block = tallies.get("descent", {"run": 0})["run"], range(step - step % config.log.every, step)
-    # All rows of the first steps are logged, then of the first one in each log.every, and of all what is the worst.
     whole = checked < WRITTEN or not any(is_due(config, each) for each in block)
     for verdict in verdicts:
         tally = tallies.setdefault(verdict.name, {"run": 0, "failed": 0, "worst": -1.0})

@@ -113,8 +113,8 @@ def fit(journal: Journal, own: OwnBackward | None, on_eval: OnEval | None) -> No
         if (
             own and config.check.enabled and (words := own.complaint())
         ):  # zero biases hide some mistakes from the checks
-            complaint = compare("gradient", math.inf, 0, 0)
-            complaint.words = words
+            complaint = compare("gradient", 0, 0, 0)
+            complaint.passed, complaint.words = False, words
             judge(journal, [complaint], checkpoint.step)
         seen = Spread(corpus) if config.check.enabled else None
         mapper = pool.map if checkpoint.threads > 1 else map
@@ -150,8 +150,11 @@ def fit(journal: Journal, own: OwnBackward | None, on_eval: OnEval | None) -> No
         if stopped:
             journal.say(stopped)
         best = load(journal.folder / "best.npz")
-        summary.conclude(journal, best, evaluate(journal, best.parameters, corpus.splits, summary.MOST))
-        require_sound(journal)
+        losses = evaluate(journal, best.parameters, corpus.splits, summary.MOST)
+        try:
+            summary.conclude(journal, best, losses)
+        finally:  # also where the reader of standard output has left
+            require_sound(journal)
 
 
 def steps(checkpoint: Checkpoint, corpus: text.Corpus, own: OwnBackward | None, pool: Executor) -> Iterator[Step]:

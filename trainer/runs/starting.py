@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -102,8 +101,6 @@ def reopen(folder: Path, overrides: configuration.Overrides, own: OwnBackward | 
             raise UserError(f"{override!a} cannot change on resuming, {folder}: {only}; {ANOTHER}")
     checkpoint.backward = own.path if own else None
     config = checkpoint.config = configuration.read(before, overrides)
-    if config.data != before.data:
-        checkpoint.places = places(config.data)
     if (steps := config.train.steps) < checkpoint.step:
         raise UserError(f"train.steps={steps} is below the {checkpoint.step} steps done, {folder}; give more")
     return checkpoint
@@ -111,15 +108,19 @@ def reopen(folder: Path, overrides: configuration.Overrides, own: OwnBackward | 
 
 def same_text(checkpoint: Checkpoint) -> text.Corpus:
     """The text of a run, from the working directory or where it was. Raises UserError if it is gone, or another one."""
-    data = checkpoint.config.data
-    there = [found for found in (places(data), checkpoint.places) if found and all(map(os.path.exists, found))]
-    for found in there:
-        with suppress(UserError):  # another text may be none that can be trained on
-            corpus = text.load(replace(data, path=tuple(found)), checkpoint.sizes.K)
+    data, known = checkpoint.config.data, checkpoint.places or places(checkpoint.config.data)
+    problem = UserError(f"cannot read the text again, {', '.join(known)}; {MOVED}")
+    for found in (places(data), known):
+        if all(map(os.path.exists, found)):
+            try:
+                corpus = text.load(replace(data, path=tuple(found)), checkpoint.sizes.K)
+            except UserError as error:
+                problem = error
+                continue
             same = checkpoint.format < FORMAT or corpus.fingerprint == checkpoint.fingerprint  # it had another one
             if same and corpus.vocabulary == checkpoint.vocabulary:
+                checkpoint.places = found
                 return corpus
-    if not there:
-        raise UserError(f"cannot read the text again, {', '.join(checkpoint.places or places(data))}; {MOVED}")
-    what = f"the text has changed since the run began, or is another one, {', '.join(there[0])}"
-    raise UserError(f"{what}; restore that one ({MOVED}), or {ANOTHER}")
+            what = f"the text has changed since the run began, or is another one, {', '.join(found)}"
+            problem = UserError(f"{what}; restore that one ({MOVED}), or {ANOTHER}")
+    raise problem

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from trainer.errors import RunFailed, UserError, printable
+from trainer.errors import RunFailed, UserError, say
 from trainer.tools.commands import COMMANDS
 
 ANY_VALUE = ("--logits", "--prompt", "--context", "--target")  # their values may begin with a minus
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         status, message = 2, f"error: {refused(error)}"
     try:
-        print(printable(message), file=sys.stderr)
+        say(message)
     except OSError:
         discard(sys.stderr)
     return status

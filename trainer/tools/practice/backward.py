@@ -43,11 +43,11 @@ def own_backward(path: str) -> OwnBackward:
         return [Pass(a, InnerGradients(*(found[name].astype(p.flat.dtype) for name in INNER)))]
 
     def complaint() -> str:
-        """What `practice` says of the first link that is wrong, on one line; "" for none, blanks apart."""
-        answer = process.judged(path)
-        wrong = [finding for finding in answer.findings if not finding.follows and finding.word != "to do"]
-        said = [f"{each.name} {each.word}, line {each.line[0]}: {each.line[1]}; {each.said}" for each in wrong]
-        told = [" ".join(each.split()) for each in [*said, *answer.notes]]
-        return f"{shown}: {printable(told[0])}{see}" if told else ""
+        """What `practice` says of the first wrong numbers, on one line; "" for none. It may not fit other sizes."""
+        wrong = (finding for finding in process.judged(path).findings if finding.word == "WRONG")
+        if first := next(wrong, None):
+            said = f"{first.name} WRONG, line {first.line[0]}: {first.line[1]}; {first.said}"
+            return f"{shown}: {printable(' '.join(said.split()))}{see}"
+        return ""
 
     return OwnBackward(path, lines, gradients, complaint)
