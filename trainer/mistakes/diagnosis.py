@@ -93,12 +93,13 @@ def times(ratio: float, rtol: float, sizes: Names | None = None) -> str:
 
 
 def in_part(found: Array, right: Array, rtol: float) -> str | None:
-    """Which rows or columns are wrong, where others are right; the fewer of both."""
+    """Which rows or columns are wrong, the fewer of both, where all others are right, each beside its own size."""
     sides: dict[str, Any] = {"rows": 1, "columns": 0} if right.ndim == 2 else {"entries": ()}
     said = dict[float, str]()
     for lines, axis in sides.items():
-        wrong = np.sqrt(((found - right) ** 2).sum(axis)) > rtol * np.linalg.norm(right)
-        if wrong.any() and right.any(axis)[~wrong].any():
+        error, size = (np.sqrt((array**2).sum(axis)) for array in (found - right, right))
+        wrong = error > rtol * np.linalg.norm(right)
+        if wrong.any() and size[~wrong].any() and (wrong | (error <= 10 * rtol * size)).all():
             k, what = np.flatnonzero(wrong), "wrong" if found.any(axis)[wrong].any() else "zero"
             said[wrong.mean()] = f"{len(k)} of {len(wrong)} {lines} are {what}, from {k[0]} to {k[-1]}; others right"
     return said[min(said)] if said else None

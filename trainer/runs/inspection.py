@@ -32,8 +32,7 @@ def is_due(config: Config, step: int) -> bool:
 @lru_cache(2)  # asked at every step
 def chosen_step(seed: int, block: int, every: int) -> int:
     """The step that is checked of a block of so many."""
-    place = np.random.default_rng([seed, CHECKS, OF_BLOCK, block]).integers(every) if block else 0
-    return block * every + int(place)
+    return block * every + int(np.random.default_rng([seed, CHECKS, OF_BLOCK, block]).integers(every) if block else 0)
 
 
 def inspect(journal: Journal, step: Step, seen: Spread | None, mapper: Mapper) -> None:

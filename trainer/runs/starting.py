@@ -108,7 +108,8 @@ def reopen(folder: Path, overrides: configuration.Overrides, own: OwnBackward | 
 
 def same_text(checkpoint: Checkpoint) -> text.Corpus:
     """The text of a run, from the working directory or where it was. Raises UserError if it is gone, or another one."""
-    data, known = checkpoint.config.data, checkpoint.places or places(checkpoint.config.data)
+    data = checkpoint.config.data
+    known = checkpoint.places or places(data)
     problem = UserError(f"cannot read the text again, {', '.join(known)}; {MOVED}")
     for found in (places(data), known):
         if all(map(os.path.exists, found)):

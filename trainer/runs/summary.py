@@ -77,8 +77,7 @@ def diverged(journal: Journal, what: str) -> Diverged:
     config = journal.config
     said = f"training had diverged by step {journal.checkpoint.step}: {what}; the last good state is"
     said += f" {journal.folder / 'checkpoint.npz'}; try a lower rate: {rate_of(config.train)}"
-    which = journal.checkpoint.backward or "every gradient"
-    return Diverged(said + f"; --check tells whether {which} is right" * (not config.check.enabled))
+    return Diverged(said + "; --check tells whether every gradient is right" * (not config.check.enabled))
 
 
 def conclude(journal: Journal, best: Checkpoint, losses: dict[str, float]) -> None:

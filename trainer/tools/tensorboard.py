@@ -47,5 +47,5 @@ def write(run: Run, writer: Any) -> None:
         for tag, value in scalars.items():
             if isinstance(value, int | float):
                 writer.add_scalar(tag, value, at)
-    config = indent(written(run.folder / "config.yaml"), "    ")  # as it is, in Markdown
-    writer.add_text("config.yaml", config, run.steps_done)
+    # As it is, in Markdown.
+    writer.add_text("config.yaml", indent(written(run.folder / "config.yaml"), "    "), run.steps_done)
