@@ -90,14 +90,12 @@ def check_sum(step: Step) -> Verdict:
 def misjudged(
     at: Point, config: Config, by_hand: dict[str, Array], check_by: Callable[[Check], list[Verdict]]
 ) -> list[Verdict]:  # fmt: skip
-    """The verdicts on gradients and descent; what a given eps, rtol or atol fails, and what it cannot see, says so."""
+    """The verdicts on gradients and descent, with words where eps, rtol or atol, given or automatic, are to blame."""
     check, dtype = config.check, config.model.dtype
     verdicts, auto = check_by(check), replace(check, eps="auto", rtol="auto", atol="auto")
     written = [key for key in ("eps", "rtol", "atol") if getattr(check, key) != "auto"]
     given = ", ".join(f"check.{key}={getattr(check, key):g}" for key in written)
-    if not given:
-        return verdicts
-    if not all(verdict.passed for verdict in verdicts):
+    if given and not all(verdict.passed for verdict in verdicts):
         again = check_by(replace(auto, coordinates="all"))
         if not all(verdict.passed for verdict in again):
             return again
@@ -108,15 +106,18 @@ def misjudged(
         return [*verdicts[:-1], again[-1]]
     slopes = check.coordinates == "directions"
 
-    def seen(by: Check, share: float) -> set[str]:
-        """The gradients beside whose size the tolerances are below such a share."""
+    def shares(by: Check) -> dict[str, float]:
+        """The tolerance of each gradient as a share of its size."""
         tol = tolerances(at, by, dtype, slopes)
         sizes = {name: np.sqrt((g * g).mean()) if slopes else abs(g).max() for name, g in by_hand.items()}
-        return {name for name, size in sizes.items() if tol.atol[name] + tol.rtol[name] * size < share * size}
+        return {name: tol.rtol[name] + tol.atol[name] / (size or np.inf) for name, size in sizes.items()}
 
-    blind = seen(auto, BLIND) - seen(check, 2 * BLIND)
-    for verdict in verdicts:
-        if verdict.of in blind:
-            said = f"the check of d{verdict.of} sees nothing at {given}, and passes an error of a tenth; give auto"
-            verdict.passed, verdict.words = False, said
+    least = shares(auto)
+    most = shares(check) if given else least
+    for name, verdict in zip(ORDER, verdicts, strict=False):
+        blind = f"the check of d{name} sees nothing"
+        if least[name] < BLIND and most[name] >= 2 * BLIND:
+            verdict.passed, verdict.words = False, f"{blind} at {given}, and passes an error of a tenth; give auto"
+        elif verdict.passed and least[name] > 1:
+            verdict.words = f"{blind}, for {dtype} may round by as much as that is; model.dtype=float64 shows more"
     return verdicts

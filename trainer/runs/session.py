@@ -172,15 +172,12 @@ def steps(checkpoint: Checkpoint, corpus: text.Corpus, own: OwnBackward | None, 
 def validate(journal: Journal, step: Step, on_eval: OnEval | None) -> str:
     """Log the losses of training and validation, keep the best parameters so far; say why the run ends, if it does."""
     checkpoint, splits = journal.checkpoint, [split for split in journal.corpus.splits if split != "test"]
-    most, began = journal.config.log.eval_examples, time.monotonic()
-    losses = checkpoint.losses = evaluate(journal, checkpoint.parameters, splits, most)
+    losses = checkpoint.losses = evaluate(journal, checkpoint.parameters, splits, journal.config.log.eval_examples)
     train_loss, val_loss = losses["train"], losses.get("val", math.nan)
     if not train_loss < 100 * math.log(checkpoint.sizes.V):
         raise summary.diverged(journal, f"the training loss is {train_loss:.4g}")
     told = ", ".join(f"{split} {loss:.4f}" for split, loss in losses.items())
     journal.say(f"step {checkpoint.step}: {told} nats per character")
-    if (seconds := time.monotonic() - began) > 10:
-        journal.say(f"evaluating took {seconds:.0f} s, which a smaller log.eval_examples shortens")
     journal.row("eval", step=checkpoint.step, train_loss=train_loss, val_loss=val_loss, histograms=histograms(step))
     if val_loss < (math.inf if checkpoint.best_loss is None else checkpoint.best_loss):
         checkpoint.best_loss, checkpoint.best_step = val_loss, checkpoint.step

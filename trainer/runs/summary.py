@@ -74,10 +74,9 @@ def rate_of(train: Train) -> str:
 
 def diverged(journal: Journal, what: str) -> Diverged:
     """The error for a training whose numbers are not sound, with what may help."""
-    config = journal.config
     said = f"training had diverged by step {journal.checkpoint.step}: {what}; the last good state is"
-    said += f" {journal.folder / 'checkpoint.npz'}; try a lower rate: {rate_of(config.train)}"
-    return Diverged(said + "; --check tells whether every gradient is right" * (not config.check.enabled))
+    said += f" {journal.folder / 'checkpoint.npz'}; try a lower rate: {rate_of(journal.config.train)}"
+    return Diverged(said + "; --check tells whether every gradient is right" * (not journal.config.check.enabled))
 
 
 def conclude(journal: Journal, best: Checkpoint, losses: dict[str, float]) -> None:
