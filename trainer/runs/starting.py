@@ -122,6 +122,8 @@ def same_text(checkpoint: Checkpoint) -> text.Corpus:
             if same and corpus.vocabulary == checkpoint.vocabulary:
                 checkpoint.places = found
                 return corpus
-            what = f"the text has changed since the run began, or is another one, {', '.join(found)}"
-            problem = UserError(f"{what}; restore that one ({MOVED}), or {ANOTHER}")
+            problem = UserError(
+                f"the text has changed since the run began, or is another one, {', '.join(found)};"
+                f" restore that one ({MOVED}), or {ANOTHER}"
+            )
     raise problem

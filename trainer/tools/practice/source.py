@@ -10,7 +10,6 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,8 +24,6 @@ from trainer.tools.practice.point import ALIASES, LINK_OF
 TORCH = {"torch", "F", ".view", ".clone"}  # what is read by a file for PyTorch
 NUMPY = {"np", "numpy", ".tensor", ".from_numpy", ".as_tensor", ".Tensor"}  # and by one that makes its own tensors
 
-segment = lru_cache(ast.get_source_segment)  # of a file and a statement in it, asked for again and again
-
 Line = tuple[int, str]  # its number in the file, and what is shown of it
 
 
@@ -40,7 +37,7 @@ class Program(NamedTuple):
 
     def line(self, node: ast.stmt) -> Line:
         """The statement on one line; of a loop its first line."""
-        text = segment(self.text, node) or ""
+        text = ast.get_source_segment(self.text, node) or ""
         return node.lineno, " ".join((text.partition("\n")[0] if hasattr(node, "body") else text).split())
 
     def lines(self, node: ast.AST) -> dict[str, Line]:

@@ -112,8 +112,8 @@ def page(run: Run, reload: bool) -> bytes:
 
 def links(run: Run) -> str:
     """The nine links in the order of the backward pass, each right or wrong; nothing where none was checked."""
-    gradients, parts = run.of("gradient"), ""
-    wrong = {row.get("of"): row["step"] for row in reversed(gradients) if not row.get("passed")}  # the first step stays
+    gradients, parts = [row for row in run.of("gradient") if row.get("of")], ""
+    wrong = {row["of"]: row["step"] for row in reversed(gradients) if not row.get("passed")}  # the first step stays
     for name, link in LINKS.items():
         kind, mark = ("bad", f"✗ wrong at step {wrong[name]:,}") if name in wrong else ("good", "✓ right")
         formula = escape(link.formula.partition(" = ")[2])

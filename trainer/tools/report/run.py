@@ -110,7 +110,7 @@ def verdict(run: Run) -> tuple[str, str, str]:
         if not row.get("passed") and row.get("name") != "initial_loss":
             words = row.get("words") or f"{looked_at(row)} is out of tolerance"
             return "bad", "✗ wrong", f"A check failed at step {row['step']:,}: {words}"
-    if run.ended and not run.ended.startswith("interrupted"):
+    if run.ended and not (run.of("end") or run.ended.startswith("interrupted")):
         return "bad", "✗ diverged" if "diverged" in run.ended else "✗ failed", f"The run failed: {run.ended}"
     gradients = run.of("gradient")
     if not gradients:
