@@ -119,5 +119,5 @@ def misjudged(
         if least[name] < BLIND and most[name] >= 2 * BLIND:
             verdict.passed, verdict.words = False, f"{blind} at {given}, and passes an error of a tenth; give auto"
         elif verdict.passed and least[name] > 1:
-            verdict.words = f"{blind}, for {dtype} may round by as much as that is; model.dtype=float64 shows more"
+            verdict.words = f"{blind}: rounding in {dtype} may be as large as it is; model.dtype=float64 shows more"
     return verdicts

@@ -94,11 +94,13 @@ def moves(step: Step, train: Train) -> Iterator[Move]:
 
 def check_update(step: Step, at: Point, train: Train) -> Verdict:
     """The verdict `update` of a step: of learning_rate, velocity, m or v where that is wrong, else of a parameter."""
-    rate, sizes, dtype = scheduled_rate(train, step.number), step.g.sizes, step.g.flat.dtype
+    right, sizes, dtype = scheduled_rate(train, step.number), step.g.sizes, step.g.flat.dtype
     lost = 8 * U64 * train.learning_rate  # by cos, near the end of its half wave
-    verdict = compare("update", step.rate, rate, lost, "learning_rate")
+    verdict = compare("update", step.rate, right, lost, "learning_rate")
     if not verdict.passed:
-        verdict.words = f"the update is wrong: look at learning_rate in optim.py: {step.rate:.6g}, should be {rate:.6g}"
+        verdict.words = (
+            f"the update is wrong: look at learning_rate in optim.py: {step.rate:.6g}, should be {right:.6g}"
+        )
         return verdict
     for move in moves(step, train):
         bound = loosened(move.bound, move.right, dtype)

@@ -17,7 +17,7 @@ from trainer.core.ops import Array
 from trainer.core.optim import State
 from trainer.errors import UserError
 
-FORMAT = 3  # of the files that are written; those of earlier formats lack some fields, and are not resumed
+FORMAT = 3  # of the files that are written; earlier ones lack fields, have another fingerprint, are not resumed
 
 
 @dataclass(repr=False)

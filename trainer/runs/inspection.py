@@ -32,14 +32,16 @@ def is_due(config: Config, step: int) -> bool:
 @lru_cache(2)  # asked at every step
 def chosen_step(seed: int, block: int, every: int) -> int:
     """The step that is checked of a block of so many."""
-    return block * every + int(np.random.default_rng([seed, CHECKS, OF_BLOCK, block]).integers(every) if block else 0)
+    place = np.random.default_rng([seed, CHECKS, OF_BLOCK, block]).integers(every) if block else 0
+    return block * every + int(place)
 
 
 def inspect(journal: Journal, step: Step, seen: Spread | None, mapper: Mapper) -> None:
     """Check a step that is due, of another one that p - y sums to zero, and of the very first its loss."""
     config, number, verdicts = journal.config, step.number, list[Verdict]()
     if number == 0:
-        verdicts += [first := first_loss(config.check, step.before, step.batch, bool(journal.checkpoint.source))]
+        first = first_loss(config.check, step.before, step.batch, bool(journal.checkpoint.source))
+        verdicts.append(first)
         journal.say(f"first loss  {first.found:.4f} nats; log V = {first.expected:.4f}")
     if seen and is_due(config, number):
         began, rng = time.monotonic(), np.random.default_rng([config.seed, CHECKS, OF_STEP, number])

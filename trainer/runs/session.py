@@ -82,8 +82,7 @@ def check(config: configuration.Source) -> list[Verdict]:
     """Make all checks of the first step, at random biases, which at zero would hide mistakes; nothing is written.
 
     config: as for `trainer.train`. A verdict for each check has `name`, `of`, `passed` and the numbers compared;
-    `pandas.DataFrame` takes the list as it is. Raises UserError for what the user can mend, and RunFailed where an
-    operation writes into what it is given. The first loss is that of the real start, its biases zero.
+    `pandas.DataFrame` takes the list as it is. Raises UserError, and RunFailed if an operation writes into its input.
 
     >>> verdicts = trainer.check(config)
     >>> [verdict.of for verdict in verdicts if verdict.name == "gradient" and verdict.passed]
@@ -110,9 +109,8 @@ def fit(journal: Journal, own: OwnBackward | None, on_eval: OnEval | None) -> No
     with journal, interruptible(journal.say) as asked, threads.workers() as pool:
         summary.introduce(journal)
         save_state(journal)
-        if (
-            own and config.check.enabled and (words := own.complaint())
-        ):  # zero biases hide some mistakes from the checks
+        # At step 0 the biases are zero, which hides some mistakes from the checks.
+        if own and config.check.enabled and (words := own.complaint()):
             complaint = compare("gradient", 0, 0, 0)
             complaint.passed, complaint.words = False, words
             judge(journal, [complaint], checkpoint.step)

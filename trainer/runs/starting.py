@@ -118,7 +118,7 @@ def same_text(checkpoint: Checkpoint) -> text.Corpus:
             except UserError as error:
                 problem = error
                 continue
-            same = checkpoint.format < FORMAT or corpus.fingerprint == checkpoint.fingerprint  # it had another one
+            same = checkpoint.format < FORMAT or corpus.fingerprint == checkpoint.fingerprint
             if same and corpus.vocabulary == checkpoint.vocabulary:
                 checkpoint.places = found
                 return corpus

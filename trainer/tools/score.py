@@ -43,7 +43,8 @@ def score(checkpoint: Checkpoint | str | Path, text: str | Iterable[str]) -> Sco
     9
     """
     checkpoint = open_run(checkpoint)
-    return scored(checkpoint, cut(checkpoint, text if isinstance(text, str) else "\n".join(text)), "the text")[0]
+    lines = cut(checkpoint, text if isinstance(text, str) else "\n".join(text))
+    return scored(checkpoint, lines, "the text")[0]
 
 
 def print_scores(

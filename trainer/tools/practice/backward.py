@@ -44,10 +44,10 @@ def own_backward(path: str) -> OwnBackward:
 
     def complaint() -> str:
         """What `practice` says of the first wrong numbers, on one line; "" for none. It may not fit other sizes."""
-        wrong = (finding for finding in process.judged(path).findings if finding.word == "WRONG")
-        if first := next(wrong, None):
-            said = f"{first.name} WRONG, line {first.line[0]}: {first.line[1]}; {first.said}"
-            return f"{shown}: {printable(' '.join(said.split()))}{see}"
+        for each in process.judged(path).findings:
+            if each.word == "WRONG":
+                said = f"{each.name} WRONG, line {each.line[0]}: {each.line[1]}; {each.said}"
+                return f"{shown}: {printable(' '.join(said.split()))}{see}"
         return ""
 
     return OwnBackward(path, lines, gradients, complaint)

@@ -25,9 +25,8 @@ FEW = 25  # points, which are seen as dots
 def fill(title: str, body: str, reload: bool = False) -> bytes:
     """A whole page, one file that needs no other; with `reload` the browser reads it again every few seconds."""
     template = Template(STYLE.with_name("page.html").read_text("utf-8"))
-    return template.substitute(title=escape(printable(title)), body=body, refresh=RELOAD * reload).encode(
-        errors="replace"
-    )
+    filled = template.substitute(title=escape(printable(title)), body=body, refresh=RELOAD * reload)
+    return filled.encode(errors="replace")
 
 
 def table(heads: Sequence[str], *rows: Sequence[str]) -> str:

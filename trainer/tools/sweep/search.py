@@ -1,4 +1,7 @@
-"""The search: Optuna's study, which proposes what is trained, here or elsewhere, and what comes of it."""
+"""The search: Optuna's study, which proposes what is trained, here or elsewhere, and what comes of it.
+
+Optuna is an extra: each function that needs it imports it.
+"""
 
 import logging
 import math
@@ -10,11 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import optuna
-import sqlalchemy
-from optuna.trial import TrialState
+from typing import TYPE_CHECKING, Any
 
 import trainer
 from trainer import config as configuration
@@ -24,13 +23,19 @@ from trainer.runs.metrics import to_yaml
 from trainer.text import corpus
 from trainer.tools.sweep.ranges import Plan
 
+if TYPE_CHECKING:
+    import optuna
+
 GRACE = 10  # seconds without a sign of life, of which there is one every other, after which a process is dead
-DONE = TrialState.COMPLETE, TrialState.PRUNED
+DONE = "COMPLETE", "PRUNED"
 
 
 @contextmanager
 def answering(url: str) -> Iterator[None]:
     """Raise UserError where a store does not answer."""
+    import optuna
+    import sqlalchemy
+
     try:
         yield
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError, ImportError, RuntimeError) as error:
@@ -38,8 +43,11 @@ def answering(url: str) -> Iterator[None]:
         raise UserError(f"the search stopped ({why}), {where}; give --storage a database that answers") from None
 
 
-def open_study(name: str, url: str, plan: Plan) -> optuna.Study:
+def open_study(name: str, url: str, plan: Plan) -> "optuna.Study":
     """The study, made if it is not there. Values in ranges that were trained when a process died are tried again."""
+    import optuna
+    import sqlalchemy
+
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     logging.getLogger("optuna").handlers[0].addFilter(lambda told: told.levelno == logging.INFO and "Trial" in told.msg)
     sqlite = url.startswith("sqlite")
@@ -64,7 +72,7 @@ def settings(plan: Plan) -> list[str]:
     return [f"{key}={value}" for key, value in common.items()]
 
 
-def require_same(study: optuna.Study, settings: list[str]) -> None:
+def require_same(study: "optuna.Study", settings: list[str]) -> None:
     """Raise UserError if the study was begun with other settings."""
     before = study.user_attrs.get("settings", settings)
     study.set_user_attr("settings", before)
@@ -72,20 +80,22 @@ def require_same(study: optuna.Study, settings: list[str]) -> None:
         raise UserError(f"{study.study_name} was begun with {differ}; give the same, or another --name")
 
 
-def is_running(trial: optuna.trial.FrozenTrial) -> bool:
+def is_running(trial: "optuna.trial.FrozenTrial") -> bool:
     """Whether it has given a sign of life and not ended: what died before its first would never be found dead."""
     # A copy has the number of the first.
-    return trial.state == TrialState.RUNNING and trial.user_attrs.get("alive") == trial.number
+    return trial.state.name == "RUNNING" and trial.user_attrs.get("alive") == trial.number
 
 
-def work(study: optuna.Study, plan: Plan, pruning: bool, worker: int) -> None:
+def work(study: "optuna.Study", plan: Plan, pruning: bool, worker: int) -> None:
     """In the process of that number: train one trial after another until all are done, here or elsewhere."""
+    import optuna
+
     # In the first fifth of its steps, what holds a model back makes it slow too.
     pruner = optuna.pruners.MedianPruner(n_warmup_steps=plan.first.train.steps // 5)
     study.pruner = pruner if pruning else optuna.pruners.NopPruner()
     while True:
         trials = study.get_trials(False)
-        done = [trial.params for trial in trials if trial.state in DONE]
+        done = [trial.params for trial in trials if trial.state.name in DONE]
         begun = [trial.params for trial in trials if is_running(trial)]
         left = [values for values in plan.combinations if values not in done]
         free = [values for values in left if values not in begun]
@@ -100,8 +110,10 @@ def work(study: optuna.Study, plan: Plan, pruning: bool, worker: int) -> None:
             return
 
 
-def objective(trial: optuna.Trial, plan: Plan) -> float:
+def objective(trial: "optuna.Trial", plan: Plan) -> float:
     """The mean over the seeds of the validation loss, in nats per character; infinite if one diverged."""
+    import optuna
+
     trial.study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
     trial.set_user_attr("alive", trial.number)
     values: dict[str, Any] = {key: trial.suggest_categorical(key, texts) for key, texts in plan.lists.items()}
@@ -111,7 +123,7 @@ def objective(trial: optuna.Trial, plan: Plan) -> float:
         values[key] = suggest(key, low, high, log=low > 0 and not key.endswith(("dropout", "momentum")))
     others = trial.study.get_trials(False)
     equal = [other for other in others if other.params == values and other.number != trial.number]
-    if any(is_running(other) or (plan.combinations and other.state in DONE) for other in equal):
+    if any(is_running(other) or (plan.combinations and other.state.name in DONE) for other in equal):
         time.sleep(random.random())  # it is trained elsewhere, from just now on
         return math.nan  # for Optuna it has failed
     # What was trained with the same values and seed before is not trained again.
@@ -128,7 +140,7 @@ def objective(trial: optuna.Trial, plan: Plan) -> float:
     return statistics.fmean(loss for _, loss, _ in runs.values())
 
 
-def train(trial: optuna.Trial, config: configuration.Config, before: int) -> tuple[str, float, bool]:
+def train(trial: "optuna.Trial", config: configuration.Config, before: int) -> tuple[str, float, bool]:
     """Train one run of a trial, after so many steps of its others: its folder, its loss, and whether it was pruned."""
     pruned = False
 
@@ -145,9 +157,13 @@ def train(trial: optuna.Trial, config: configuration.Config, before: int) -> tup
     return str(folder), trainer.metrics(folder)["end"]["val_loss"][-1], pruned
 
 
-def conclude(study: optuna.Study, plan: Plan, path: Path) -> None:
+def conclude(study: "optuna.Study", plan: Plan, path: Path) -> None:
     """Print the table, best first, and the importance of each key; write the best values as a configuration."""
-    of_equal_ones_the_first = {str(trial.params): trial for trial in reversed(study.get_trials(False, DONE))}
+    import optuna
+
+    of_equal_ones_the_first = {
+        str(trial.params): trial for trial in reversed(study.get_trials(False)) if trial.state.name in DONE
+    }
     order: list[Any] = sorted(of_equal_ones_the_first.values(), key=lambda trial: (trial.state.name, trial.value))
     keys = [*plan.lists, *plan.ranges]
     table = [["trial", "val loss", "ended", *keys, "run"]]
